@@ -1,0 +1,72 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+UV := $(shell command -v uv)
+QUANT_HOME ?= $(CURDIR)/.quant
+export QUANT_HOME
+export DAGSTER_HOME ?= $(CURDIR)
+# The child processes of a run share the machine with it.
+export RAY_USAGE_STATS_ENABLED = 0
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-slow test-faults test-browser check fix ui bench lock snapshots clean
+
+setup: $(READY) $(QUANT_HOME)/mlflow/mlflow.db ## environment from the lock, and the stores of QUANT_HOME
+
+$(READY): locks/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; PYTHON=$(PYTHON) is not. Set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+$(QUANT_HOME)/mlflow/mlflow.db: | $(READY)
+	$(BIN)/python -m quant_assets.home $(QUANT_HOME)
+
+demo: setup ## materialize the whole graph for both demo sleeves and say what came out
+	@for sleeve in us_equities crypto_sim; do \
+	  echo "materializing $$sleeve ..."; \
+	  $(BIN)/dagster asset materialize -m definitions --select '*' --partition $$sleeve > $(QUANT_HOME)/demo-$$sleeve.log 2>&1 \
+	    || { tail -n 40 $(QUANT_HOME)/demo-$$sleeve.log; exit 1; }; \
+	done
+	@for sleeve in us_equities crypto_sim; do echo; $(BIN)/quant summary $$sleeve; done
+	@echo; echo "open the graph:  make ui   (then http://127.0.0.1:3000)"
+
+test: setup ## the fast suite
+	$(BIN)/python -m pytest -q
+
+test-slow: setup ## environments built from the lock, browser, faults
+	$(BIN)/python -m pytest -q -m 'slow or browser or faults'
+
+check: $(READY) ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy quant_core quant_assets definitions.py examples
+	$(BIN)/lint-imports --no-cache
+
+fix: $(READY) ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: setup ## the Dagster UI at http://127.0.0.1:3000
+	$(BIN)/dagster dev -m definitions
+
+bench: setup ## measure against the named peers
+	$(BIN)/python -m benchmarks
+
+snapshots: setup ## rewrite the snapshots; review them as code
+	$(BIN)/python -m pytest -q --snapshot-update tests/architecture
+
+lock: ## pin every dependency with hashes (needs uv)
+	$(UV) pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
+	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o locks/base.txt
+
+clean: ## remove the environment and the local home
+	rm -rf .venv .quant
