@@ -1,0 +1,1 @@
+"""The language of the domain: panels, calendars, sleeves, contracts. No stage, no storage."""

@@ -1,0 +1,109 @@
+"""Contracts of ingest: raw, bars, exclusions, lives, universe, returns."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import pandera.polars as pa
+import polars as pl
+from pandera.engines.polars_engine import DateTime
+
+from quant_core.market.contracts.split import RowRule, contract
+
+SYMBOL = r"^[^\s:]+:\S+$"
+UtcInstant = Annotated[DateTime, False, "UTC", "us"]
+EARLIEST, LATEST = date(1900, 1, 1), date(2100, 12, 31)
+
+
+class _Prices(pa.DataFrameModel):
+    date: pl.Date = pa.Field(ge=EARLIEST, le=LATEST, description="Session or UTC day the bar belongs to.")
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    open: pl.Float64 = pa.Field(nullable=True, description="First price, in quote currency.")
+    high: pl.Float64 = pa.Field(nullable=True, description="Highest price.")
+    low: pl.Float64 = pa.Field(nullable=True, description="Lowest price.")
+    close: pl.Float64 = pa.Field(nullable=True, description="Last price.")
+    volume: pl.Float64 = pa.Field(nullable=True, description="Traded volume, in the unit the sleeve declares.")
+
+
+class _Raw(_Prices):
+    """One row as its source sent it."""
+
+    row: pl.Int64 = pa.Field(ge=0, description="Position in the landing, in order of arrival.")
+    known_at: UtcInstant = pa.Field(nullable=True, description="When the source says it was known; null: always.")
+
+
+class _Bars(pa.DataFrameModel):
+    """One trustworthy bar."""
+
+    date: pl.Date = pa.Field(description="Session or UTC day the bar belongs to.")
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    open: pl.Float64 = pa.Field(gt=0, nullable=True, description="First price, in quote currency.")
+    high: pl.Float64 = pa.Field(gt=0, nullable=True, description="Highest price.")
+    low: pl.Float64 = pa.Field(gt=0, nullable=True, description="Lowest price.")
+    close: pl.Float64 = pa.Field(gt=0, description="Last price.")
+    volume: pl.Float64 = pa.Field(ge=0, nullable=True, description="Traded volume, in the unit the sleeve declares.")
+    available_at: UtcInstant = pa.Field(description="Instant of the bar's close: known from then on.")
+    life: pl.Int32 = pa.Field(ge=0, description="Which life of the ticker this is; no return crosses lives.")
+    is_provisional: pl.Boolean = pa.Field(description="A jump not yet confirmed by later bars; its return is null.")
+    flags: pl.String = pa.Field(
+        description="Warnings that exclude nothing, comma-separated: jump, volume_spike, stall."
+    )
+
+
+class _Exclusions(pa.DataFrameModel):
+    """One row that was kept out, and why."""
+
+    stage: pl.String = pa.Field(description="Stage that excluded it.")
+    rule: pl.String = pa.Field(description="First rule broken.")
+    row: pl.Int64 = pa.Field(ge=0, description="Position in the table that was judged.")
+    date: pl.Date = pa.Field(nullable=True, description="Date of the row, where it has one.")
+    symbol: pl.String = pa.Field(nullable=True, description="Symbol of the row, where it has one.")
+    detail: pl.String = pa.Field(description="Every rule broken, or what was seen.")
+    record: pl.String = pa.Field(description="The row itself, as JSON.")
+
+
+class _Lives(pa.DataFrameModel):
+    """One event in the life of a symbol."""
+
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    life: pl.Int32 = pa.Field(ge=0, description="Which life of the ticker the event belongs to.")
+    event: pl.String = pa.Field(isin=["genesis", "halt", "resume", "death"], description="What happened.")
+    date: pl.Date = pa.Field(description="First bar (genesis, resume), 1st missed session (halt), 20th (death).")
+    known_at: UtcInstant = pa.Field(description="Instant from which a decision may use the event.")
+
+
+class _Universe(pa.DataFrameModel):
+    """One interval in which a symbol was, or was not, an eligible member."""
+
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    start: pl.Date = pa.Field(description="First date of the interval.")
+    end: pl.Date = pa.Field(nullable=True, description="Last date of the interval; null while it lasts.")
+    is_eligible: pl.Boolean = pa.Field(description="Whether the symbol could be held.")
+    reason: pl.String = pa.Field(description="Why: member, short_history, halted, dead, ...")
+
+
+class _Returns(pa.DataFrameModel):
+    """One simple return on the symbol's own calendar."""
+
+    date: pl.Date = pa.Field(description="Date at whose close the return is complete.")
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    simple_return: pl.Float64 = pa.Field(
+        in_range={"min_value": -1.0, "max_value": 5.0},
+        nullable=True,
+        description="close / previous close - 1, as a fraction; null at a first bar and while a jump is provisional.",
+    )
+
+
+_ORDERED = (
+    RowRule("high_below_low", pl.col("high") >= pl.col("low"), "The high is not below the low."),
+    RowRule("open_outside_range", pl.col("open").is_between("low", "high"), "The open lies between low and high."),
+    RowRule("close_outside_range", pl.col("close").is_between("low", "high"), "The close lies between low and high."),
+)
+
+Raw = contract(_Raw, key=("row",))
+Bars = contract(_Bars, key=("date", "symbol"), rules=_ORDERED)
+Exclusions = contract(_Exclusions, key=("stage", "rule", "row"))
+Lives = contract(_Lives, key=("symbol", "date", "event"))
+Universe = contract(_Universe, key=("symbol", "start"))
+ReturnsSchema = contract(_Returns, key=("date", "symbol"))

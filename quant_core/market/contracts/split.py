@@ -1,0 +1,244 @@
+"""Filter and log: `split` parts a table into rows that keep the contract and rows that do not, each with its reason.
+
+Pandera's own row dropping leaves duplicate keys behind and skips values of a wrong type, so rows are judged here by
+expressions derived from the model's checks, and the valid part is then validated strictly. Contracts of the rooms live
+in the neighbour files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+from pandera.config import ValidationDepth, config_context
+from pandera.errors import SchemaError, SchemaErrors
+
+from quant_core.errors import ContractError
+
+EXCLUSION_SCHEMA: dict[str, Any] = {
+    "rule": pl.String,
+    "row": pl.Int64,
+    "date": pl.Date,
+    "symbol": pl.String,
+    "detail": pl.String,
+    "record": pl.String,
+}
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A named condition on one row that looks at several columns.
+
+    Attributes
+    ----------
+    name : str
+    holds : pl.Expr
+        True where the row keeps the rule; null counts as kept.
+    doc : str
+        One sentence: what the rule demands.
+    """
+
+    name: str
+    holds: pl.Expr
+    doc: str
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """What a table promises: columns with types and bounds (a pandera model), a key, and rules across columns.
+
+    Attributes
+    ----------
+    name : str
+    schema : pandera.polars.DataFrameSchema
+        Columns in order. Built by `contract` from a model, or by hand where columns come from a catalogue.
+    key : tuple of str
+        Columns that name a row; the store sorts by them.
+    rules : RowRule, ...
+    """
+
+    name: str
+    schema: pa.DataFrameSchema
+    key: tuple[str, ...]
+    rules: tuple[RowRule, ...] = ()
+
+    @property
+    def doc(self) -> str:
+        """What one row of the table is."""
+        return self.schema.description or ""
+
+    @cached_property
+    def dtypes(self) -> dict[str, pl.DataType]:
+        """Column name to polars type, in order."""
+        return {name: column.dtype.type for name, column in self.schema.columns.items()}
+
+    @cached_property
+    def row_rules(self) -> tuple[RowRule, ...]:
+        """Every condition on a single row, in the order in which a row is blamed."""
+        own: list[RowRule] = []
+        for name, column in self.schema.columns.items():
+            if not column.nullable:
+                own.append(RowRule(f"{name}:known", pl.col(name).is_not_null(), f"{name} is known."))
+            if self.dtypes[name].is_float():
+                finite = pl.col(name).is_finite()
+                own.append(RowRule(f"{name}:finite", finite, f"{name} is a finite number."))
+            own += [_rule_of(name, check) for check in column.checks]
+        return (*own, *self.rules)
+
+    def empty(self) -> pl.DataFrame:
+        """Return a table of this contract without rows."""
+        return pl.DataFrame(schema=self.dtypes)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows that keep a contract and the rows excluded, each with its reason.
+
+    Attributes
+    ----------
+    valid : DataFrame
+    exclusions : DataFrame
+        rule (the first one broken), row (position in the table judged), date, symbol, detail (every rule broken, or
+        what was seen), record (the whole row as JSON: nothing is lost).
+    """
+
+    valid: pl.DataFrame
+    exclusions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EXCLUSION_SCHEMA))
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Number of rows excluded per rule."""
+        counts = self.exclusions.group_by("rule").len().sort("rule")
+        return dict(counts.iter_rows())
+
+
+def contract(model: type[pa.DataFrameModel], *, key: Sequence[str], rules: Sequence[RowRule] = ()) -> Contract:
+    """Make a contract of a pandera model; the model's docstring says what one row is."""
+    schema = model.to_schema()
+    name = schema.name = model.__name__.removeprefix("_")
+    schema.description = (model.__doc__ or "").strip().partition("\n")[0]
+    schema.strict = True
+    return Contract(name, schema, tuple(key), tuple(rules))
+
+
+def excluded_rows(frame: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series) -> pl.DataFrame:
+    """Turn rows of `frame` into exclusions. A column `row` gives their position, else the order they stand in."""
+    rows = frame["row"] if "row" in frame.columns else pl.Series(range(frame.height), dtype=pl.Int64)
+    absent = pl.lit(None)
+    return frame.select(
+        pl.lit(rule).alias("rule") if isinstance(rule, str) else rule.alias("rule"),
+        rows.cast(pl.Int64).alias("row"),
+        (pl.col("date").cast(pl.Date, strict=False) if "date" in frame.columns else absent.cast(pl.Date)).alias("date"),
+        (pl.col("symbol") if "symbol" in frame.columns else absent).cast(pl.String).alias("symbol"),
+        pl.lit(detail).alias("detail") if isinstance(detail, str) else detail.alias("detail"),
+        pl.struct(pl.exclude("row") if frame.width > 1 else pl.all()).struct.json_encode().alias("record"),
+    )
+
+
+def split(frame: pl.DataFrame, contract: Contract) -> Split:
+    """Part `frame` into rows that keep `contract` and rows that do not.
+
+    Of rows with one key the last is kept, the others are excluded under `duplicate_key`. A null passes every check but
+    `known`; NaN and infinities never pass.
+
+    Raises
+    ------
+    ContractError
+        A column is missing, is too many or has another type: no row can be judged.
+    """
+    _judge_structure(frame, contract)
+    frame = frame.select(*contract.dtypes)
+    broken = frame.select(
+        *((~rule.holds).fill_null(value=False).alias(f"{i}") for i, rule in enumerate(contract.row_rules))
+    )
+    failed = broken.select(pl.any_horizontal(pl.all())).to_series() if broken.width else _never(frame)
+    duplicate = _superseded(frame, contract.key, ~failed)
+    if not failed.any() and not duplicate.any():
+        return Split(frame)
+    names = [rule.name for rule in contract.row_rules]
+    bad = frame.with_row_index("row").filter(failed | duplicate)
+    why = broken.filter(failed | duplicate).select(
+        pl.concat_list(pl.when(pl.col(f"{i}")).then(pl.lit(name)) for i, name in enumerate(names))
+        .list.drop_nulls()
+        .alias("why")
+    )["why"]
+    first = why.list.first().fill_null("duplicate_key")
+    detail = why.list.join(", ").replace("", "a later row has the same key")
+    return Split(frame.filter(~(failed | duplicate)), excluded_rows(bad, first, detail))
+
+
+def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
+    """Return `frame` if every row keeps `contract`.
+
+    Raises
+    ------
+    ContractError
+        Naming the first broken rules with an example each.
+    """
+    try:
+        with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+            contract.schema.validate(frame, lazy=True)
+    except (SchemaErrors, SchemaError) as error:
+        raise ContractError(f"{contract.name}: {str(error)[:600]}") from error
+    parted = split(frame, contract)
+    if parted.exclusions.height:
+        seen = parted.exclusions.head(_SHOWN).select("rule", "date", "symbol", "detail").rows()
+        raise ContractError(f"{contract.name}: {parted.exclusions.height} rows break it, such as {seen}.")
+    return frame
+
+
+def _never(frame: pl.DataFrame) -> pl.Series:
+    return pl.repeat(value=False, n=frame.height, dtype=pl.Boolean, eager=True)
+
+
+def _judge_structure(frame: pl.DataFrame, contract: Contract) -> None:
+    faults = [f"lacks {name}" for name in contract.dtypes if name not in frame.columns]
+    faults += [f"has the unknown column {name}" for name in frame.columns if name not in contract.dtypes]
+    faults += [
+        f"{name} is {frame.schema[name]}, not {kind}"
+        for name, kind in contract.dtypes.items()
+        if name in frame.columns and frame.schema[name] != kind
+    ]
+    if faults:
+        raise ContractError(f"{contract.name}: the table {'; '.join(faults)}.")
+
+
+def _superseded(frame: pl.DataFrame, key: Sequence[str], alive: pl.Series) -> pl.Series:
+    """Return which rows have a later row with the same key: sorted neighbours, never a hash."""
+    rows = frame.select(key).with_row_index("_row").filter(alive).sort([*key, "_row"])
+    same = rows.select(pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(-1)) for name in key)).to_series()
+    if rows.height:
+        same[-1] = False
+    lost = _never(frame)
+    return lost.scatter(rows["_row"].filter(same), values=True) if same.any() else lost
+
+
+_OPERATIONS: Mapping[str, Any] = {
+    "greater_than": lambda column, s: column > s["min_value"],
+    "greater_than_or_equal_to": lambda column, s: column >= s["min_value"],
+    "less_than": lambda column, s: column < s["max_value"],
+    "less_than_or_equal_to": lambda column, s: column <= s["max_value"],
+    "isin": lambda column, s: column.is_in(list(s["allowed_values"])),
+    "str_matches": lambda column, s: column.str.contains(s["pattern"]),
+    "str_length": lambda column, s: column.str.len_chars().is_between(s["min_value"] or 0, s["max_value"] or 1 << 30),
+    "in_range": lambda column, s: column.is_between(
+        s["min_value"],
+        s["max_value"],
+        closed={(True, True): "both", (True, False): "left", (False, True): "right", (False, False): "none"}[
+            (s["include_min"], s["include_max"])
+        ],
+    ),
+}
+
+
+def _rule_of(name: str, check: pa.Check) -> RowRule:
+    """Derive the row expression from a model's own check, so that no bound is written twice."""
+    if check.name not in _OPERATIONS:
+        raise ContractError(f"{name}: no row expression for the check {check.name!r}; use a RowRule.")
+    holds = _OPERATIONS[check.name](pl.col(name), check.statistics)
+    return RowRule(f"{name}:{check.name}", holds, f"{name} {check.error or check.name}.")

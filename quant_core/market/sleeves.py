@@ -1,0 +1,141 @@
+"""Sleeves: a universe with one calendar, one source and one policy, read from one TOML file each.
+
+What the room tables of a file mean is decided by the stages' params (graph/plan.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from quant_core.errors import ConfigError, UnknownNameError
+from quant_core.market.calendar import Calendar, calendar
+
+_MAX_BYTES = 1 << 20
+
+
+class Sleeve(BaseModel):
+    """What every stage may know of the sleeve it works on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Equals the sleeve's argument and file.")
+    calendar: str = Field(description='"24/7", "24/5" or an exchange_calendars name.')
+    format: Literal[1] = Field(default=1, description="Version of the sleeve file format.")
+    adjustment: Literal["total", "split", "raw"] = Field(default="total", description="What prices are adjusted for.")
+    volume_unit: Literal["units", "value"] = Field(default="units", description="Unit of volume: units or value.")
+    benchmark: str | None = Field(default=None, description="Symbol; null: equal weight of the eligible universe.")
+    sectors: dict[str, str] = Field(default_factory=dict, description="Sector per symbol, where known.")
+    description: str = Field(default="", description="One line for people.")
+
+    @field_validator("calendar")
+    @classmethod
+    def _known_calendar(cls, name: str) -> str:
+        try:
+            return calendar(name).name
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def market(self) -> Calendar:
+        """The sleeve's calendar."""
+        return calendar(self.calendar)
+
+
+@dataclass(frozen=True)
+class SleeveFile:
+    """A sleeve as its file states it.
+
+    Attributes
+    ----------
+    sleeve : Sleeve
+    source : mapping
+        The `[source]` table; a relative `path` is made absolute against the file.
+    rooms : mapping of room to table
+        All other tables, untouched.
+    sha256 : str
+        Of the file's bytes.
+    """
+
+    sleeve: Sleeve
+    source: Mapping[str, Any]
+    rooms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sha256: str = ""
+
+
+def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
+    """Read one sleeve file.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        The name it must bear.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is not TOML, lacks `[sleeve]` or `[source]`, or names another sleeve.
+    """
+    try:
+        content = path.read_bytes()
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"sleeve file {path}: {len(content)} bytes; at most {_MAX_BYTES} are read.")
+        tables = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"sleeve file {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"sleeve file {path} is not TOML: {error}.") from error
+    missing = [table for table in ("sleeve", "source") if not isinstance(tables.get(table), dict)]
+    if missing:
+        raise ConfigError(f"sleeve file {path} lacks the table [{missing[0]}].")
+    try:
+        sleeve = Sleeve.model_validate(tables["sleeve"])
+    except ValidationError as error:
+        raise ConfigError(f"sleeve file {path}, table [sleeve]: {first_fault(error)}.") from error
+    if name is not None and sleeve.name != name:
+        raise ConfigError(f"sleeve file {path} is named {sleeve.name!r}, not {name!r}.")
+    rooms = {room: table for room, table in tables.items() if room not in ("sleeve", "source")}
+    loose = [room for room, table in rooms.items() if not isinstance(table, dict)]
+    if loose:
+        raise ConfigError(f"sleeve file {path}: {loose[0]!r} stands outside a table.")
+    return SleeveFile(sleeve, _anchored(tables["source"], path.parent), rooms, hashlib.sha256(content).hexdigest())
+
+
+def sleeve_files(folder: Path) -> dict[str, Path]:
+    """Return the sleeve files of a folder by name, sorted."""
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_sleeve(name: str, folder: Path) -> SleeveFile:
+    """Read the sleeve called `name` from `folder`.
+
+    Raises
+    ------
+    UnknownNameError
+        No file of that name; lists the near matches.
+    """
+    known = sleeve_files(folder)
+    if name not in known:
+        raise UnknownNameError("sleeve", name, known)
+    return read_sleeve(known[name], name=name)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault of a pydantic error in one line."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']} (got {fault.get('input')!r})" if where else str(fault["msg"])
+
+
+def _anchored(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    path = source.get("path")
+    if not isinstance(path, str):
+        return dict(source)
+    return {**source, "path": str((folder / path).resolve())}
