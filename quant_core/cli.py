@@ -1,0 +1,162 @@
+"""The `quant` command: results to stdout, progress and messages to stderr, exit codes by kind of error.
+
+It only calls the graph and the evidence. Commands of optional packages come in by the entry points `quant.commands`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from quant_core.errors import MissingExtraError, QuantError, UnknownNameError
+from quant_core.evidence.commits import Evidence
+from quant_core.graph.compute import Compute, SerialCompute
+from quant_core.graph.registry import StageRegistry
+from quant_core.graph.runner import DAGRunner
+from quant_core.graph.stage import StageSpec
+from quant_core.lifecycle.summary import summary_of, told
+from quant_core.market.sleeves import find_sleeve, read_sleeve
+from quant_core.settings import Settings
+
+INTERRUPTED = 130
+PLATFORM_COMMANDS = ("mlflow", "ui")
+PLATFORM_MODES = ("ray",)
+
+
+class _Commands(click.Group):
+    """Own commands, and those installed packages offer."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(point.name for point in _offered("quant.commands"))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for point in _offered("quant.commands"):
+            if point.name == cmd_name:
+                command: click.Command = _loaded(point)
+                return command
+        if cmd_name in PLATFORM_COMMANDS:
+            raise MissingExtraError(f"quant {cmd_name}", "platform")
+        raise UnknownNameError("command", cmd_name, self.list_commands(ctx))
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="quant-assets")
+def quant() -> None:
+    """From raw market bars to an explained, walk-forward tested portfolio."""
+
+
+_home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+
+
+@quant.command()
+@click.argument("sleeve")
+@click.option("--config", type=click.Path(path_type=Path), help="A sleeve file instead of one found by name.")
+@_home
+@click.option("--mode", help="Engine: serial, or one an installed package offers (ray) [default: QUANT_COMPUTE].")
+@click.option("--as-of", help="Use only what was known then: ISO date (its end) or time, UTC.")
+@_as_json
+def run(
+    sleeve: str, config: Path | None, home: Path | None, mode: str | None, as_of: str | None, *, as_json: bool
+) -> None:
+    """Run the whole graph for SLEEVE and print its selection and figures."""
+    settings = Settings.from_environment(os.environ, home=home, compute=mode)
+    file = read_sleeve(config, name=sleeve) if config else find_sleeve(sleeve, settings.sleeves)
+    registry = StageRegistry.load("quant_core")
+    with tqdm(total=len(registry), unit="stage", file=sys.stderr, disable=None, leave=False) as bar:
+
+        def progress(spec: StageSpec, event: str) -> None:
+            bar.set_description(spec.id)
+            bar.update(event == "done")
+
+        engine = engine_of(settings.compute)
+        result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
+    outcome = summary_of(Evidence(settings.home), sleeve, run_id=result.run_id)
+    click.echo(json.dumps(outcome) if as_json else told(outcome))
+
+
+@quant.command()
+@click.argument("sleeve")
+@_home
+@_as_json
+def summary(sleeve: str, home: Path | None, *, as_json: bool) -> None:
+    """Print the selection and figures SLEEVE was last committed with."""
+    outcome = summary_of(Evidence(Settings.from_environment(os.environ, home=home).home), sleeve)
+    click.echo(json.dumps(outcome) if as_json else told(outcome))
+
+
+@quant.group()
+def ledger() -> None:
+    """Look into the ledger."""
+
+
+@ledger.command()
+@_home
+@_as_json
+def verify(home: Path | None, *, as_json: bool) -> None:
+    """Check every record of the ledger; exit 1 when it was tampered with, 3 when only its tail is torn."""
+    report = Evidence(Settings.from_environment(os.environ, home=home).home).ledger.verify()
+    if as_json:
+        click.echo(report.model_dump_json())
+    else:
+        click.echo(f"ledger {report.verdict}: records={report.records} head={report.head}")
+    report.raise_for_faults()
+
+
+def engine_of(name: str) -> Compute:
+    """Return the compute engine of that name.
+
+    Raises
+    ------
+    MissingExtraError, UnknownNameError
+        It comes with a package that is not installed, or nobody offers it. Nothing else answers instead.
+    """
+    if name == "serial":
+        return SerialCompute()
+    offered = {point.name: point for point in _offered("quant.modes")}
+    if name in offered:
+        engine: Compute = _loaded(offered[name])()
+        return engine
+    if name in PLATFORM_MODES:
+        raise MissingExtraError(f"mode {name}", "platform")
+    raise UnknownNameError("mode", name, {"serial", *offered, *PLATFORM_MODES})
+
+
+def _offered(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{point.name} ({error.name})", "platform") from error
+
+
+def main() -> None:
+    """Run the command line; one line per error, a traceback only with --debug."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        quant.main(args=arguments, standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except QuantError as error:
+        if len(arguments) < len(sys.argv) - 1:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

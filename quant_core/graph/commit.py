@@ -1,0 +1,116 @@
+"""A finished stage becomes a committed version: both files, one ledger record, documents published.
+
+Shared by the script and by the IO manager, which is why their tables are equal bytes. Judging a result is finish.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_core.errors import GateError
+from quant_core.evidence.chain import Record
+from quant_core.evidence.commits import Evidence
+from quant_core.evidence.documents import write_document
+from quant_core.evidence.names import encoded
+from quant_core.evidence.store import DataRef
+from quant_core.graph.finish import EXCLUSION_KEY, Finished
+from quant_core.graph.stage import StageSpec
+from quant_core.market.contracts.split import validate
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one run reads: its own commits first, then those of the runs it repeats, then the heads it is pinned to.
+
+    Attributes
+    ----------
+    evidence : Evidence
+    sleeve : str
+    run_id : str, optional
+        None outside a run: newest heads.
+    parents : tuple of str
+        Runs this one re-executes, nearest first.
+    """
+
+    evidence: Evidence
+    sleeve: str
+    run_id: str | None = None
+    parents: tuple[str, ...] = ()
+
+    def ref(self, source: str) -> DataRef:
+        """Return the reference behind an input such as "ingest.raw" or "ingest.raw#exclusions"."""
+        stage, _, part = source.partition("#")
+        return self.evidence.resolve(
+            stage,
+            self.sleeve,
+            run_id=self.run_id,
+            parents=self.parents,
+            part="exclusions" if part == "exclusions" else "valid",
+        )
+
+    def frame(self, source: str) -> pl.DataFrame:
+        """Return the table behind an input."""
+        return self.evidence.store.read(self.ref(source))
+
+    def frames(self, spec: StageSpec) -> dict[str, pl.DataFrame]:
+        """Return every input of a stage by argument."""
+        return {argument: self.frame(source) for argument, source in spec.inputs.items()}
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A version and the ledger record that made it current."""
+
+    ref: DataRef
+    exclusions: DataRef
+    record: Record
+
+
+def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Committed:
+    """Keep the result of a stage, or refuse it.
+
+    Raises
+    ------
+    GateError
+        A blocking rule is broken; the ledger has the reasons, the head stays.
+    ContractError
+        The valid rows break the contract after all.
+    ConflictError
+        Another run committed first.
+    """
+    evidence, run_id = reader.evidence, reader.run_id or ""
+    if finished.broken:
+        evidence.refuse(run_id=run_id, stage=spec.id, sleeve=reader.sleeve, reasons=list(finished.broken))
+        raise GateError(f"{spec.id}: {' '.join(finished.broken)}")
+    validate(finished.valid, spec.output)
+    valid = evidence.store.write(finished.valid, stage=spec.id, sleeve=reader.sleeve, key=spec.output.key)
+    exclusions = evidence.store.write(
+        finished.exclusions, stage=spec.id, sleeve=reader.sleeve, key=EXCLUSION_KEY, part="exclusions"
+    )
+    facts: dict[str, Any] = {
+        "excluded": finished.excluded,
+        "metrics": dict(finished.metrics),
+        "warnings": list(finished.warnings),
+        "parents": {source: reader.ref(source).sha256 for source in spec.inputs.values()},
+    }
+    record = evidence.commit(
+        run_id=run_id, stage=spec.id, sleeve=reader.sleeve, valid=valid, exclusions=exclusions, facts=facts
+    )
+    if spec.publishes:
+        publish(evidence.home, reader.sleeve, run_id, finished.valid)
+    return Committed(valid, exclusions, record)
+
+
+def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame) -> list[Path]:
+    """Write each document under `reports/<sleeve>/` (newest) and `reports/<sleeve>/<run id>/`; return the newest."""
+    folder = home / "reports" / encoded(sleeve)
+    newest: list[Path] = []
+    for name, content in documents.select("name", "content").iter_rows():
+        for place in (folder / encoded(run_id), folder):
+            write_document(place / name, content.encode())
+        newest.append(folder / name)
+    return newest

@@ -1,0 +1,166 @@
+"""What every stage's parameters are, and where each value came from, settled before anything runs.
+
+Precedence: flag or run config > QUANT__ROOM__FIELD environment > sleeve file > code default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from quant_core.errors import ConfigError, UnknownNameError
+from quant_core.graph.registry import StageRegistry
+from quant_core.graph.stage import Params, StageSpec
+from quant_core.market.sleeves import Sleeve, SleeveFile, first_fault
+
+PREFIX = "QUANT__"
+SOURCE_STAGE = "ingest.raw"
+Overrides = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved parameters of every stage for one sleeve.
+
+    Attributes
+    ----------
+    sleeve : Sleeve
+    params : mapping of stage id to Params
+    origins : mapping of stage id to {field: origin}
+        "flag", "environment", "sleeve file", "default" or "from <stage>.<field>".
+    sleeve_sha256 : str
+    """
+
+    sleeve: Sleeve
+    params: Mapping[str, Params]
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sleeve_sha256: str = ""
+
+    def dumped(self) -> dict[str, dict[str, Any]]:
+        """Return all parameters as JSON values."""
+        return {id: params.model_dump(mode="json") for id, params in self.params.items()}
+
+
+def resolve_plan(
+    registry: StageRegistry,
+    file: SleeveFile,
+    *,
+    overrides: Overrides | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Plan:
+    """Settle and validate the parameters of every stage.
+
+    Parameters
+    ----------
+    registry : StageRegistry
+    file : SleeveFile
+        Its `[room]` tables feed every stage of the room that has the field; `[source]` feeds the landing.
+    overrides : mapping of stage id to {field: value}, optional
+        What the caller gave for this run.
+    environ : mapping, optional
+        Read for `QUANT__ROOM__FIELD`, values as JSON, or text where it is not JSON.
+
+    Raises
+    ------
+    UnknownNameError
+        A table or a key no stage has; lists the near matches.
+    ConfigError
+        A value a stage refuses.
+    """
+    given = overrides or {}
+    for id in given:
+        registry[id]
+    from_environment = _room_tables(environ or {})
+    _judge_names(registry, file.rooms, "table of the sleeve file")
+    _judge_names(registry, from_environment, "environment table")
+    params: dict[str, Params] = {}
+    origins: dict[str, dict[str, str]] = {}
+    for spec in registry.ordered():
+        layers = [
+            ("sleeve file", _sleeve_layer(spec, file)),
+            ("environment", from_environment.get(spec.room, {})),
+            ("flag", given.get(spec.id, {})),
+        ]
+        values: dict[str, Any] = {}
+        origin = dict.fromkeys(spec.params.model_fields, "default")
+        for name, layer in layers:
+            taken = layer if name == "flag" else {k: v for k, v in layer.items() if k in spec.params.model_fields}
+            values = _merged(values, taken)
+            origin |= dict.fromkeys(taken, name)
+        for name, source in _borrowed(spec):
+            if name not in values:
+                stage_id, _, other = source.rpartition(".")
+                values[name], origin[name] = getattr(params[stage_id], other), f"from {source}"
+        params[spec.id] = _validated(spec, values)
+        origins[spec.id] = origin
+    return Plan(file.sleeve, params, origins, file.sha256)
+
+
+def _sleeve_layer(spec: StageSpec, file: SleeveFile) -> Mapping[str, Any]:
+    if spec.id == SOURCE_STAGE:
+        options = {k: v for k, v in file.source.items() if k != "kind"}
+        return {"kind": file.source.get("kind", ""), "options": options}
+    return file.rooms.get(spec.room, {})
+
+
+def _borrowed(spec: StageSpec) -> Iterator[tuple[str, str]]:
+    """Yield (field, "room.table.field") for fields that default to another stage's value."""
+    for name, info in spec.params.model_fields.items():
+        extra = info.json_schema_extra
+        if isinstance(extra, dict) and isinstance(extra.get("from"), str):
+            yield name, str(extra["from"])
+
+
+def _judge_names(registry: StageRegistry, tables: Mapping[str, Mapping[str, Any]], kind: str) -> None:
+    rooms: dict[str, set[str]] = {}
+    for spec in registry.values():
+        rooms.setdefault(spec.room, set()).update(spec.params.model_fields)
+    for room, table in tables.items():
+        if room not in rooms:
+            raise UnknownNameError(kind, room, rooms)
+        for name in table:
+            if name not in rooms[room]:
+                raise UnknownNameError(f"key of [{room}]", name, rooms[room])
+
+
+def _room_tables(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name in sorted(environ):
+        room, _, key = name.removeprefix(PREFIX).lower().partition("__")
+        if name.startswith(PREFIX) and key:
+            tables.setdefault(room, {})[key] = _json_or_text(environ[name])
+    return tables
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `high` over `low`; tables inside tables are merged, not replaced."""
+    merged = dict(low)
+    for name, value in high.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _validated(spec: StageSpec, values: Mapping[str, Any]) -> Params:
+    try:  # JSON mode: a strict model still takes a list for a tuple and text for a date
+        return spec.params.model_validate_json(json.dumps(values, default=_plain))
+    except (ValidationError, TypeError, ValueError) as error:
+        said = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"parameters of {spec.id}: {said}.") from error
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value)

@@ -1,0 +1,239 @@
+"""Runs the graph as a plain Python program: open a run, execute stages in order, close it.
+
+The Dagster graph does the same through the same `opened_run`, `executed` and `commit_finished`; script and graph
+therefore yield equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import JsonValue
+from uuid6 import uuid7
+
+from quant_core.evidence.commits import Evidence, Outcome
+from quant_core.evidence.manifest import Manifest, code_facts, host_facts, write_manifest
+from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
+from quant_core.evidence.store import DataRef
+from quant_core.graph.commit import Reader, commit_finished
+from quant_core.graph.compute import Compute, SerialCompute
+from quant_core.graph.context import SelectionContext
+from quant_core.graph.finish import Finished, finish
+from quant_core.graph.plan import Overrides, Plan, resolve_plan
+from quant_core.graph.registry import StageRegistry
+from quant_core.graph.stage import StageSpec
+from quant_core.kernels._jit import use_cache_folder
+from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
+from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
+
+Progress = Callable[[StageSpec, str], None]
+SEED = 20260101
+
+
+def _silent(spec: StageSpec, event: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run leaves behind.
+
+    Attributes
+    ----------
+    run_id : str
+    plan : Plan
+        Sleeve and resolved parameters.
+    home : Path
+    refs : mapping of stage id to DataRef
+    excluded : mapping of "stage/rule" to number of rows
+    metrics : mapping
+        Aggregate numbers the stages reported.
+    warnings : tuple of str
+    """
+
+    run_id: str
+    plan: Plan
+    home: Path
+    refs: Mapping[str, DataRef] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def frame(self, stage: str) -> pl.DataFrame:
+        """Return the table a stage of this run committed."""
+        return Evidence(self.home).store.read(self.refs[stage])
+
+
+def executed(
+    spec: StageSpec, frames: Mapping[str, pl.DataFrame], plan: Plan, *, compute: Compute, as_of: str | None
+) -> Finished:
+    """Call a stage's function with what it names, and judge the result. Writes nothing."""
+    offered: dict[str, Any] = {
+        "params": plan.params[spec.id],
+        "compute": compute,
+        "sleeve": plan.sleeve,
+        "as_of": as_of,
+    }
+    result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
+    return finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
+
+
+def opened_run(
+    evidence: Evidence, plan: Plan, *, run_id: str, as_of: str | None, compute: str, facts: Mapping[str, Any]
+) -> Manifest | None:
+    """Open a run in the ledger, with its manifest, unless it is open already (then return None).
+
+    Parameters
+    ----------
+    evidence : Evidence
+    plan : Plan
+    run_id, as_of : str
+    compute : str
+        Name of the engine chosen.
+    facts : mapping
+        Who started it: script, dagster run id, parent run.
+    """
+    if any(run.run_id == run_id for run in evidence.runs()):
+        return None
+    pins: dict[str, JsonValue] = {"seq": evidence.last_seq(), "champions": [], "trials": {}}
+    heads = {
+        f"{stage}/{sleeve}": record.data["valid"]["sha256"] for (stage, sleeve), record in evidence.heads().items()
+    }
+    manifest = Manifest(
+        run_id=run_id,
+        sleeve=plan.sleeve.name,
+        as_of=as_of,
+        seed=SEED,
+        code=code_facts(CHECKOUT),
+        sleeve_file=ManifestSleeve(name=f"{plan.sleeve.name}.toml", sha256=plan.sleeve_sha256 or None),
+        params=plan.dumped(),
+        origins={id: dict(origin) for id, origin in plan.origins.items()},
+        inputs={table: sha for table, sha in heads.items() if table.endswith(f"/{plan.sleeve.name}")},
+        pins=pins,
+    )
+    _, sha256 = write_manifest(evidence.home, manifest)
+    payload = {
+        "sleeve": plan.sleeve.name,
+        "as_of": as_of,
+        "seed": SEED,
+        "manifest": sha256,
+        "code": manifest.code.model_dump(mode="json", exclude={"packages"}),
+        "host": host_facts(),
+        "compute": compute,
+        "pins": pins,
+        **facts,
+    }
+    evidence.open_run(run_id, payload)
+    return manifest
+
+
+@dataclass(frozen=True)
+class DAGRunner:
+    """Walks the stages in order in this process.
+
+    Attributes
+    ----------
+    settings : Settings
+    registry : StageRegistry
+    compute : Compute
+    progress : callable
+        Told (stage, "start" | "done") as the run goes.
+    """
+
+    settings: Settings
+    registry: StageRegistry = field(default_factory=lambda: StageRegistry.load("quant_core"))
+    compute: Compute = field(default_factory=SerialCompute)
+    progress: Progress = _silent
+
+    def run(
+        self,
+        file: SleeveFile,
+        *,
+        overrides: Overrides | None = None,
+        environ: Mapping[str, str] | None = None,
+        as_of: str | None = None,
+        only: Iterable[str] | None = None,
+        run_id: str | None = None,
+    ) -> RunResult:
+        """Run the graph for one sleeve.
+
+        Parameters
+        ----------
+        file : SleeveFile
+        overrides : mapping of stage id to {field: value}, optional
+        environ : mapping, optional
+            Read for `QUANT__ROOM__FIELD`.
+        as_of : str, optional
+            Knowledge time (ISO); None: latest.
+        only : iterable of stage ids, optional
+            Default: all; inputs of the others are read as last committed.
+        run_id : str, optional
+            Default: a fresh UUID7.
+
+        Raises
+        ------
+        QuantError
+            Whatever stopped it; the ledger has the outcome.
+        """
+        plan = resolve_plan(self.registry, file, overrides=overrides, environ=environ)
+        evidence, run = Evidence(self.settings.home), run_id or str(uuid7())
+        use_cache_folder(self.settings.home / "cache" / "numba")
+        evidence.abandon_dead()
+        evidence.sweep()
+        opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
+        reader = Reader(evidence, plan.sleeve.name, run)
+        steps: dict[str, list[str]] = {"ok": [], "failed": []}
+        outcome: Outcome = "failed"
+        refs: dict[str, DataRef] = {}
+        excluded: dict[str, int] = {}
+        metrics: dict[str, float] = {}
+        warnings: list[str] = []
+        try:
+            with ThreadSafeConfig.use(self.settings):
+                for spec in self.registry.ordered(only):
+                    self.progress(spec, "start")
+                    steps["failed"] = [spec.id]
+                    finished = executed(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of)
+                    refs[spec.id] = commit_finished(reader, spec, finished).ref
+                    excluded |= {f"{spec.id}/{rule}": count for rule, count in finished.excluded.items()}
+                    metrics |= finished.metrics
+                    warnings += [f"{spec.id}: {warning}" for warning in finished.warnings]
+                    steps["ok"].append(spec.id)
+                    self.progress(spec, "done")
+            steps["failed"] = []
+            outcome = "ok"
+        except KeyboardInterrupt:
+            outcome = "cancelled"
+            raise
+        finally:
+            evidence.close_run(run, outcome, steps)
+        return RunResult(run, plan, evidence.home, refs, excluded, metrics, tuple(warnings))
+
+
+def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Compute | None = None) -> SelectionContext:
+    """Run one stage inside a run and return the context with its reference.
+
+    The run is opened if the ledger does not know it yet; closing it is the caller's business
+    (`Evidence.close_run`). Inputs are read as the run may read them.
+
+    Raises
+    ------
+    QuantError
+        Whatever the stage, its gate or the store refuses.
+    """
+    registry = StageRegistry.load("quant_core")
+    settings = Settings(home=Path(context.home))
+    path = context.sleeve_path
+    file = read_sleeve(Path(path), name=context.sleeve) if path else find_sleeve(context.sleeve, settings.sleeves)
+    plan = resolve_plan(registry, file, overrides=context.params)
+    engine = compute or SerialCompute()
+    evidence = Evidence(settings.home)
+    facts = {"started_by": "context"}
+    opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
+    reader = Reader(evidence, context.sleeve, context.run_id)
+    finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of)
+    return context.with_ref(commit_finished(reader, spec, finished).ref)
