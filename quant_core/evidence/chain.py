@@ -1,0 +1,244 @@
+"""The ledger's line format and how one line follows another. Locks live in ledger.py, verdicts in verify.py.
+
+A line is `{"hash":"<64 hex>","payload":<payload>}` and a newline. The payload is canonical JSON, kept
+verbatim; the hash is SHA-256 over the previous hash (as hex text) and those exact bytes. It needs
+no more than `jq` and `sha256sum` to check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from quant_core.errors import EvidenceError, TamperedError, UsageError
+from quant_core.evidence.canonical import PayloadError, canonical, canonical_object
+from quant_core.evidence.writer import Writer
+
+FORMAT = 1
+MAX_LINE = 64 * 1024
+FIRST_PREV = "0" * 64
+
+_OPEN, _MIDDLE, _CLOSE = b'{"hash":"', b'","payload":', b"}\n"
+_HASH_END = len(_OPEN) + 64
+_PAYLOAD_START = _HASH_END + len(_MIDDLE)
+_HEX = frozenset(b"0123456789abcdef")
+
+FaultKind = Literal[
+    "hash_mismatch",
+    "prev_mismatch",
+    "seq_gap",
+    "not_json",
+    "duplicate_key",
+    "not_canonical",
+    "bad_fields",
+    "unknown_format",
+    "line_too_long",
+    "foreign_ledger_id",
+    "truncated",
+    "anchor_mismatch",
+    "torn_tail",
+]
+
+
+class Record(BaseModel):
+    """One acknowledged line of the ledger. Order is `seq`; `ts` is only what the clock said."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    seq: int = Field(ge=0)
+    prev: str = Field(pattern=r"^[0-9a-f]{64}$")
+    ledger_id: str = Field(min_length=1)
+    run_id: str
+    writer: Writer
+    ts: str
+    mono_ns: int | str
+    format: int
+    kind: str = Field(min_length=1)
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with the ledger: what, at which record, from which byte on."""
+
+    kind: FaultKind
+    seq: int
+    offset: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place between two lines, and what the next line must continue."""
+
+    offset: int = 0
+    seq: int = 0
+    head: str = FIRST_PREV
+    ledger_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line as found: the record if it can be read, what is wrong with it, and the place after it."""
+
+    record: Record | None
+    faults: tuple[Fault, ...]
+    after: Position
+
+
+def chained(prev: str, payload: bytes) -> str:
+    """Return the hash of the record with this payload after the record with hash `prev`."""
+    return hashlib.sha256(prev.encode("ascii") + payload).hexdigest()
+
+
+def line_of(payload: dict[str, Any]) -> bytes:
+    """Return the line, newline included, for a payload whose `prev` is the hash before it."""
+    raw = canonical(payload)
+    line = _OPEN + chained(payload["prev"], raw).encode("ascii") + _MIDDLE + raw + _CLOSE
+    if len(line) > MAX_LINE:
+        raise UsageError(
+            f"a {payload['kind']!r} record of {len(line)} bytes is over the limit of {MAX_LINE} per line. "
+            "Put it in a content-addressed file and record its SHA-256."
+        )
+    return line
+
+
+def record_in(line: bytes) -> Record:
+    """Return the record in one complete line, its hash checked against its own `prev`."""
+    try:
+        digest, payload = _parts(line)
+        record = _record(digest, payload)
+    except PayloadError as error:
+        if error.kind == "unknown_format":
+            raise EvidenceError(f"the ledger goes on in another format: {error.detail}. Upgrade.") from error
+        raise TamperedError(f"a line of the ledger is no record: {error}") from error
+    if digest != chained(record.prev, payload):
+        raise TamperedError(f"the hash of record {record.seq} is not that of its payload.")
+    return record
+
+
+def place_after_last(descriptor: int, size: int) -> Position:
+    """Return the place behind the last complete line of a ledger of `size` bytes; read two lines' worth at most.
+
+    An incomplete line may follow that place; a tail no interrupted append can have left is a TamperedError.
+    """
+    window = min(size, 2 * MAX_LINE)
+    chunk = os.pread(descriptor, window, size - window)
+    end = chunk.rfind(b"\n") + 1
+    start = chunk.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    place = Position()
+    if end:
+        last = record_in(chunk[start:end])
+        place = Position(size - window + end, last.seq + 1, last.hash, last.ledger_id)
+    if end < window and not is_torn(chunk[end:], place.head):
+        raise TamperedError(f"the ledger ends, from byte {place.offset} on, in what no interrupted append leaves.")
+    return place
+
+
+def is_torn(tail: bytes, head: str) -> bool:
+    """Tell whether an unterminated `tail` after a record with hash `head` can be an interrupted append.
+
+    Such a tail is the beginning of a line. A whole record in which only the newline was changed is not.
+    """
+    try:
+        digest, payload = _parts(tail[:-1] + b"\n")
+    except PayloadError:
+        return len(tail) < MAX_LINE
+    return digest != chained(head, payload)
+
+
+def inspected(stream: BinaryIO, place: Position, end: int) -> Iterator[Line]:
+    """Read the lines from `place` up to byte `end`, each with its faults.
+
+    After a fault the walk goes on from what the line itself states, if its hash vouches for it, so one
+    fault is not reported again at every line after it.
+    """
+    stream.seek(place.offset)
+    while place.offset < end:
+        raw = stream.readline(min(MAX_LINE, end - place.offset))
+        if not raw:
+            fault = Fault("truncated", place.seq, place.offset, f"the file ends before byte {end}")
+            yield Line(None, (fault,), place)
+            return
+        line = _checked(raw, place) if raw.endswith(b"\n") else _unterminated(stream, raw, place, end)
+        yield line
+        place = line.after
+
+
+def _parts(line: bytes) -> tuple[str, bytes]:
+    digest, payload = line[len(_OPEN) : _HASH_END], line[_PAYLOAD_START : -len(_CLOSE)]
+    framed = line.startswith(_OPEN) and line[_HASH_END:_PAYLOAD_START] == _MIDDLE and line.endswith(_CLOSE)
+    if not framed or len(digest) != 64 or not _HEX.issuperset(digest):
+        raise PayloadError("not_json", "the line is not a hash and a payload")
+    return digest.decode("ascii"), payload
+
+
+def _record(digest: str, payload: bytes) -> Record:
+    fields = canonical_object(payload)
+    if fields.get("format") != FORMAT:
+        raise PayloadError("unknown_format", f"format {fields.get('format')!r}; this version reads format {FORMAT}")
+    if "hash" in fields:
+        raise PayloadError("bad_fields", "the payload claims a hash of its own")
+    try:
+        return Record.model_validate({"hash": digest, **fields})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PayloadError("bad_fields", wrong) from error
+
+
+def _unterminated(stream: BinaryIO, raw: bytes, place: Position, end: int) -> Line:
+    """Judge the line at `place`, which has no newline within reach: too long, or the last one."""
+    length = len(raw)
+    while length < end - place.offset and not raw.endswith(b"\n"):
+        raw = stream.readline(min(MAX_LINE, end - place.offset - length))
+        length += len(raw)
+        if not raw:
+            break
+    after = Position(place.offset + length, place.seq + 1, place.head, place.ledger_id)
+    if length >= MAX_LINE:
+        fault = Fault("line_too_long", place.seq, place.offset, f"{length} bytes, the limit is {MAX_LINE}")
+    elif is_torn(raw, place.head):
+        fault = Fault("torn_tail", place.seq, place.offset, f"the last {length} bytes are no complete line")
+    else:
+        fault = Fault("not_json", place.seq, place.offset, "a whole record whose newline was changed")
+    return Line(None, (fault,), after)
+
+
+def _checked(raw: bytes, place: Position) -> Line:
+    """Hold the terminated line `raw` at `place` against the line before it."""
+    faults: list[Fault] = []
+
+    def blame(kind: FaultKind, detail: str) -> None:
+        faults.append(Fault(kind, place.seq, place.offset, detail))
+
+    next_offset = place.offset + len(raw)
+    try:
+        digest, payload = _parts(raw)
+    except PayloadError as error:
+        blame(error.kind, error.detail)
+        return Line(None, tuple(faults), Position(next_offset, place.seq + 1, place.head, place.ledger_id))
+    is_linked = digest == chained(place.head, payload)
+    record: Record | None = None
+    try:
+        record = _record(digest, payload)
+    except PayloadError as error:
+        blame(error.kind, error.detail)
+    is_intact = is_linked or (record is not None and digest == chained(record.prev, payload))
+    if not is_intact:
+        blame("hash_mismatch", f"hash {digest[:12]} is not that of the payload")
+    if record is None or not is_intact:
+        return Line(record, tuple(faults), Position(next_offset, place.seq + 1, digest, place.ledger_id))
+    if record.prev != place.head:
+        blame("prev_mismatch", f"follows {record.prev[:12]}, the record before is {place.head[:12]}")
+    if record.seq != place.seq:
+        blame("seq_gap", f"numbered {record.seq}, expected {place.seq}")
+    if place.ledger_id not in {None, record.ledger_id}:
+        blame("foreign_ledger_id", f"of ledger {record.ledger_id}, expected {place.ledger_id}")
+    ledger_id = place.ledger_id or record.ledger_id
+    return Line(record, tuple(faults), Position(next_offset, record.seq + 1, digest, ledger_id))

@@ -1,0 +1,96 @@
+"""What the ledger's records add up to: runs, commits, heads. Who may append what is decided in commits.py."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+from quant_core.errors import UnknownNameError
+from quant_core.evidence.chain import Position, Record
+from quant_core.evidence.ledger import Ledger
+
+GENESIS, COMMIT, REFUSED, OUTCOME = "genesis", "commit", "refused", "outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run as the ledger tells it. Without an outcome it is at work, or its process is gone."""
+
+    run_id: str
+    genesis: Record
+    commits: tuple[Record, ...]
+    refused: tuple[Record, ...]
+    outcome: Record | None
+    notes: tuple[Record, ...]
+
+    @property
+    def pinned_seq(self) -> int:
+        """Last seq this run knows of; what others commit later, it does not see."""
+        return int(self.genesis.data["pins"]["seq"])
+
+    def commit_of(self, stage: str, sleeve: str) -> Record | None:
+        """Return the last commit of that table by this run."""
+        mine = (record for record in reversed(self.commits) if table_of(record) == (stage, sleeve))
+        return next(mine, None)
+
+
+class Index:
+    """Grows with the ledger: `catch_up` reads only what is new."""
+
+    def __init__(self) -> None:
+        self._place = Position()
+        self._runs: dict[str, list[Record]] = {}
+        self._versions: dict[tuple[str, str], list[Record]] = {}
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last record taken in, -1 before the first."""
+        return self._place.seq - 1
+
+    def catch_up(self, ledger: Ledger) -> None:
+        """Take in the records appended since the last call."""
+        for record, place in ledger.since(self._place):
+            if record.kind == GENESIS:
+                self._runs[record.run_id] = [record]
+            elif record.run_id in self._runs:
+                self._runs[record.run_id].append(record)
+            if record.kind == COMMIT:
+                self._versions.setdefault(table_of(record), []).append(record)
+            self._place = place
+
+    def knows(self, run_id: str) -> bool:
+        """Tell whether that run was opened."""
+        return run_id in self._runs
+
+    def run(self, run_id: str) -> Run:
+        """Return one run; UnknownNameError if it was never opened."""
+        if run_id not in self._runs:
+            raise UnknownNameError("run", run_id, self._runs)
+        genesis, *later = self._runs[run_id]
+        by_kind: dict[str, list[Record]] = {COMMIT: [], REFUSED: [], OUTCOME: []}
+        notes: list[Record] = []
+        for record in later:
+            by_kind.get(record.kind, notes).append(record)
+        outcome = by_kind[OUTCOME][0] if by_kind[OUTCOME] else None
+        return Run(run_id, genesis, tuple(by_kind[COMMIT]), tuple(by_kind[REFUSED]), outcome, tuple(notes))
+
+    def runs(self) -> Iterator[Run]:
+        """Return all runs in the order they were opened."""
+        return map(self.run, self._runs)
+
+    def head(self, stage: str, sleeve: str, *, at: int | None = None) -> Record | None:
+        """Return the newest commit of a table; with `at`, the newest up to that seq."""
+        versions = self._versions.get((stage, sleeve), [])
+        count = len(versions) if at is None else bisect_right(versions, at, key=attrgetter("seq"))
+        return versions[count - 1] if count else None
+
+    def heads(self) -> Mapping[tuple[str, str], Record]:
+        """Return the newest commit of every table, by stage and sleeve."""
+        return {table: versions[-1] for table, versions in sorted(self._versions.items())}
+
+
+def table_of(commit: Record) -> tuple[str, str]:
+    """Return stage and sleeve of a commit record."""
+    return commit.data["stage"], commit.data["sleeve"]

@@ -1,0 +1,187 @@
+"""Table versions: immutable Parquet files named by their SHA-256. Which version is current is decided in commits.py."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Literal, Self
+
+import polars as pl
+from polars.exceptions import ColumnNotFoundError, PanicException, PolarsError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from quant_core.errors import ContractError, EvidenceError, IntegrityError, MissingVersionError, UnknownNameError
+from quant_core.evidence.documents import flush_path, staged, sweep
+from quant_core.evidence.names import encoded
+
+Part = Literal["valid", "exclusions"]
+
+ROW_GROUP = 131_072
+# Time stamps of files have the grain of the kernel's tick: a file this young may change and look the same.
+_SETTLED_NS = 50_000_000
+# One table at a time: a write holds a sorted copy of the whole table.
+_one_write = threading.Lock()
+
+
+class DataRef(BaseModel):
+    """Which bytes of which table: all a stage needs to load it, and small enough to travel.
+
+    `path` is relative to the home and follows from the other fields, so a reference cannot point elsewhere.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    sleeve: str = Field(min_length=1)
+    part: Part = "valid"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    rows: int = Field(ge=0)
+    path: str
+
+    @model_validator(mode="after")
+    def _path_follows(self) -> Self:
+        if self.path != str(version_path(self.stage, self.sleeve, self.sha256)):
+            raise ValueError(f"path {self.path!r} is not that of {self.stage} of {self.sleeve}")
+        return self
+
+
+def version_path(stage: str, sleeve: str, sha256: str) -> PurePosixPath:
+    """Return where a version lies, relative to the home: `store/<room>/<name>/<sleeve>/<sha256>.parquet`."""
+    return PurePosixPath("store", *map(encoded, stage.split(".")), encoded(sleeve), f"{sha256}.parquet")
+
+
+class Store:
+    """The `store/` folder of a home. Nothing in it is ever changed, and nothing is found by listing it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._vouched: dict[str, tuple[str, int, int, int, int]] = {}
+
+    def write(
+        self, frame: pl.DataFrame, *, stage: str, sleeve: str, key: Sequence[str], part: Part = "valid"
+    ) -> DataRef:
+        """Keep a table; return its reference. Equal tables are equal bytes, hence one file.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Flat columns, no NaN or infinity.
+        stage, sleeve : str
+            Whose table it is.
+        key : sequence of str
+            Columns to sort by. Rows with equal keys keep their order; an empty key keeps all.
+        part : "valid" or "exclusions"
+            Both lie in one folder.
+        """
+        folder = self.home / version_path(stage, sleeve, "").parent
+        with _one_write, staged(folder) as file:
+            _write_parquet(_normalised(frame, key, name=f"{stage} of {sleeve}"), file.path)
+            with file.path.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            path = str(version_path(stage, sleeve, sha256))
+            ref = DataRef(stage=stage, sleeve=sleeve, part=part, sha256=sha256, rows=frame.height, path=path)
+            if self._holds(ref):
+                # Whoever put it there may have died before its name was durable.
+                flush_path(self.home / path)
+                flush_path(folder)
+            else:
+                file.publish(f"{sha256}.parquet")
+        return ref
+
+    def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the table, or those of its columns, after its bytes were held against the hash."""
+        path = self.home / ref.path
+        try:
+            # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
+            with path.open("rb") as stream:
+                self._vouch(ref, path, stream)
+                stream.seek(0)
+                frame = pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
+        except FileNotFoundError as error:
+            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. Replay the run that made it.") from error
+        except ColumnNotFoundError as error:
+            known = pl.read_parquet_schema(path)
+            missing = next(name for name in columns or () if name not in known)
+            raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
+        except (PolarsError, PanicException, OSError) as error:
+            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+        if frame.height != ref.rows:
+            raise IntegrityError(f"{_named(ref)} has {frame.height} rows, {ref.rows} were recorded.")
+        return frame
+
+    def exists(self, ref: DataRef) -> bool:
+        """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
+        return (self.home / ref.path).is_file()
+
+    def sweep(self) -> tuple[Path, ...]:
+        """Remove what killed writers left behind; return it."""
+        return sweep(self.home / "store")
+
+    def _holds(self, ref: DataRef) -> bool:
+        path = self.home / ref.path
+        try:
+            with path.open("rb") as stream:
+                self._vouch(ref, path, stream)
+        except (FileNotFoundError, IntegrityError):
+            return False
+        return True
+
+    def _vouch(self, ref: DataRef, path: Path, stream: BufferedReader) -> None:
+        """Raise IntegrityError unless the open file hashes to its name; remembered while the file looks unchanged."""
+        status = os.fstat(stream.fileno())
+        look = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._vouched.get(ref.path) == (ref.sha256, *look):
+            return
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 != ref.sha256:
+            raise IntegrityError(f"{_named(ref)} has other bytes: they hash to {sha256[:12]}. Restore {path}.")
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
+            self._vouched[ref.path] = (sha256, *look)
+
+
+def _named(ref: DataRef) -> str:
+    return f"{ref.stage} of {ref.sleeve} ({ref.part}, version {ref.sha256[:12]})"
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write with every setting fixed that has a say in the bytes."""
+    try:
+        frame.write_parquet(
+            path,
+            compression="zstd",
+            compression_level=1,
+            statistics=True,
+            row_group_size=ROW_GROUP,
+            use_pyarrow=False,
+        )
+    except PolarsError as error:
+        raise EvidenceError(f"cannot write a table into {path.parent}: {error}") from error
+
+
+def _normalised(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.DataFrame:
+    """Return the one form of all tables equal to `frame`: sorted, in one chunk, without negative zero."""
+    if missing := [column for column in key if column not in frame.columns]:
+        raise ContractError(f"{name}: key column {missing[0]!r} is not in the table. It has {frame.columns}.")
+    zero_free = []
+    for column, dtype in frame.schema.items():
+        if dtype.is_nested() or dtype == pl.Object:
+            raise ContractError(
+                f"{name}: column {column!r} is {dtype}. A stored table is flat: give each value a column or row."
+            )
+        if dtype.is_float():
+            if not frame[column].is_finite().all():
+                raise ContractError(
+                    f"{name}: column {column!r} holds NaN or infinity. What is not known is null in a table."
+                )
+            # Not `+ 0.0`: polars takes that for nothing to do, and the sign stays.
+            value = pl.col(column)
+            zero_free.append(pl.when(value == 0).then(pl.lit(0.0, dtype=dtype)).otherwise(value).alias(column))
+    frame = frame.with_columns(zero_free)
+    if key:
+        frame = frame.sort(list(key), maintain_order=True)
+    return frame.rechunk()
