@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from quant_core import cli
+from quant_core.evidence.commits import Evidence
+
+SLEEVE = '[sleeve]\nname = "mine"\ncalendar = "24/7"\n[source]\nkind = "parquet"\npath = "bars.csv"\n'
+ROWS = "date,symbol,close\n2024-01-01,X:A,10\n2024-01-02,X:A,11\n"
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("QUANT_HOME", str(tmp_path / "home"))
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["quant", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return called
+
+
+def sleeve(folder: Path, bars: str | None = ROWS, text: str = SLEEVE) -> str:
+    (folder / "mine.toml").write_text(text)
+    if bars is not None:
+        (folder / "bars.csv").write_text(bars)
+    return str(folder / "mine.toml")
+
+
+@pytest.mark.parametrize(
+    ("bars", "said"),
+    [
+        (None, "bars.csv"),
+        ("", "bars.csv"),
+        ("date,symbol,close\n", "no rows"),
+        ("date,symbol,clse\n2024-01-01,X:A,10\n", "close"),
+        ("date,symbol,close\n2024-01-01,X:A,ten\n", "close"),
+    ],
+)
+def test_bars_that_cannot_be_read_are_one_line_and_exit_4(call, tmp_path: Path, bars: str | None, said: str) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = call("run", "mine", "--config", sleeve(tmp_path, bars))
+    assert (code, out) == (4, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unknown_sleeve_lists_the_near_ones_and_exits_2(call) -> None:  # type: ignore[no-untyped-def]
+    code, out, err = call("run", "us_equitis")
+    assert (code, out) == (2, "")
+    assert "Did you mean us_equities" in err
+
+
+def test_an_unknown_key_of_a_sleeve_file_lists_the_near_ones(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("run", "mine", "--config", sleeve(tmp_path, text=SLEEVE + "[synthesis]\nflor = 3\n"))
+    assert code == 2
+    assert "Did you mean floor" in err
+
+
+def test_an_unknown_factor_weight_lists_the_near_ones(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    dates = pl.date_range(pl.date(2020, 1, 1), pl.date(2021, 6, 1), eager=True)
+    rows = "".join(f"{d},X:{s},{100 + (i * 7 + ord(s)) % 13}\n" for s in "ABCDEF" for i, d in enumerate(dates))
+    text = SLEEVE + "[inference.weights]\nmomentun = 1.0\n"
+    code, _, err = call("run", "mine", "--config", sleeve(tmp_path, "date,symbol,close\n" + rows, text))
+    assert code == 2
+    assert "Did you mean momentum" in err
+
+
+def test_an_unknown_engine_is_an_error_and_nothing_else_answers(call) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("run", "us_equities", "--mode", "rai")
+    assert code == 2
+    assert "Did you mean ray" in err
+
+
+def test_an_unknown_command_and_a_wrong_option_exit_2(call) -> None:  # type: ignore[no-untyped-def]
+    assert call("rum")[0] == 2
+    assert call("run", "us_equities", "--jsn")[0] == 2
+
+
+def test_debug_shows_the_traceback(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    from quant_core.errors import SourceError
+
+    with pytest.raises(SourceError):
+        call("run", "mine", "--config", sleeve(tmp_path, None), "--debug")
+
+
+def test_verify_says_yes_and_after_one_flipped_byte_what_and_where(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    evidence = Evidence(tmp_path / "home")
+    evidence.open_run("r1", {"note": "first"})
+    evidence.close_run("r1", "ok", {})
+    code, out, _ = call("ledger", "verify")
+    assert code == 0
+    assert "intact" in out
+    path = tmp_path / "home" / "audit.jsonl"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"first")] ^= 1
+    path.write_bytes(content)
+    code, out, err = call("ledger", "verify")
+    assert code == 1
+    assert "tampered" in out
+    assert "seq 0" in err
+    code, out, _ = call("ledger", "verify", "--json")
+    assert code == 1
+    assert json.loads(out)["faults"]
+
+
+def test_a_torn_tail_is_told_apart_with_exit_3(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    evidence = Evidence(tmp_path / "home")
+    evidence.open_run("r1", {})
+    with (tmp_path / "home" / "audit.jsonl").open("ab") as stream:
+        stream.write(b'{"hash":"12')
+    assert call("ledger", "verify")[0] == 3
+
+
+def test_the_summary_of_a_sleeve_never_run_is_an_error(call) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = call("summary", "us_equities")
+    assert code == 1
+    assert "quant run us_equities" in err
