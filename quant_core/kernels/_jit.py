@@ -1,0 +1,138 @@
+"""`@kernel`: compile on first call, cache on disk. The only importer of numba; the loops live in the other modules.
+
+Importing a kernel costs nothing: numba is loaded by the first call. Parallelism lives in _blocks.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Matrix = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+_COMPILING = threading.RLock()
+_DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
+_root = _DEFAULT_ROOT
+
+
+def use_cache_folder(path: Path | str) -> None:
+    """Keep machine code under `path` from the next compilation on; kernels already compiled stay where they are.
+
+    Called at the edges only. The folder may be deleted at any time; one that cannot be written means no cache.
+    """
+    global _root
+    _root = Path(path)
+
+
+def cache_folder() -> Path:
+    """Return the folder in use: the root and a hash of every kernel's source and of numba's version.
+
+    numba itself looks only at the file of the outermost kernel, so a changed callee in another file would go unseen.
+    """
+    return _root / _source_hash()
+
+
+@functools.cache
+def _source_hash() -> str:
+    import numba
+
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Kernel(Generic[P, R]):
+    """A function that numba compiles on its first call.
+
+    Attributes
+    ----------
+    python : callable
+        The function as written; kernels it calls are still compiled ones.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self.python = function
+        self._compiled: Callable[P, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        compiled = self._compiled or self.compiled()
+        return compiled(*args, **kwargs)
+
+    def filled(self, first: Matrix, *rest: Any) -> Matrix:
+        """Call with a fresh `out` of the first array's shape and return it."""
+        out = np.empty(first.shape)
+        cast("Callable[..., R]", self)(first, *rest, out)
+        return out
+
+    def __reduce__(self) -> str:
+        # Travels to another process by name, like the function it stands for.
+        return cast("FunctionType", self.python).__qualname__
+
+    def compiled(self) -> Callable[P, R]:
+        """Return numba's dispatcher, made now if need be; machine code is made or read when it meets its types."""
+        with _COMPILING:
+            if self._compiled is None:
+                self._compiled = _dispatcher(cast("FunctionType", self.python))
+            return self._compiled
+
+
+def kernel(function: Callable[P, R]) -> Kernel[P, R]:
+    """Make a function a kernel: no Python objects, no GIL, no fast-math, IEEE division.
+
+    A kernel may call kernels its module names (`rank_row(...)`, not `module.rank_row(...)`), never itself.
+    """
+    return Kernel(function)
+
+
+def _dispatcher(function: FunctionType) -> Callable[..., Any]:
+    """Compile a copy of `function` that sees dispatchers where the original sees lazy kernels."""
+    import numba
+
+    scope = dict(function.__globals__)
+    for name in _names_in(function.__code__):
+        if isinstance(scope.get(name), Kernel):
+            scope[name] = scope[name].compiled()
+    twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
+    twin.__qualname__ = function.__qualname__
+    folder = cache_folder()
+    before = numba.config.CACHE_DIR
+    # numba reads the setting when the dispatcher is made; other users of numba in this process keep theirs.
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        # error_model: a division by zero is IEEE's inf or NaN, not an exception; fastmath would delete NaN tests.
+        settings = {"nogil": True, "fastmath": False, "error_model": "numpy", "cache": _is_writable(folder)}
+        made: Callable[..., Any] = numba.njit(**settings)(twin)
+    finally:
+        numba.config.CACHE_DIR = before
+    return made
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quant_core.kernels import _jit, cross_section
+from quant_core.kernels._jit import cache_folder, kernel, use_cache_folder
+
+FACTOR = 2.0
+
+CALLEE = """
+from quant_core.kernels._jit import kernel
+
+@kernel
+def doubled(value):
+    return 2.0 * value
+"""
+
+CALLER = """
+import json, sys
+import numpy as np
+from callee import doubled
+from quant_core.kernels._jit import kernel, use_cache_folder
+
+@kernel
+def raised(value):
+    return doubled(value) + 1.0
+
+@kernel
+def fill_raised(x, out):
+    for t in range(x.shape[0]):
+        out[t] = raised(x[t])
+
+if __name__ == "__main__":
+    was_lazy = "numba" not in sys.modules
+    use_cache_folder(sys.argv[1])
+    out = np.empty(3)
+    fill_raised(np.arange(3.0), out)
+    stats = fill_raised.compiled().stats
+    print(json.dumps([out.tolist(), was_lazy, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
+"""
+
+
+@kernel
+def scaled(value: float) -> float:
+    return FACTOR * value
+
+
+@kernel
+def fill_scaled(x: np.ndarray, out: np.ndarray) -> None:
+    for t in range(x.shape[0]):
+        out[t] = scaled(x[t])
+
+
+@kernel
+def fill_inverse(x: np.ndarray, out: np.ndarray) -> None:
+    for t in range(x.shape[0]):
+        out[t] = 1.0 / x[t]
+
+
+@pytest.fixture
+def _own_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_jit, "_root", tmp_path)
+
+
+def run(script: Path, cache: Path) -> list[object]:
+    root = str(Path(_jit.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run(
+        [sys.executable, script.name, str(cache)], cwd=script.parent, env=environment, capture_output=True, check=True
+    )
+    answer: list[object] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_second_process_reads_machine_code_instead_of_compiling(tmp_path: Path) -> None:
+    (tmp_path / "callee.py").write_text(CALLEE)
+    script = tmp_path / "caller.py"
+    script.write_text(CALLER)
+    assert run(script, tmp_path / "cache") == [[1.0, 3.0, 5.0], True, 0, 1]
+    assert run(script, tmp_path / "cache") == [[1.0, 3.0, 5.0], True, 1, 0]
+
+
+@pytest.mark.usefixtures("_own_root")
+def test_a_kernel_calls_another_kernel() -> None:
+    out = np.empty(4)
+    fill_scaled(np.arange(4.0), out)
+    assert out.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert fill_scaled.filled(np.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
+
+
+def test_the_plain_function_stays_at_hand() -> None:
+    assert scaled.python(4.0) == 8.0
+    assert scaled.__name__ == "scaled"
+    assert (cross_section.rank_rows.__doc__ or "").startswith("Rank each row")
+
+
+@pytest.mark.usefixtures("_own_root")
+def test_a_division_by_zero_is_infinity_and_not_an_exception() -> None:
+    assert fill_inverse.filled(np.array([0.0, -0.0, 4.0])).tolist() == [np.inf, -np.inf, 0.25]
+
+
+@pytest.mark.usefixtures("_own_root")
+def test_threads_that_meet_at_the_first_call_share_one_dispatcher() -> None:
+    @kernel
+    def shifted(value: float) -> float:
+        return value + FACTOR
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shifted, [1.0, 2.0, 3.0, 4.0]))
+        dispatchers = {id(made) for made in pool.map(lambda _: shifted.compiled(), range(8))}
+    assert found == [3.0, 4.0, 5.0, 6.0]
+    assert len(dispatchers) == 1
+
+
+def test_a_kernel_travels_to_another_process_by_name() -> None:
+    assert pickle.loads(pickle.dumps(cross_section.rank_rows)) is cross_section.rank_rows
+
+
+def test_numba_s_own_setting_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    monkeypatch.setattr(_jit, "_root", tmp_path)
+    before = numba.config.CACHE_DIR
+    kernel(lambda value: value).compiled()
+    assert before == numba.config.CACHE_DIR
+
+
+def test_a_folder_that_cannot_be_written_means_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(_jit, "_root", _jit._root)
+    use_cache_folder(file)
+    assert kernel(scaled.python)(3.0) == 6.0
+    assert file.is_file()
+
+
+def test_the_folder_is_named_by_sources_and_numba_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+
+    monkeypatch.setattr(_jit, "_root", tmp_path)
+    now = cache_folder()
+    monkeypatch.setattr(numba, "__version__", "0.0.1")
+    _jit._source_hash.cache_clear()
+    other_version = cache_folder()
+    monkeypatch.undo()
+    _jit._source_hash.cache_clear()
+    assert now.parent == other_version.parent == tmp_path
+    assert now.name == cache_folder().name != other_version.name
+
+
+def test_importing_kernels_and_features_loads_no_heavy_library() -> None:
+    heavy = ["numba", "scipy", "skfolio", "matplotlib", "exchange_calendars"]
+    code = (
+        "import sys, quant_core.features as f; from quant_core.kernels import cross_section; f.catalogue();"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    root = Path(_jit.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,149 @@
+"""Laws of every moving and cross-sectional kernel, found by name; a new kernel meets them without an edit here."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quant_core.kernels import cross_section, moving, ordered, paths, trading
+from quant_core.kernels._jit import Kernel
+
+KERNELS = {
+    name: entry
+    for module in (cross_section, moving, ordered, paths, trading)
+    for name, entry in vars(module).items()
+    if isinstance(entry, Kernel)
+    and entry.__module__ == module.__name__
+    and "out" in inspect.signature(entry).parameters
+}
+MOVING = sorted(name for name in KERNELS if name.startswith("move_"))
+ROWS = sorted(name for name in KERNELS if name.endswith("_rows"))
+WINDOW = 9
+SCALARS = {"window": WINDOW, "min_count": 6, "skip": 2, "level": 0.3, "is_worst": True}
+
+
+def matrix(seed: int = 3, rows: int = 60, columns: int = 7) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0.0, 0.02, (rows, columns))
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[20:45, 1] = 0.01
+    x[:, 2] = np.nan
+    x[10:20, 3] = 0.0
+    return x
+
+
+def arguments(name: str, x: np.ndarray) -> list[Any]:
+    values: list[Any] = []
+    for parameter in inspect.signature(KERNELS[name]).parameters:
+        if parameter in SCALARS:
+            values.append(SCALARS[parameter])
+        elif parameter in ("x", "returns", "close"):
+            values.append(x)
+        elif parameter == "value":
+            values.append(np.exp(x[::-1] * 10.0)[: len(x)])
+        elif parameter in ("life", "is_provisional"):
+            values.append(np.zeros(x.shape))
+        elif parameter == "mask":
+            values.append(np.arange(x.size).reshape(x.shape) % 5 != 0)
+    return values
+
+
+def answer(name: str, x: np.ndarray) -> np.ndarray:
+    return KERNELS[name].filled(*arguments(name, x))
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(np.where(np.isnan(a), 9e99, a).view(np.int64), np.where(np.isnan(b), 9e99, b).view(np.int64))
+
+
+def frozen_slice(values: Any) -> Any:
+    if not isinstance(values, np.ndarray):
+        return values
+    wide = np.zeros((values.shape[0] * 2, values.shape[1] * 3), dtype=values.dtype)
+    wide[::2, ::3] = values
+    view = wide[::2, ::3]
+    view.flags.writeable = False
+    return view
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_every_cell_of_out_is_filled_and_no_input_is_touched(name: str) -> None:
+    given = arguments(name, matrix())
+    before = [value.copy() if isinstance(value, np.ndarray) else value for value in given]
+    first, second = np.full(matrix().shape, 7e77), np.full(matrix().shape, -7e77)
+    KERNELS[name](*given, first)
+    KERNELS[name](*given, second)
+    assert same_bits(first, second)
+    assert np.isfinite(first).any()
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(given, before, strict=True) if a is not None)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_read_only_and_strided_inputs_give_the_same_bits(name: str) -> None:
+    given = arguments(name, matrix())
+    out = np.empty(matrix().shape)
+    KERNELS[name](*[frozen_slice(value) for value in given], out)
+    assert same_bits(out, answer(name, matrix()))
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_longer_matrix_has_the_same_beginning(name: str) -> None:
+    x = matrix()
+    given, whole = arguments(name, x), answer(name, x)
+    for end in (1, WINDOW, 33):
+        cut = [value[:end] if isinstance(value, np.ndarray) else value for value in given]
+        assert same_bits(KERNELS[name].filled(*cut), whole[:end])
+
+
+@pytest.mark.parametrize("name", MOVING)
+@pytest.mark.parametrize("huge", [1e17, -1e300, np.inf])
+def test_a_huge_value_leaves_no_trace_once_it_has_left_the_window(name: str, huge: float) -> None:
+    x, y = matrix(), matrix()
+    y[5] = huge
+    given = [y if value is x else value for value in arguments(name, x)]
+    assert same_bits(KERNELS[name].filled(*given)[5 + WINDOW :], answer(name, x)[5 + WINDOW :])
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_permuting_columns_permutes_the_answer(name: str) -> None:
+    order = np.array([4, 2, 0, 6, 5, 1, 3])
+    given = arguments(name, matrix())
+    moved = [np.ascontiguousarray(value[:, order]) if isinstance(value, np.ndarray) else value for value in given]
+    left, right = KERNELS[name].filled(*moved), KERNELS[name].filled(*given)[:, order]
+    if name in ROWS:
+        np.testing.assert_allclose(left, right, rtol=1e-13)
+    else:
+        assert same_bits(left, right)
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_column_is_computed_the_same_in_any_company(name: str) -> None:
+    given, whole = arguments(name, matrix()), answer(name, matrix())
+    for j in range(7):
+        alone = [np.ascontiguousarray(v[:, j : j + 1]) if isinstance(v, np.ndarray) else v for v in given]
+        assert same_bits(KERNELS[name].filled(*alone), whole[:, j : j + 1])
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_too_few_known_values_give_no_number(name: str) -> None:
+    x = matrix()
+    given = arguments(name, x)
+    out = KERNELS[name].filled(*given)
+    assert np.isnan(out[:, 2]).all()
+    assert np.isnan(out[: SCALARS["min_count"] - 2]).all()
+    names = list(inspect.signature(KERNELS[name]).parameters)[:-1]
+    nothing = [0 if p == "min_count" else v for p, v in zip(names, given, strict=True)]
+    assert np.isnan(KERNELS[name].filled(*nothing)[:, 2]).all()
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_no_rows_and_no_columns_are_no_fault(name: str) -> None:
+    for shape in ((0, 3), (4, 0), (1, 1)):
+        given = [
+            np.full(shape, fill_value=0, dtype=value.dtype) if isinstance(value, np.ndarray) else value
+            for value in arguments(name, matrix())
+        ]
+        assert KERNELS[name].filled(*given).shape == shape
