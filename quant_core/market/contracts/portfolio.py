@@ -34,12 +34,12 @@ class _Weights(pa.DataFrameModel):
 
 
 class _Equity(pa.DataFrameModel):
-    """The wealth of one portfolio at one close; every portfolio starts at 1."""
+    """The wealth of one portfolio at one close; every portfolio starts from 1, before the cost of entering."""
 
     date: pl.Date = pa.Field(description="Date of the close.")
     portfolio: pl.String = pa.Field(description="Allocation method, `benchmark`, `filtered_pool` or `raw_pool`.")
-    equity: pl.Float64 = pa.Field(ge=0.0, description="Wealth after costs.")
-    net_return: pl.Float64 = pa.Field(ge=-1.0, description="Change of wealth over the bar, as a fraction.")
+    equity: pl.Float64 = pa.Field(description="Wealth after costs; below zero is debt left by a short.")
+    net_return: pl.Float64 = pa.Field(description="Change of wealth over the bar, as a fraction; never capped.")
     cost: pl.Float64 = pa.Field(ge=0.0, description="Costs paid at this close, as a fraction of wealth.")
     turnover: pl.Float64 = pa.Field(ge=0.0, description="Traded notional over wealth at this close, both sides.")
     exposure: pl.Float64 = pa.Field(ge=0.0, description="Gross exposure after the close.")
