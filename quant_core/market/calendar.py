@@ -91,9 +91,16 @@ def _exchange_sessions(name: str, first: date, last: date) -> pl.DataFrame:
     import exchange_calendars
     import pandas as pd
 
-    earliest = exchange_calendars.get_calendar(name).bound_min()
-    start = pd.Timestamp(first) if earliest is None else max(pd.Timestamp(first), earliest)
-    opened = exchange_calendars.get_calendar(name, start=start, end=pd.Timestamp(last) + pd.DateOffset(years=1))
+    factory = exchange_calendars.get_calendar(name)
+    earliest, latest = factory.bound_min(), factory.bound_max()
+    start, end = pd.Timestamp(first), pd.Timestamp(last) + pd.DateOffset(years=1)
+    if latest is not None and pd.Timestamp(last) > latest:
+        raise CalendarError(f"{name} is known until {latest.date()} only; the bars go to {last}.")
+    opened = exchange_calendars.get_calendar(
+        name,
+        start=start if earliest is None else max(start, earliest),
+        end=end if latest is None else min(end, latest),
+    )
     closes = opened.closes
     return pl.DataFrame(
         {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandera.polars as pa
 import polars as pl
@@ -14,18 +14,23 @@ from quant_core.market.contracts.split import Contract
 
 @dataclass(frozen=True)
 class ValueColumn:
-    """A nullable float column: its name, one sentence about it, and its inclusive bounds where it has them."""
+    """A nullable float column: its name, one sentence about it, and its inclusive bounds where it has them.
+
+    `facts` travel with the contract for stages that read the table: they stand in the pandera column's metadata.
+    """
 
     name: str
     description: str
     lower: float | None = None
     upper: float | None = None
+    facts: Mapping[str, bool] = field(default_factory=dict)
 
     def schema(self) -> pa.Column:
         """Return the pandera column."""
         checks = [pa.Check.ge(self.lower)] if self.lower is not None else []
         checks += [pa.Check.le(self.upper)] if self.upper is not None else []
-        return pa.Column(pl.Float64, checks=checks, nullable=True, description=self.description)
+        facts = dict(self.facts) or None
+        return pa.Column(pl.Float64, checks=checks, nullable=True, description=self.description, metadata=facts)
 
 
 def store_contract(

@@ -126,18 +126,42 @@ def contract(model: type[pa.DataFrameModel], *, key: Sequence[str], rules: Seque
     return Contract(name, schema, tuple(key), tuple(rules))
 
 
-def excluded_rows(frame: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series) -> pl.DataFrame:
-    """Turn rows of `frame` into exclusions. A column `row` gives their position, else the order they stand in."""
-    rows = frame["row"] if "row" in frame.columns else pl.Series(range(frame.height), dtype=pl.Int64)
-    absent = pl.lit(None)
+def excluded_rows(
+    frame: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series, *, rows: pl.Series | None = None
+) -> pl.DataFrame:
+    """Turn rows of `frame` into exclusions.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The rows to exclude, with whatever columns they came with.
+    rule, detail : str or Series
+        One for all, or one each.
+    rows : Series, optional
+        Their positions; default: the column `row`, else the order they stand in. A column `row` taken as position is
+        left out of the record.
+    """
+    has_own = rows is None and "row" in frame.columns
+    if rows is None:
+        rows = frame["row"] if has_own else pl.Series(range(frame.height), dtype=pl.Int64)
+    told = [name for name in frame.columns if name != "row" or not has_own]
     return frame.select(
-        pl.lit(rule).alias("rule") if isinstance(rule, str) else rule.alias("rule"),
+        (pl.lit(rule) if isinstance(rule, str) else rule).alias("rule"),
         rows.cast(pl.Int64).alias("row"),
-        (pl.col("date").cast(pl.Date, strict=False) if "date" in frame.columns else absent.cast(pl.Date)).alias("date"),
-        (pl.col("symbol") if "symbol" in frame.columns else absent).cast(pl.String).alias("symbol"),
-        pl.lit(detail).alias("detail") if isinstance(detail, str) else detail.alias("detail"),
-        pl.struct(pl.exclude("row") if frame.width > 1 else pl.all()).struct.json_encode().alias("record"),
+        _day_of(frame).alias("date"),
+        (pl.col("symbol") if "symbol" in frame.columns else pl.lit(None)).cast(pl.String).alias("symbol"),
+        (pl.lit(detail) if isinstance(detail, str) else detail).alias("detail"),
+        pl.struct(told or ["row"]).struct.json_encode().alias("record"),
     )
+
+
+def _day_of(frame: pl.DataFrame) -> pl.Expr:
+    """Return the date of each row as far as it is one."""
+    if "date" not in frame.columns:
+        return pl.lit(None, dtype=pl.Date)
+    if frame.schema["date"] == pl.String:
+        return pl.col("date").str.to_date(strict=False)
+    return pl.col("date").cast(pl.Date, strict=False)
 
 
 def split(frame: pl.DataFrame, contract: Contract) -> Split:
@@ -161,15 +185,15 @@ def split(frame: pl.DataFrame, contract: Contract) -> Split:
     if not failed.any() and not duplicate.any():
         return Split(frame)
     names = [rule.name for rule in contract.row_rules]
-    bad = frame.with_row_index("row").filter(failed | duplicate)
-    why = broken.filter(failed | duplicate).select(
+    lost = failed | duplicate
+    why = broken.filter(lost).select(
         pl.concat_list(pl.when(pl.col(f"{i}")).then(pl.lit(name)) for i, name in enumerate(names))
         .list.drop_nulls()
         .alias("why")
     )["why"]
     first = why.list.first().fill_null("duplicate_key")
     detail = why.list.join(", ").replace("", "a later row has the same key")
-    return Split(frame.filter(~(failed | duplicate)), excluded_rows(bad, first, detail))
+    return Split(frame.filter(~lost), excluded_rows(frame.filter(lost), first, detail, rows=lost.arg_true()))
 
 
 def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:

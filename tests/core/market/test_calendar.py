@@ -35,6 +35,12 @@ def test_before_an_exchanges_own_bound_nothing_is_known() -> None:
     assert calendar("XHKG").known_from(date(1950, 1, 1), date(1970, 1, 1)) > date(1950, 1, 1)
 
 
+def test_past_an_exchanges_own_bound_is_an_error_that_says_so() -> None:
+    assert calendar("XBOM").sessions(date(2024, 12, 2), date(2024, 12, 3)).height == 2
+    with pytest.raises(CalendarError, match="known until"):
+        calendar("XBOM").sessions(date(2024, 1, 1), date(2190, 1, 1))
+
+
 def test_periods_per_year_follow_the_calendar() -> None:
     assert [calendar(name).periods_per_year for name in ("24/7", "24/5", "XNYS")] == [365, 252, 252]
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.errors import ContractError
-from quant_core.market.contracts.ingest import Bars, ReturnsSchema
+from quant_core.market.contracts.ingest import Bars, Raw, ReturnsSchema
 from quant_core.market.contracts.portfolio import Orders
-from quant_core.market.contracts.split import split, validate
+from quant_core.market.contracts.split import excluded_rows, split, validate
 from quant_core.market.contracts.synthesis import Decisions
 
 DAY = date(2024, 1, 1)
@@ -60,6 +60,22 @@ def test_an_excluded_row_keeps_all_it_said() -> None:
     parted = split(returns([(DAY, "US:A", 9.0)]), ReturnsSchema)
     assert parted.exclusions["record"][0] == '{"date":"2024-01-01","symbol":"US:A","simple_return":9.0}'
     assert parted.exclusions["date"][0] == DAY
+
+
+def test_a_table_with_a_row_column_of_its_own_keeps_it_in_the_record() -> None:
+    rows = [(3, DAY, "US:A", None), (7, DAY, "nowhere", 1.0)]
+    frame = pl.DataFrame(rows, schema=["row", "date", "symbol", "close"], orient="row", infer_schema_length=None)
+    frame = pl.concat([Raw.empty(), frame.cast({"close": pl.Float64})], how="diagonal").select(*Raw.dtypes)
+    parted = split(frame, Raw)
+    assert parted.exclusions.select("rule", "row").rows() == [("symbol:str_matches", 1)]
+    assert '"row":7' in parted.exclusions["record"][0]
+
+
+def test_a_text_that_is_no_date_is_excluded_with_what_it_said() -> None:
+    frame = pl.DataFrame({"row": [5], "date": ["2024-13-01"], "symbol": ["US:A"]})
+    excluded = excluded_rows(frame, "date:not_a_date", "2024-13-01")
+    assert excluded.select("row", "date").rows() == [(5, None)]
+    assert excluded["record"][0] == '{"date":"2024-13-01","symbol":"US:A"}'
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""The sessions a table of bars is measured against: which dates count, in what order, and when each one is known.
+
+When markets are open is the calendar's knowledge (market/calendar.py); what a missing bar means is said in lives.py.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import cast
+
+import polars as pl
+
+from quant_core.market.calendar import Calendar
+
+SESSIONS_SCHEMA = {
+    "date": pl.Date(),
+    "available_at": pl.Datetime("us", "UTC"),
+    "is_session": pl.Boolean(),
+    "session": pl.Int64(),
+}
+
+
+def sessions_of(dates: pl.Series, market: Calendar) -> pl.DataFrame:
+    """Return every session from the first to the last of `dates`, and each date of theirs that is none.
+
+    Parameters
+    ----------
+    dates : pl.Series of Date
+        In any order, repeated as they come.
+    market : Calendar
+
+    Returns
+    -------
+    DataFrame
+        Sorted by date: date, available_at (the session's close; 00:00 UTC of the next day where the calendar names
+        none), is_session, session (ordinal among the sessions; a date that is none has that of the session before it,
+        -1 if there is none). Before the calendar's own first date nobody knows, so each date found counts as a session.
+    """
+    if dates.is_empty():
+        return pl.DataFrame(schema=SESSIONS_SCHEMA)
+    first, last = cast("date", dates.min()), cast("date", dates.max())
+    known_from = market.known_from(first, last)
+    calendar = market.sessions(first, last)
+    found = dates.unique().alias("date").to_frame()
+    return (
+        calendar.with_columns(is_session=pl.lit(value=True))
+        .join(found, on="date", how="full", coalesce=True)
+        .sort("date")
+        .with_columns(
+            pl.col("closes_at").fill_null(next_midnight()).alias("available_at"),
+            pl.col("is_session").fill_null(pl.col("date") < known_from),
+        )
+        .with_columns((pl.col("is_session").cast(pl.Int64).cum_sum() - 1).alias("session"))
+        .select(*SESSIONS_SCHEMA)
+    )
+
+
+def next_midnight() -> pl.Expr:
+    """Return 00:00 UTC of the day after `date`."""
+    return pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -1,0 +1,132 @@
+"""Kernels that walk the bars of each symbol in date order: repeated closes, jumps on trial, volume spikes.
+
+What follows from a verdict (exclusion, flag, new life) is decided in ingest/judgement.py. Tables come in as arrays
+sorted by symbol and date, with `offsets` marking where each stretch of rows starts and the last one ends.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from quant_core.kernels._jit import kernel
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
+Lives = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+KEPT, TOXIC, PROVISIONAL = 0, 1, 2
+HIGHEST_RETURN = 5.0
+LOWEST_RETURN = -0.8
+NEAR = 0.5
+TRIAL_BARS = 3
+SPIKE_BARS = 60
+SPIKE_Z = 10.0
+NORMAL_MAD = 1.4826  # the MAD of a normal distribution is its standard deviation over this
+
+
+@kernel
+def count_repeats(values: Floats, offsets: Ints, out: Ints) -> None:
+    """Count how many equal values in a row end at each bar: 1 where the value is new. values, out: [R]."""
+    for k in range(offsets.size - 1):
+        for i in range(offsets[k], offsets[k + 1]):
+            out[i] = out[i - 1] + 1 if i > offsets[k] and values[i] == values[i - 1] else 1
+
+
+@kernel
+def judge_jumps(
+    close: Floats, session: Ints, offsets: Ints, is_over: Mask, is_reborn: Mask, verdict: Codes, life: Lives
+) -> None:
+    """Put every jump on trial: the bar is toxic, the rise starts a new life, the fall is real, or it stays open.
+
+    close: [R], positive; session: [R], ordinal of the bar's session; offsets: [S + 1], where each stretch of bars
+    without a death in between starts; is_over: [S], a death follows the stretch; is_reborn: [S], it follows a death of
+    the same symbol; verdict, life: [R], filled.
+
+    A rise is tried by the next TRIAL_BARS bars, a fall by the bars of the next TRIAL_BARS sessions only: after a halt
+    the ticker may stand for another thing, and its price must not acquit a real fall. A fall that death leaves open is
+    real; a rise that death leaves open stays provisional.
+    """
+    number = 0
+    for k in range(offsets.size - 1):
+        start, stop = offsets[k], offsets[k + 1]
+        number = number + 1 if is_reborn[k] else 0
+        verdict[start], life[start] = KEPT, number
+        good, i = start, start + 1
+        while i < stop:
+            change = close[i] / close[good] - 1.0
+            is_rise = change > HIGHEST_RETURN
+            back, has_held = -1, not (is_rise or change < LOWEST_RETURN)
+            j = i + 1
+            while j < stop and back < 0 and not has_held:
+                seen = j - i if is_rise else session[j] - session[i]
+                if seen <= TRIAL_BARS and abs(close[j] / close[good] - 1.0) <= NEAR:
+                    back = j
+                has_held = seen >= TRIAL_BARS
+                j += 1
+            if back >= 0:
+                while i < back:
+                    verdict[i], life[i] = TOXIC, number
+                    i += 1
+            elif has_held or (is_over[k] and not is_rise):
+                number += 1 if is_rise else 0
+                verdict[i], life[i], good = KEPT, number, i
+                i += 1
+            else:
+                while i < stop:
+                    verdict[i], life[i] = PROVISIONAL, number
+                    i += 1
+
+
+@kernel
+def mark_volume_spikes(log_volume: Floats, life: Lives, offsets: Ints, out: Mask) -> None:
+    """Mark bars whose log volume has a robust z above SPIKE_Z against the SPIKE_BARS bars before, within one life.
+
+    log_volume: [R], NaN where volume is zero or not known; life, out: [R]. Speaks only where all SPIKE_BARS bars are
+    known and their MAD is not zero. Median and MAD are exact: the window is kept sorted by insertion.
+    """
+    window = np.empty(SPIKE_BARS)
+    for k in range(offsets.size - 1):
+        held = 0
+        for i in range(offsets[k], offsets[k + 1]):
+            if i > offsets[k] and life[i] != life[i - 1]:
+                held = 0
+            value = log_volume[i]
+            out[i] = False
+            if np.isnan(value):
+                held = 0
+                continue
+            if held == SPIKE_BARS:
+                median = 0.5 * (window[SPIKE_BARS // 2 - 1] + window[SPIKE_BARS // 2])
+                spread = median_distance(window, median)
+                out[i] = spread > 0.0 and value - median > SPIKE_Z * NORMAL_MAD * spread
+                gone = np.searchsorted(window, log_volume[i - SPIKE_BARS])
+                for j in range(gone, SPIKE_BARS - 1):
+                    window[j] = window[j + 1]
+                held -= 1
+            j = held
+            while j > 0 and window[j - 1] > value:
+                window[j] = window[j - 1]
+                j -= 1
+            window[j] = value
+            held += 1
+
+
+@kernel
+def median_distance(ordered: Floats, center: float) -> float:
+    """Return the median distance from `center` of sorted values of even number, merging outwards from it."""
+    size = ordered.size
+    right = np.searchsorted(ordered, center)
+    left = right - 1
+    last = before = 0.0
+    for _ in range(size // 2 + 1):
+        before = last
+        if right >= size or (left >= 0 and center - ordered[left] <= ordered[right] - center):
+            last = center - ordered[left]
+            left -= 1
+        else:
+            last = ordered[right] - center
+            right += 1
+    return 0.5 * (before + last)

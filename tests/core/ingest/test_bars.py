@@ -1,0 +1,277 @@
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quant_core.ingest.bars import BarsParams, bar_counts, bars, falls_beside_rises, survivorship
+from quant_core.market.contracts.ingest import Bars, Raw
+from quant_core.market.sleeves import Sleeve
+
+DAY = date(2024, 1, 1)
+SLEEVE = Sleeve(name="x", calendar="24/7")
+Land = Callable[[pl.DataFrame], pl.DataFrame]
+Ingest = Callable[..., Any]
+
+
+def days(size: int, start: date = DAY) -> pl.Series:
+    return pl.date_range(start, start + timedelta(days=size - 1), "1d", eager=True).alias("date")
+
+
+def market(symbols: int = 4, size: int = 90, seed: int = 0) -> pl.DataFrame:
+    """Clean bars of some symbols, one row per day."""
+    rng = np.random.default_rng(seed)
+    tables = []
+    for k in range(symbols):
+        close = 100.0 * np.cumprod(1.0 + 0.02 * rng.standard_normal(size))
+        columns = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": close * 10}
+        tables.append(pl.DataFrame({"date": days(size), **columns}).with_columns(symbol=pl.lit(f"A:S{k}")))
+    return pl.concat(tables)
+
+
+def test_clean_rows_become_bars_known_at_the_end_of_their_day(landing: Land, ingest: Ingest) -> None:
+    done = ingest(landing(market()))
+    assert (done.bars.height, done.lost.height) == (360, 0)
+    assert done.bars["available_at"][0] == datetime(2024, 1, 2, tzinfo=UTC)
+    assert done.bars.select("life", "is_provisional", "flags").unique().rows() == [(0, False, "")]
+
+
+def test_rows_off_session_are_excluded_and_exchange_bars_are_known_at_the_close(ingest: Ingest, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0] * 4}, start=date(2024, 7, 2)), "XNYS")
+    assert done.lost.select("rule", "date").rows() == [("off_session", date(2024, 7, 4))]
+    assert done.bars["available_at"].to_list() == [
+        datetime(2024, 7, 2, 20, tzinfo=UTC),
+        datetime(2024, 7, 3, 17, tzinfo=UTC),  # the exchange closes early on 3 July
+        datetime(2024, 7, 5, 20, tzinfo=UTC),
+    ]
+
+
+def test_before_the_calendar_begins_no_date_is_off_session(ingest: Ingest, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 2.0]}, start=date(1996, 5, 4)).vstack(
+        closes_of({"A:X": [1.0, 1.0]}, start=date(1997, 1, 10)).with_columns(pl.col("row") + 2)
+    ), "XTKS")  # fmt: skip
+    assert done.lost.select("rule", "date").rows() == [("off_session", date(1997, 1, 11))]
+
+
+def test_of_rows_with_one_key_the_last_to_arrive_is_kept(landing: Land) -> None:
+    rows = {"date": [DAY] * 4, "symbol": ["A:X"] * 4, "close": [1.0, 2.0, 2.0, 2.0], "volume": [5.0, 5.0, 6.0, 6.0]}
+    parted = bars(landing(pl.DataFrame(rows)), params=BarsParams(), sleeve=SLEEVE)
+    assert parted.valid.select("close", "volume").rows() == [(2.0, 6.0)]
+    assert parted.exclusions.sort("row").select("row", "rule", "detail").rows() == [
+        (0, "restated_row", "row 3 has the same key and arrived later"),
+        (1, "restated_row", "row 3 has the same key and arrived later"),
+        (2, "duplicate_row", "row 3 has the same key and arrived later"),
+    ]
+
+
+def test_what_became_known_later_arrived_later_whatever_its_place_in_the_file(landing: Land) -> None:
+    stamps = [datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC), None]
+    rows = {"date": [DAY] * 3, "symbol": ["A:X"] * 3, "close": [1.0, 2.0, 3.0], "known_at": stamps}
+    parted = bars(landing(pl.DataFrame(rows)), params=BarsParams(), sleeve=SLEEVE)
+    assert parted.valid["close"].to_list() == [1.0]
+
+
+def test_a_broken_row_does_not_displace_a_sound_one(landing: Land, ingest: Ingest) -> None:
+    rows = {"date": [DAY] * 3, "symbol": ["A:X", "A:X", "A:Y"], "close": [1.0, -1.0, 1.0]}
+    done = ingest(landing(pl.DataFrame(rows)))
+    assert done.bars["close"].to_list() == [1.0, 1.0]
+    assert done.excluded() == {"close:greater_than": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"close": None}, "close:known"),
+        ({"close": 0.0}, "close:greater_than"),
+        ({"low": -1.0}, "low:greater_than"),
+        ({"volume": -1.0}, "volume:greater_than_or_equal_to"),
+        ({"high": 50.0, "low": 60.0}, "high_below_low"),
+        ({"open": 300.0}, "open_outside_range"),
+        ({"close": 102.5}, "close_outside_range"),
+    ],
+)
+def test_a_row_that_breaks_the_contract_is_excluded_with_its_record(
+    landing: Land, ingest: Ingest, change: dict[str, float], rule: str
+) -> None:
+    rows = {"date": days(5), "symbol": ["A:X"] * 5, "open": 100.0, "high": 102.0, "low": 98.0, "close": 100.0}
+    frame = pl.DataFrame({**rows, "volume": 5.0}).with_row_index("row")
+    is_bad = pl.col("row") == 2
+    broken = frame.with_columns(
+        pl.when(is_bad).then(value).otherwise(name).alias(name) for name, value in change.items()
+    )
+    done = ingest(landing(broken))
+    reason = done.lost.row(0, named=True)
+    assert done.excluded() == {rule: 1}
+    assert (reason["row"], reason["date"]) == (2, date(2024, 1, 3))
+    assert '"volume":' in reason["record"]
+    assert '"known_at":null' in reason["record"]
+
+
+def test_a_toxic_bar_leaves_and_the_return_runs_from_the_last_good_close(ingest: Ingest, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [10, 11, 300, 12, 12.6]}))
+    assert done.excluded() == {"toxic_bar": 1}
+    assert done.return_at("A:X", DAY + timedelta(days=3)) == pytest.approx(12 / 11 - 1)
+
+
+def test_a_collapse_and_the_coin_that_took_over_its_ticker(ingest: Ingest, closes_of: Any) -> None:
+    fall = [17.46, 1.0769, 0.00032, 0.00005]
+    landed = closes_of({"A:LUNA": [*fall, *[None] * 17, 8.87, 6.53, 7.1, 6.49], "A:Y": [1.0, 1.1] * 12})
+    done = ingest(landed)
+    luna = done.bars.filter(pl.col("symbol") == "A:LUNA").sort("date")
+    assert done.lost.is_empty()
+    assert luna["life"].to_list() == [0, 0, 0, 0, 1, 1, 1, 1]
+    changes = done.returns.filter(pl.col("symbol") == "A:LUNA").sort("date")["simple_return"].to_list()
+    assert changes[1] == pytest.approx(1.0769 / 17.46 - 1)
+    assert changes[4] is None
+    assert changes[5] == pytest.approx(6.53 / 8.87 - 1)
+    assert "1 falls below -80 % stand beside a rise" in str(falls_beside_rises(done.bars))
+
+
+def test_twenty_missing_sessions_end_a_life_and_nineteen_do_not(ingest: Ingest, closes_of: Any) -> None:
+    for missing, lives in ((19, [0, 0]), (20, [0, 1])):
+        done = ingest(closes_of({"A:X": [1.0, *[None] * missing, 1.1], "A:Y": [1.0, 1.1] * 11}))
+        assert done.bars.filter(pl.col("symbol") == "A:X").sort("date")["life"].to_list() == lives
+
+
+def test_equal_closes_are_flagged_from_the_fifth_and_excluded_from_the_twentieth_on(
+    ingest: Ingest, closes_of: Any
+) -> None:
+    done = ingest(closes_of({"A:X": [*[7.0] * 23, 7.1, 7.1]}))
+    ordered = done.bars.sort("date")
+    assert done.excluded() == {"stalled": 4}
+    assert ordered["flags"].to_list() == [*[""] * 4, *["stall"] * 15, "", ""]
+    assert done.return_at("A:X", DAY + timedelta(days=23)) == pytest.approx(7.1 / 7.0 - 1)
+
+
+def test_a_long_stall_is_no_death(ingest: Ingest, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [*[7.0] * 60, 7.1], "A:Y": [1.0, 1.1] * 30 + [1.0]}))
+    assert done.bars["life"].max() == 0
+    assert [event for event, _ in done.events("A:X")] == ["genesis", "halt", "resume"]
+
+
+def test_flags_name_jumps_and_volume_spikes_and_exclude_nothing(landing: Land, ingest: Ingest) -> None:
+    rng = np.random.default_rng(3)
+    close = 10.0 * np.cumprod(1.0 + 0.01 * rng.standard_normal(70))
+    close[65:] *= 3.0
+    volume = np.exp(rng.standard_normal(70) * 0.1)
+    volume[[5, 65, 68]] *= 100.0
+    rows = pl.DataFrame({"date": days(70), "close": close, "volume": volume}).with_columns(symbol=pl.lit("A:X"))
+    done = ingest(landing(rows))
+    flagged = done.bars.filter(pl.col("flags") != "").select("date", "flags").sort("date").rows()
+    first, last = DAY + timedelta(days=65), DAY + timedelta(days=68)
+    assert flagged == [(first, "jump,volume_spike"), (last, "volume_spike")]
+    assert done.lost.is_empty()
+
+
+def test_a_symbol_with_too_many_broken_rows_leaves_as_a_whole(landing: Land, ingest: Ingest) -> None:
+    is_broken = (pl.col("symbol") == "A:S1") & (pl.int_range(pl.len()) % 4 == 0)
+    rows = market().with_columns(close=pl.when(is_broken).then(-1.0).otherwise("close"))
+    done = ingest(landing(rows))
+    assert done.bars["symbol"].unique().sort().to_list() == ["A:S0", "A:S2", "A:S3"]
+    broken = done.excluded()
+    assert sum(broken.values()) == 90
+    assert broken["symbol_defect_budget"] == 90 - broken["close:greater_than"]
+    kept = bars(landing(rows), params=BarsParams(defect_share=0.5), sleeve=SLEEVE)
+    assert "symbol_defect_budget" not in kept.excluded
+
+
+@pytest.mark.parametrize("height", [19, 20])
+def test_a_symbol_is_judged_as_a_whole_from_twenty_rows_on(landing: Land, ingest: Ingest, height: int) -> None:
+    rows = pl.concat([market(1, height), market(2).filter(pl.col("symbol") == "A:S1")])
+    is_broken = (pl.col("symbol") == "A:S0") & (pl.col("date") < DAY + timedelta(days=6))
+    done = ingest(landing(rows.with_columns(close=pl.when(is_broken).then(-1.0).otherwise("close"))))
+    assert done.excluded().get("symbol_defect_budget", 0) == (14 if height == 20 else 0)
+
+
+def test_absent_prices_and_copies_are_no_defects_of_the_symbol(landing: Land, ingest: Ingest) -> None:
+    is_early = (pl.col("symbol") == "A:S1") & (pl.col("date") < DAY + timedelta(days=60))
+    rows = market().with_columns(
+        pl.when(~is_early).then(name).alias(name) for name in ("open", "high", "low", "close", "volume")
+    )
+    done = ingest(landing(pl.concat([rows, rows.head(90)])))
+    assert done.excluded() == {"close:known": 60, "duplicate_row": 90}
+    assert done.events("A:S1") == [("genesis", DAY + timedelta(days=60))]
+
+
+def test_a_landing_of_broken_rows_only_leaves_no_bar_and_every_reason(landing: Land) -> None:
+    rows = landing(market(1, 5).with_columns(close=pl.lit(-1.0)))
+    parted = bars(rows, params=BarsParams(), sleeve=SLEEVE)
+    assert (parted.valid.height, parted.excluded) == (0, {"close:greater_than": 5})
+    weekend = landing(market(1, 2).with_columns(date=pl.Series([date(2024, 1, 6), date(2024, 1, 7)])))
+    assert bars(weekend, params=BarsParams(), sleeve=Sleeve(name="x", calendar="XNYS")).excluded == {"off_session": 2}
+    assert bars(Raw.empty(), params=BarsParams(), sleeve=SLEEVE).valid.is_empty()
+
+
+RULES = {
+    "copy": "duplicate_row",
+    "restate": "restated_row",
+    "null": "close:known",
+    "negative": "close:greater_than",
+    "swap": "high_below_low",
+    "spike": "toxic_bar",
+    "crash": "toxic_bar",
+}
+
+
+def corrupted(clean: pl.DataFrame, plan: list[str], rng: np.random.Generator) -> pl.DataFrame:
+    """Plant at most one defect in each twelve bars of a symbol, rows then in random order of arrival."""
+    defect = np.full(clean.height, "none", dtype=object)
+    defect[6::12][: len(plan)] = plan
+    marked = clean.with_columns(pl.Series("defect", defect.tolist(), dtype=pl.String))
+    factor = pl.when(defect_is("spike")).then(40.0).when(defect_is("crash")).then(0.02).otherwise(1.0)
+    values = marked.with_columns(pl.col(name) * factor for name in ("open", "high", "low", "close")).with_columns(
+        high=pl.when(defect_is("swap")).then("low").otherwise("high"),
+        low=pl.when(defect_is("swap")).then("high").otherwise("low"),
+        close=pl.when(defect_is("negative")).then(-pl.col("close")).when(~defect_is("null")).then("close"),
+    )
+    early = values.filter(pl.col("defect").is_in(["copy", "restate"])).with_columns(
+        volume=pl.when(defect_is("restate")).then(1.0).otherwise("volume")
+    )
+    order = rng.permutation(values.height).tolist()
+    return pl.concat([early, values[order]]).drop("defect")
+
+
+def defect_is(name: str) -> pl.Expr:
+    return pl.col("defect") == name
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plan=st.lists(st.sampled_from(["none", *RULES]), max_size=24), seed=st.integers(0, 1000))
+def test_every_row_is_kept_or_excluded_once_in_any_order_and_again_nothing_is_found(
+    plan: list[str], seed: int, landing: Land
+) -> None:
+    rng = np.random.default_rng(seed)
+    landed = landing(corrupted(market(3, 96, seed), plan, rng))
+    first = bars(landed, params=BarsParams(), sleeve=SLEEVE)
+    assert first.valid.height + first.exclusions.height == landed.height
+    assert first.exclusions["row"].n_unique() == first.exclusions.height
+    assert first.excluded == dict(sorted(Counter(RULES[defect] for defect in plan if defect != "none").items()))
+    shuffled = bars(landed[rng.permutation(landed.height).tolist()], params=BarsParams(), sleeve=SLEEVE)
+    assert shuffled.valid.sort("symbol", "date").equals(first.valid.sort("symbol", "date"))
+    assert shuffled.exclusions.sort("row").equals(first.exclusions.sort("row"))
+    again = bars(landing(first.valid.select("date", "symbol", "open", "high", "low", "close", "volume")),
+                 params=BarsParams(), sleeve=SLEEVE)  # fmt: skip
+    assert again.exclusions.is_empty()
+    assert again.valid.drop("flags").equals(first.valid.drop("flags"))
+
+
+def test_a_universe_of_survivors_is_told() -> None:
+    columns = {"life": pl.lit(0, pl.Int32), "is_provisional": False, "flags": pl.lit("")}
+    years = market(2, 1200).with_columns(available_at=pl.lit(datetime(2030, 1, 1, tzinfo=UTC)), **columns)
+    frame = years.select(pl.col(name).cast(kind) for name, kind in Bars.dtypes.items())
+    assert (
+        survivorship(frame)
+        == "all 2 symbols are still alive after 3.3 years: the universe was chosen by its survivors."
+    )
+    is_late = pl.col("date") > DAY + timedelta(days=1170)
+    assert survivorship(frame.filter(~((pl.col("symbol") == "A:S0") & is_late))) is None
+    assert survivorship(frame.filter(pl.col("date") < DAY + timedelta(days=1000))) is None
+    assert survivorship(frame.clear()) is None
+    assert bar_counts(frame) == {
+        "bars.rows": 2400, "bars.symbols": 2, "bars.dates": 1200, "bars.provisional": 0, "bars.flagged": 0
+    }  # fmt: skip

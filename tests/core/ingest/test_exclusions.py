@@ -1,0 +1,30 @@
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_core.graph.finish import finish
+from quant_core.ingest.bars import BarsParams, bars
+from quant_core.ingest.exclusions import exclusions
+from quant_core.ingest.raw import RawParams, raw
+from quant_core.market.sleeves import Sleeve
+
+
+def test_what_landing_and_bars_excluded_stands_in_one_table_by_landed_row(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("date,symbol,close\n2024-01-01,A:X,bad\n2024-01-01,A:X,1\n2024-01-02,A:X,-1\n2024-01-03,A:X,1\n")
+    sleeve = Sleeve(name="x", calendar="24/7")
+    landed = raw(params=RawParams(kind="parquet", options={"path": str(path)}), sleeve=sleeve, as_of=None)
+    kept = bars(landed.valid, params=BarsParams(), sleeve=sleeve)
+    done = finish(exclusions, exclusions(landed.exclusions, kept.exclusions), rows_in={})
+    assert done.valid.select("stage", "row", "rule").rows() == [
+        ("ingest.raw", 0, "close:not_a_number"),
+        ("ingest.bars", 2, "close:greater_than"),
+    ]
+    assert done.exclusions.is_empty()
+
+
+def test_without_exclusions_the_table_is_empty(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 1.1]}))
+    assert done.exclusions.is_empty()
+    assert isinstance(done.exclusions, pl.DataFrame)

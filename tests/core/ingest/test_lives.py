@@ -1,0 +1,79 @@
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_core.ingest.lives import lives
+from quant_core.market.contracts.ingest import Bars
+from quant_core.market.contracts.split import EXCLUSION_SCHEMA
+from quant_core.market.sleeves import Sleeve
+
+DAY = date(2024, 1, 1)
+STEADY = [1.0, 1.1] * 30
+
+
+def after(days: int) -> date:
+    return DAY + timedelta(days=days)
+
+
+def test_a_symbol_begins_with_its_first_bar_known_at_its_close(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": STEADY[:5], "A:Y": [None, None, 1.0, 1.1, 1.0]}))
+    assert done.events("A:Y") == [("genesis", after(2))]
+    assert done.lives.filter(pl.col("symbol") == "A:Y")["known_at"].item() == datetime(2024, 1, 4, tzinfo=UTC)
+
+
+def test_one_missed_session_is_a_halt_known_at_its_close_and_ends_with_the_next_bar(
+    ingest: Any, closes_of: Any
+) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 1.1, None, None, 1.2], "A:Y": STEADY[:5]}))
+    assert done.events("A:X") == [("genesis", DAY), ("halt", after(2)), ("resume", after(4))]
+    halt = done.lives.row(by_predicate=pl.col("event") == "halt", named=True)
+    assert halt["known_at"] == datetime(2024, 1, 4, tzinfo=UTC)
+
+
+def test_closed_days_are_not_missed(ingest: Any, closes_of: Any) -> None:
+    weeks = [1.0, 1.1, 1.2, 1.1, 1.0, None, None] * 2
+    assert ingest(closes_of({"A:X": weeks}, start=date(2024, 1, 8)), "24/5").lives["event"].to_list() == ["genesis"]
+
+
+@pytest.mark.parametrize(("missing", "events"), [(19, ["genesis", "halt"]), (20, ["genesis", "death", "halt"])])
+def test_twenty_missed_sessions_are_a_death(ingest: Any, closes_of: Any, missing: int, events: list[str]) -> None:
+    done = ingest(closes_of({"A:X": STEADY[:10], "A:Y": STEADY[: 10 + missing]}))
+    assert sorted(event for event, _ in done.events("A:X")) == sorted(events)
+    if "death" in events:
+        death = done.lives.row(by_predicate=pl.col("event") == "death", named=True)
+        assert (death["date"], death["known_at"]) == (after(29), datetime(2024, 1, 31, tzinfo=UTC))
+
+
+def test_the_end_of_the_data_kills_nobody(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": STEADY, "A:Y": STEADY}))
+    assert done.lives["event"].to_list() == ["genesis", "genesis"]
+
+
+def test_a_ticker_that_comes_back_from_death_begins_a_new_life(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 1.1, *[None] * 25, 5.0, 5.1], "A:Y": STEADY[:29]}))
+    events = done.lives.filter(pl.col("symbol") == "A:X").sort("date", "event").select("event", "life", "date").rows()
+    assert events == [("genesis", 0, DAY), ("halt", 0, after(2)), ("death", 0, after(21)), ("genesis", 1, after(27))]
+
+
+def test_a_life_that_a_rise_began_is_known_once_the_rise_held(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 1.1, 11.0, 11.5, 12.0, 11.0, 11.4]}))
+    reborn = done.lives.row(by_predicate=pl.col("life") == 1, named=True)
+    assert (reborn["event"], reborn["date"]) == ("genesis", after(2))
+    assert reborn["known_at"] == datetime(2024, 1, 7, tzinfo=UTC)  # close of the third bar after the rise
+
+
+def test_a_toxic_bar_is_a_halt_in_hindsight(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [1.0, 1.1, 30.0, 1.2, 1.1]}))
+    assert done.events("A:X") == [("genesis", DAY), ("halt", after(2)), ("resume", after(3))]
+
+
+def test_rows_that_show_a_price_stood_still_show_that_the_ticker_lived(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [7.0] * 50, "A:Y": STEADY[:50]}))
+    assert done.events("A:X") == [("genesis", DAY), ("halt", after(19))]
+
+
+def test_no_bars_have_no_lives() -> None:
+    lost = pl.DataFrame(schema=EXCLUSION_SCHEMA)
+    assert lives(Bars.empty(), lost, sleeve=Sleeve(name="x", calendar="24/7")).is_empty()

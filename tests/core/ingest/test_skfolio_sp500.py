@@ -1,0 +1,40 @@
+import subprocess
+import sys
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+
+from quant_core.errors import SourceError
+from quant_core.graph.stage import NoParams
+from quant_core.ingest.sources import skfolio_sp500 as module
+from quant_core.market.sleeves import Sleeve
+from quant_core.settings import CHECKOUT
+
+
+def test_twenty_stocks_from_1990_to_2022_are_read_and_conserved(ingest_source: Any) -> None:
+    done = ingest_source("skfolio_sp500", "XNYS")
+    assert done.raw.height == 20 * 8313
+    assert done.bars["symbol"].n_unique() == 20
+    assert (done.bars["date"].min(), done.bars["date"].max()) == (date(1990, 1, 2), date(2022, 12, 28))
+    apple = done.bars.filter(pl.col("symbol") == "US:AAPL").sort("date")["close"]
+    assert (apple[0], apple[-1]) == (0.264, 125.674)
+    assert set(done.excluded()) == {"stalled"}
+    assert done.lives.filter(pl.col("event") == "death").is_empty()
+
+
+def test_reading_it_does_not_import_skfolio() -> None:
+    code = (
+        "import sys; from quant_core.ingest.raw import RawParams, raw; from quant_core.market.sleeves import Sleeve; "
+        "n = raw(params=RawParams(kind='skfolio_sp500'), sleeve=Sleeve(name='x', calendar='24/7'), as_of=None); "
+        "print(n.valid.height, sorted({'skfolio', 'numba', 'scipy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    assert done.stdout.strip() == "166260 []", done.stderr
+
+
+def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SourceError, match="pip install skfolio"):
+        module.skfolio_sp500(NoParams(), Sleeve(name="x", calendar="XNYS"))
