@@ -1,0 +1,102 @@
+"""What the record rests on, in sentences: the data behind it, what was kept out of it, what was assumed."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from quant_core.market.sleeves import Sleeve
+from quant_core.report.figures import written
+from quant_core.report.sections import Scores, spoken
+from quant_core.report.series import span
+
+_ADJUSTED = {"total": "splits and dividends", "split": "splits only", "raw": "nothing"}
+
+
+def data_facts(bars: pl.DataFrame, schedule: pl.DataFrame, record: pl.DataFrame | None) -> list[tuple[str, str]]:
+    """Return name and text of what the page is about: data, record, windows."""
+    facts = [
+        ("Data", span(bars["date"])),
+        ("Bars", f"{bars.height:,} of {bars['symbol'].n_unique():,} symbols"),
+    ]
+    if record is not None:
+        facts.append(("Out-of-sample record", f"{span(record['date'])}, {record.height:,} closes"))
+    facts.append(("Walk-forward windows", f"{schedule.height:,}"))
+    return facts
+
+
+def conservation(bars: pl.DataFrame, exclusions: pl.DataFrame) -> dict[str, str]:
+    """Return rows read, excluded and kept (the first is the sum of the others), and what survivorship does."""
+    kept, lost = bars.height, exclusions.height
+    return {"read": f"{kept + lost:,}", "excluded": f"{lost:,}", "kept": f"{kept:,}"} | _survivorship(bars)
+
+
+def _survivorship(bars: pl.DataFrame) -> dict[str, str]:
+    """Count the symbols whose bars end before the data does: none at all suggests a list of survivors."""
+    ends = bars.group_by("symbol").agg(pl.col("date").max())["date"]
+    early = int((ends < ends.max()).sum()) if ends.len() else 0
+    caution = "No symbol ends before the data does: the list may hold survivors only, which flatters every figure here."
+    return {
+        "survivors": f"{early:,} of {ends.len():,} symbols end before the data does.",
+        "caution": "" if early or ends.is_empty() else caution,
+    }
+
+
+def funding(holdings: str | None, cash: float | None) -> str:
+    """Say what the orders start from; never where it was read."""
+    if holdings is not None:
+        return "Starting from the holdings given."
+    return "Starting from cash alone." if cash is None else f"Starting from {cash:,.0f} in cash."
+
+
+def stated(
+    scores: Scores, sleeve: Sleeve, *, asset_cap: float | None, cluster_cap: float | None
+) -> list[tuple[str, str]]:
+    """Return the assumptions behind the figures, each with a name."""
+    dead, capacity = scores.stated("delisting_return"), scores.stated("capacity_known")
+    caps = [
+        f"{name} at most {written(cap, 'percent', digits=0)}"
+        for name, cap in (("one asset", asset_cap), ("one cluster", cluster_cap))
+        if cap is not None
+    ]
+    return [
+        ("Timing", "Weights use bars up to a rebalance date, trade at its close and earn from the next bar."),
+        ("Costs", _costs(scores)),
+        (
+            "Delisting",
+            "Not stated by the backtest."
+            if dead is None
+            else f"A dead holding is closed at its last close with a return of {written(dead, 'percent', digits=0)}.",
+        ),
+        ("Cash", "What is not invested is cash; it earns nothing."),
+        ("Caps", f"{'; '.join(caps).capitalize()}. What caps leave over is cash." if caps else "Not stated."),
+        ("Benchmark", _benchmark(sleeve)),
+        ("Raw pool", "Every eligible symbol at equal weight; the filtered pool is the selection at equal weight."),
+        ("Prices", f"Adjusted for {_ADJUSTED[sleeve.adjustment]}; calendar {sleeve.calendar}."),
+        ("Capacity", _capacity(capacity)),
+        ("Trials", _trials(scores)),
+    ]
+
+
+def _costs(scores: Scores) -> str:
+    points = scores.stated("cost_bps")
+    size = "" if points is None else f" of {points:g} basis points of traded value, one way,"
+    return f"Fees and slippage{size} are deducted from wealth at every trade, for the references too."
+
+
+def _benchmark(sleeve: Sleeve) -> str:
+    if sleeve.benchmark is None:
+        return "Equal weight of the eligible universe, so it equals the raw pool."
+    return f"{sleeve.benchmark}, bought and held."
+
+
+def _capacity(known: float | None) -> str:
+    if known is None or not known:
+        return "Capacity unknown: market impact is not deducted, so the figures hold for small sums only."
+    return "Traded volume is known; capacity can be judged."
+
+
+def _trials(scores: Scores) -> str:
+    corrected = [name for name in scores.metrics if name.startswith("deflated")]
+    if corrected:
+        return f"See {spoken(corrected[0])} for the correction by the number of variants tried."
+    return "Intervals are for this one record; they are not corrected for the number of variants tried."
