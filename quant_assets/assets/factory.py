@@ -1,0 +1,174 @@
+"""A stage becomes an asset: load, call the one function the script calls too, hand over for the commit.
+
+Parameters come from the plan of the run alone; the config class only shows and takes them. Tables are read and
+committed in io_managers.py.
+"""
+
+import functools
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from quant_assets.assets.code import reaches, room_version
+from quant_assets.assets.shell import shell
+from quant_assets.io_managers import EXCLUSIONS, key_of
+from quant_assets.metadata import excluded_table
+from quant_assets.partitions import partitioned_checks
+from quant_assets.resources.plan import RunPlan
+from quant_core.errors import QuantError
+from quant_core.graph.finish import Finished
+from quant_core.graph.registry import StageRegistry
+from quant_core.graph.runner import executed
+from quant_core.graph.stage import StageSpec
+from quant_core.market.contracts.split import Contract, Split
+from quant_core.settings import ThreadSafeConfig
+
+CONTRACT_CHECK = "contract"
+OWNERS = ("team:quant",)
+
+
+def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """Return the asset of a stage.
+
+    Parameters
+    ----------
+    spec : StageSpec
+    stages : StageRegistry
+        Where the contracts of its inputs are found.
+    sleeves : PartitionsDefinition
+    """
+    key, output = key_of(spec.id), polars_type(spec.output)
+    condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
+    module = spec.function.__module__
+    return dg.asset(
+        key=key,
+        ins={argument: _input(source, stages) for argument, source in _wired(spec).items()},
+        partitions_def=sleeves,
+        dagster_type=output,
+        group_name=spec.room,
+        description=f"{spec.doc}\n\nOne row: {spec.output.doc}",
+        kinds={"parquet", "polars"} | ({"numba"} if reaches(module, "kernels") else set()),
+        owners=OWNERS,
+        tags={"quant/room": spec.room},
+        op_tags={"quant/stage": spec.id},
+        metadata=_definition_metadata(spec),
+        code_version=room_version(".".join(module.split(".")[:2])),
+        check_specs=[_contract_check(spec, key, sleeves)],
+        automation_condition=condition if spec.inputs else None,
+    )(_body(spec))
+
+
+def _body(spec: StageSpec) -> Any:
+    config_class = shell(spec.params)
+
+    def body(
+        context: dg.AssetExecutionContext,
+        config: config_class,  # type: ignore[valid-type]  # made at run time; shown in the Launchpad, read by RunPlan
+        plan: RunPlan,
+        **inputs: pl.DataFrame,
+    ) -> Iterator[dg.Output[Finished] | dg.AssetCheckResult]:
+        finished = _finished(spec, plan, {**inputs, **_unwired(spec, plan)})
+        verdict = _verdict(finished)
+        if finished.broken:
+            plan.evidence.refuse(plan.run.run_id, spec.id, plan.run.plan.sleeve.name, list(finished.broken))
+            yield verdict
+            raise dg.Failure(f"{spec.id}: {' '.join(finished.broken)}", allow_retries=False)
+        for warning in finished.warnings:
+            context.log.warning(f"stage={spec.id} {warning}")
+        yield dg.Output(finished)
+        yield verdict  # after the output: a check that comes first keeps automation from starting what follows
+
+    body.__name__, body.__doc__ = spec.id.replace(".", "__"), spec.doc
+    return body
+
+
+def _finished(spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame]) -> Finished:
+    try:
+        with ThreadSafeConfig.use(plan.settings):
+            return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of)
+    except QuantError as error:
+        raise dg.Failure(f"{spec.id}: {error}", allow_retries=False) from error
+
+
+def _verdict(finished: Finished) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=CONTRACT_CHECK,
+        passed=not finished.broken,
+        description=" ".join(finished.broken or finished.warnings) or "Every rule is kept.",
+        metadata={
+            "rows": finished.valid.height,
+            "excluded_rows": finished.exclusions.height,
+            "excluded": excluded_table(finished.excluded),
+            "broken": dg.MetadataValue.json(list(finished.broken)),
+            "warnings": dg.MetadataValue.json(list(finished.warnings)),
+        },
+    )
+
+
+def _wired(spec: StageSpec) -> dict[str, str]:
+    """Return the inputs Dagster hands over: of each parent the first, it knows one input per asset and step."""
+    first: dict[str, str] = {}
+    for argument, source in spec.inputs.items():
+        first.setdefault(source.partition("#")[0], argument)
+    return {argument: spec.inputs[argument] for argument in first.values()}
+
+
+def _unwired(spec: StageSpec, plan: RunPlan) -> dict[str, pl.DataFrame]:
+    """Load the other part of a parent of which one part was handed over."""
+    reader = plan.reader(plan.run.plan.sleeve.name)
+    return {argument: reader.frame(spec.inputs[argument]) for argument in spec.inputs.keys() - _wired(spec).keys()}
+
+
+def _input(source: str, stages: StageRegistry) -> dg.AssetIn:
+    stage, _, part = source.partition("#")
+    if part == EXCLUSIONS:
+        return dg.AssetIn(key_of(stage), metadata={"part": part})
+    return dg.AssetIn(key_of(stage), dagster_type=polars_type(stages[stage].output))
+
+
+def _contract_check(spec: StageSpec, key: dg.AssetKey, sleeves: dg.PartitionsDefinition[str]) -> dg.AssetCheckSpec:
+    lines = [f"- {rule.name}: {rule.doc}" for rule in spec.output.row_rules]
+    lines += [f"- {rule.name} ({rule.severity}s): {rule.doc}" for rule in spec.rules]
+    lines += [f"- budget: at most {share:.0%} of rows excluded by {rule}" for rule, share in spec.budgets.items()]
+    if spec.conserves:
+        lines.append(f"- conservation: every row of {spec.conserves} is kept or excluded with its reason")
+    with partitioned_checks():
+        return dg.AssetCheckSpec(
+            CONTRACT_CHECK,
+            asset=key,
+            description="\n".join(["The gate: what breaks it is not committed.", *lines]),
+            blocking=True,
+            partitions_def=sleeves,
+        )
+
+
+def _definition_metadata(spec: StageSpec) -> dict[str, Any]:
+    return {
+        "dagster/column_schema": polars_type(spec.output).metadata["schema"].value,
+        "contract": spec.output.name,
+        "key": ", ".join(spec.output.key),
+        "stage": f"{spec.function.__module__}.{spec.function.__name__}",
+    }
+
+
+@functools.cache
+def polars_type(contract: Contract) -> dg.DagsterType:
+    """Return the Dagster type of a contract's tables, with the columns the UI shows.
+
+    dagster-pandera's own type expects pandas and would validate once more; the IO manager does that.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # pandera_schema_to_dagster_type is marked beta
+        from dagster_pandera import pandera_schema_to_dagster_type
+
+        known = pandera_schema_to_dagster_type(contract.schema)
+    return dg.DagsterType(
+        lambda _, value: isinstance(value, (pl.DataFrame, Split)),
+        name=known.unique_name,
+        description=contract.doc,
+        metadata=known.metadata,
+        typing_type=pl.DataFrame,
+    )

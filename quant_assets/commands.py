@@ -1,0 +1,40 @@
+"""Commands the platform adds to `quant`: ui and mlflow, found by the entry points `quant.commands`."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from quant_core.settings import CHECKOUT, Settings
+
+_home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The UI asks nobody who they are: keep it local.")
+@click.option("--port", default=3000, show_default=True, help="Port of the UI.")
+@_home
+def ui(host: str, port: int, home: Path | None) -> None:
+    """Start the Dagster UI and its daemon on this machine; Ctrl-C ends both."""
+    settings = Settings.from_environment(os.environ, home=home)
+    environ = {**os.environ, "QUANT_HOME": str(settings.home), "QUANT_SLEEVES": str(settings.sleeves)}
+    if "DAGSTER_HOME" not in environ:
+        from quant_assets.home import prepare
+
+        environ["DAGSTER_HOME"] = str(prepare(settings.home))
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", host, "-p", str(port)]
+    os.execve(sys.executable, [*command, "-d", str(CHECKOUT)], environ)
+
+
+@click.command()
+@_home
+def mlflow(home: Path | None) -> None:
+    """Make the MLflow view anew from the ledger; whatever was edited there by hand is gone."""
+    from quant_assets.resources.tracking import rebuild  # the door to mlflow: takes seconds
+
+    settings = Settings.from_environment(os.environ, home=home)
+    seen = rebuild(settings.home, os.environ.get("QUANT_MLFLOW_URI"))
+    click.echo(f"{seen.state}: {seen.runs} runs {seen.reason}".rstrip())
+    if seen.state != "projected":
+        raise SystemExit(1)

@@ -1,0 +1,87 @@
+"""Tables between assets: committed through the ledger, read by reference, held against their contract both ways.
+
+What a refused result means for the run is decided in assets/factory.py; bytes and hashes are evidence/store.py's.
+"""
+
+import dagster as dg
+import polars as pl
+from pydantic import PrivateAttr
+
+from quant_assets.metadata import table_metadata
+from quant_assets.resources.plan import RunPlan
+from quant_core.errors import ContractError
+from quant_core.evidence.store import DataRef
+from quant_core.graph.commit import commit_finished
+from quant_core.graph.finish import Finished, finish
+from quant_core.graph.stage import StageSpec
+from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split, validate
+
+EXCLUSIONS = "exclusions"
+UNPARTITIONED = "_"
+
+
+def key_of(stage: str) -> dg.AssetKey:
+    """Return the asset key of a stage: "alpha.factors" is alpha/factors."""
+    return dg.AssetKey(stage.split("."))
+
+
+def stage_of(key: dg.AssetKey) -> str:
+    """Return the stage id of an asset key."""
+    return ".".join(key.path)
+
+
+class PanderaParquetIOManager(dg.ConfigurableIOManager):
+    """Commits what a stage yields as a Parquet version with its exclusions; loads the version the run may read."""
+
+    plan: dg.ResourceDependency[RunPlan]
+
+    # Equal bytes under one contract are judged once per process.
+    _kept: set[tuple[str, str]] = PrivateAttr(default_factory=set)
+
+    def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | Split) -> None:
+        """Judge, commit and describe the result of a stage.
+
+        Raises
+        ------
+        GateError, ContractError, ConflictError
+            The rules, the contract or another run stand against it; nothing was committed.
+        """
+        spec = self.plan.stages[stage_of(context.asset_key)]
+        sleeve = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
+        reader = self.plan.reader(sleeve)
+        finished = obj if isinstance(obj, Finished) else self._finished(spec, obj, sleeve)
+        committed = commit_finished(reader, spec, finished)
+        self._kept.add((spec.id, committed.ref.sha256))
+        context.step_context.set_data_version(context.asset_key, dg.DataVersion(committed.ref.sha256))
+        context.add_output_metadata(table_metadata(committed, finished, self.plan.evidence.home))
+
+    def load_input(self, context: dg.InputContext) -> pl.DataFrame:
+        """Return the valid rows of the table behind an input, or its exclusions where the input says so.
+
+        Raises
+        ------
+        MissingVersionError, IntegrityError
+            There is no version, or its bytes are not those recorded.
+        ContractError
+            The version breaks the contract of the stage that made it.
+        """
+        spec = self.plan.stages[stage_of(context.asset_key)]
+        sleeve = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
+        reader = self.plan.reader(sleeve)
+        wants_exclusions = (context.definition_metadata or {}).get("part") == EXCLUSIONS
+        ref = reader.ref(f"{spec.id}#{EXCLUSIONS}" if wants_exclusions else spec.id)
+        return self._judged(spec, ref, reader.evidence.store.read(ref))
+
+    def _finished(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
+        reader = self.plan.reader(sleeve)
+        rows_in = {argument: reader.ref(source).rows for argument, source in spec.inputs.items()}
+        return finish(spec, result, rows_in=rows_in)
+
+    def _judged(self, spec: StageSpec, ref: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
+        if ref.part == EXCLUSIONS:
+            if dict(frame.schema) != EXCLUSION_SCHEMA:
+                raise ContractError(f"{spec.id}: its exclusions have the columns {dict(frame.schema)}.")
+        elif (spec.id, ref.sha256) not in self._kept:
+            validate(frame, spec.output)
+            self._kept.add((spec.id, ref.sha256))
+        return frame

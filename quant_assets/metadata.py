@@ -1,0 +1,83 @@
+"""What the UI shows of a committed table: figures, exclusions per rule, first rows, the room's chart."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from quant_core.graph.commit import Committed
+from quant_core.graph.finish import Finished
+
+_PREVIEW_ROWS = 5
+_PREVIEW_WIDTH = 60
+_EXCLUDED = dg.TableSchema(columns=[dg.TableColumn("rule", "string"), dg.TableColumn("rows", "int")])
+
+
+def table_metadata(committed: Committed, finished: Finished, home: Path) -> dict[str, Any]:
+    """Return the metadata of one materialization.
+
+    Parameters
+    ----------
+    committed : Committed
+        Where the version lies and which ledger record made it current.
+    finished : Finished
+        The rows themselves and what the rules said.
+    home : Path
+    """
+    frame, path = finished.valid, home / committed.ref.path
+    shown: dict[str, Any] = {
+        "sha256": committed.ref.sha256,
+        "ledger_seq": committed.record.seq,
+        "path": dg.MetadataValue.path(path),
+        "size_bytes": path.stat().st_size,
+        "dagster/row_count": frame.height,
+        "excluded_rows": finished.exclusions.height,
+        "excluded": excluded_table(finished.excluded),
+        "preview": dg.MetadataValue.md(preview(frame)),
+    }
+    if "date" in frame.columns and frame.height:
+        first, last = frame.select(pl.col("date").min().alias("first"), pl.col("date").max().alias("last")).row(0)
+        shown |= {"first_date": str(first), "last_date": str(last)}
+    if finished.metrics:
+        shown["metrics"] = dg.MetadataValue.json(dict(finished.metrics))
+    if finished.warnings:
+        shown["warnings"] = dg.MetadataValue.json(list(finished.warnings))
+    chart = chart_of(committed.ref.stage, frame)
+    return shown if chart is None else shown | {"chart": chart}
+
+
+def excluded_table(excluded: Mapping[str, int]) -> dg.TableMetadataValue:
+    """Return rows excluded per rule as a table."""
+    records = [dg.TableRecord({"rule": rule, "rows": count}) for rule, count in sorted(excluded.items())]
+    return dg.MetadataValue.table(records, schema=_EXCLUDED)
+
+
+def preview(frame: pl.DataFrame) -> str:
+    """Return the first rows as a Markdown table; long texts are cut."""
+    lines = [_line(frame.columns), _line(["---"] * frame.width)]
+    return "\n".join([*lines, *(_line([_cell(value) for value in row]) for row in frame.head(_PREVIEW_ROWS).rows())])
+
+
+def chart_of(stage: str, frame: pl.DataFrame) -> dg.MarkdownMetadataValue | None:
+    """Return the chart of a stage's table as an inline image, None where it has none."""
+    from quant_core.report.charts import room_chart  # loads matplotlib: only where something is drawn
+
+    png = room_chart(stage, frame)
+    if png is None:
+        return None
+    return dg.MetadataValue.md(f"![{stage}](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
+    text = text if len(text) <= _PREVIEW_WIDTH else f"{text[:_PREVIEW_WIDTH]}..."
+    return "".join(f"\\{mark}" if mark in r"\|<>`*_[]!" else mark for mark in text)

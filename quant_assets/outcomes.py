@@ -1,0 +1,69 @@
+"""How a Dagster run ended, in the words of the ledger. Who closes which run is decided in plan.py and sensors.py."""
+
+import dagster as dg
+from dagster._core.execution.plan.objects import ErrorSource  # what tells an interrupt from a fault is not exported
+
+from quant_core.errors import UnknownNameError
+from quant_core.evidence.commits import Evidence, Outcome
+
+_ENDS = {"STEP_SUCCESS": "ok", "STEP_FAILURE": "failed", "STEP_SKIPPED": "skipped"}
+
+
+def steps_by_result(instance: dg.DagsterInstance, run_id: str) -> dict[str, list[str]]:
+    """Return the steps of a run under ok, failed, skipped, cancelled and unfinished, by stage id, each list sorted."""
+    result: dict[str, str] = dict.fromkeys(planned_steps(instance, run_id), "unfinished")
+    for record in instance.get_records_for_run(run_id).records:
+        event = record.event_log_entry.dagster_event
+        if event is None or event.step_key is None or event.event_type_value not in _ENDS:
+            continue
+        is_interrupt = event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT
+        result[event.step_key] = "cancelled" if is_interrupt else _ENDS[event.event_type_value]
+    names = ("ok", "failed", "skipped", "cancelled", "unfinished")
+    return {name: sorted(_stage_of(step) for step, end in result.items() if end == name) for name in names}
+
+
+def planned_steps(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Return the steps Dagster set out to run; none when it never came to a plan."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.execution_plan_snapshot_id is None:
+        return []
+    return list(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
+
+
+def outcome_of(instance: dg.DagsterInstance, run_id: str, steps: dict[str, list[str]]) -> Outcome:
+    """Say how a run that goes no further ended."""
+    run = instance.get_run_by_id(run_id)
+    stopping = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
+    if steps["cancelled"] or (run is not None and run.status in stopping):
+        return "cancelled"
+    return "failed" if steps["failed"] or steps["skipped"] or steps["unfinished"] else "ok"
+
+
+def close_run(evidence: Evidence, instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Close a run that goes no further in the ledger; the first outcome of a run stands.
+
+    Returns
+    -------
+    bool
+        Whether the ledger knows the run: one that is stopped before its plan stood was never opened.
+    """
+    try:
+        evidence.run(run_id)
+    except UnknownNameError:
+        return False
+    steps = steps_by_result(instance, run_id)
+    evidence.close_run(run_id, outcome_of(instance, run_id, steps), steps)
+    return True
+
+
+def close_if_last(evidence: Evidence, instance: dg.DagsterInstance, run_id: str, stage: str) -> bool:
+    """Close a run as ok from inside its last step; return whether every other step had succeeded."""
+    steps = steps_by_result(instance, run_id)
+    left = {step for end, names in steps.items() if end != "ok" for step in names} - {stage}
+    if not left:
+        evidence.close_run(run_id, "ok", {"ok": steps["ok"], "failed": []})
+    return not left
+
+
+def _stage_of(step: str) -> str:
+    return step.replace("__", ".", 1)

@@ -1,0 +1,171 @@
+"""What files of a run a tracker may hold, and the check of their content. Sending them is tracking.py's business.
+
+A file is what its bytes say, never what its name says: a tracker's users open what they find there.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import PurePosixPath
+
+from quant_core.errors import EvidenceError, IntegrityError, QuantError
+from quant_core.evidence.canonical import strict_object
+from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.index import Run
+from quant_core.evidence.manifest import manifest_path
+from quant_core.evidence.store import DataRef
+
+TABLES = (
+    "alpha.evaluation",
+    "synthesis.selection",
+    "synthesis.atoms",
+    "allocation.weights",
+    "backtest.metrics",
+)
+TEAR_SHEET = "report.tear_sheet"
+LARGEST = 64 * 1024 * 1024
+_ACTIVE = frozenset({"script", "iframe", "frame", "object", "embed", "applet", "base", "form", "link", "foreignobject"})
+_LINKS = frozenset({"href", "src", "xlink:href", "srcset", "action", "formaction", "data", "poster", "background"})
+_INSIDE = ("#", "data:image/png", "data:image/svg+xml;")
+_LOADS = re.compile(r"url\(['\"]?(?!#|data:image/)|@import")
+
+
+def artifacts_of(evidence: Evidence, run: Run) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the files of a run worth showing by name, and why others are left out.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        The home the run belongs to; every byte is held against the hash the ledger has of it.
+    run : Run
+
+    Returns
+    -------
+    tuple of {name: content} and {name: reason}
+        The manifest, a table per file under `tables/`, the tear sheet.
+    """
+    kept: dict[str, bytes] = {}
+    left_out: dict[str, str] = {}
+    for name, content in _sources(evidence, run):
+        try:
+            kept[name] = content()
+            judge(name, kept[name])
+        except (QuantError, OSError) as error:
+            kept.pop(name, None)
+            left_out[name] = str(error)
+    return kept, left_out
+
+
+def judge(name: str, content: bytes) -> None:
+    """Raise IntegrityError unless `content` is of an allowed kind and of the kind `name` claims.
+
+    Allowed are Parquet, JSON objects, and HTML that can run nothing and load nothing.
+    """
+    suffix = PurePosixPath(name).suffix
+    if suffix not in _CHECKS:
+        raise IntegrityError(f"{name}: a tracker gets {', '.join(_CHECKS)} only.")
+    if len(content) > LARGEST:
+        raise IntegrityError(f"{name} has {len(content)} bytes; a tracker gets at most {LARGEST}.")
+    _CHECKS[suffix](name, content)
+
+
+def _sources(evidence: Evidence, run: Run) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    if "manifest" in run.genesis.data:
+        yield "manifest.json", partial(_manifest, evidence, run)
+    refs = {commit.data["stage"]: ref_in(commit) for commit in run.commits}
+    for stage in TABLES:
+        if stage in refs:
+            yield f"tables/{stage}.parquet", partial(_table, evidence, refs[stage])
+    if TEAR_SHEET in refs:
+        yield "tear_sheet.html", partial(_page, evidence, refs[TEAR_SHEET])
+
+
+def _manifest(evidence: Evidence, run: Run) -> bytes:
+    content = manifest_path(evidence.home, run.run_id).read_bytes()
+    return _vouched("the manifest", content, run.genesis.data["manifest"])
+
+
+def _table(evidence: Evidence, ref: DataRef) -> bytes:
+    return _vouched(ref.stage, (evidence.home / ref.path).read_bytes(), ref.sha256)
+
+
+def _page(evidence: Evidence, ref: DataRef) -> bytes:
+    """Take the page from the table it was committed in: the copy under `reports/` may be gone or edited."""
+    for name, content in evidence.store.read(ref, ["name", "content"]).iter_rows():
+        if name == "tear_sheet.html":
+            return str(content).encode()
+    raise IntegrityError(f"{ref.stage} holds no tear_sheet.html.")
+
+
+def _vouched(name: str, content: bytes, sha256: str) -> bytes:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise IntegrityError(f"{name} has other bytes than the ledger recorded.")
+    return content
+
+
+def _judge_parquet(name: str, content: bytes) -> None:
+    if not (len(content) >= 12 and content.startswith(b"PAR1") and content.endswith(b"PAR1")):
+        raise IntegrityError(f"{name} is not Parquet: its magic bytes are missing.")
+
+
+def _judge_json(name: str, content: bytes) -> None:
+    try:
+        strict_object(content)
+    except EvidenceError as error:
+        raise IntegrityError(f"{name} is not JSON: {error}") from error
+
+
+def _judge_html(name: str, content: bytes) -> None:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{name} is not UTF-8.") from error
+    if not text.lstrip().lower().startswith(("<!doctype html", "<html")):
+        raise IntegrityError(f"{name} is not HTML: it does not start as a page.")
+    page = _Page()
+    page.feed(text)
+    page.close()
+    if page.found:
+        raise IntegrityError(f"{name} is not inert: it holds {page.found[0]}.")
+
+
+_CHECKS: Mapping[str, Callable[[str, bytes], None]] = {
+    ".parquet": _judge_parquet,
+    ".json": _judge_json,
+    ".html": _judge_html,
+}
+
+
+class _Page(HTMLParser):
+    """Collects what in a page could run or load something.
+
+    Where browsers and this parser may disagree about what is markup (comments, raw text, attributes), a `<` is enough.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _ACTIVE or "<" in (self.get_starttag_text() or "")[1:]:
+            self.found.append(f"<{tag}>")
+        for name, value in attrs:
+            # Browsers skip white space and control characters inside a scheme.
+            target = "".join(char for char in value or "" if char > " ").lower()
+            is_refresh = name == "http-equiv" and target == "refresh"
+            is_elsewhere = name in _LINKS and not target.startswith(_INSIDE)
+            if name.startswith("on") or is_refresh or is_elsewhere or _LOADS.search(target):
+                self.found.append(f"<{tag} {name}={value!r:.40}>")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem and ("<" in data or _LOADS.search("".join(data.split()).lower())):
+            self.found.append(f"{data.strip()!r:.40} in <{self.cdata_elem}>")
+
+    def handle_comment(self, data: str) -> None:
+        if "<" in data:
+            self.found.append(f"markup in a comment: {data!r:.40}")
+
+    def unknown_decl(self, data: str) -> None:
+        self.found.append(f"<![{data:.40}")

@@ -1,0 +1,171 @@
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+
+from quant_assets.resources import compute
+from quant_assets.resources.compute import MOST_TASKS, RayCompute, groups_of, ray_compute
+from quant_core.errors import EngineError, InfeasibleError
+from quant_core.graph.compute import Compute, SerialCompute
+
+CHECKOUT = Path(compute.__file__).parents[2]
+
+
+def rolling_moments(column: int, matrix: np.ndarray) -> np.ndarray:
+    """Return sums whose last bits tell in which order they were added, and a product of matrices."""
+    part = matrix[:, column : column + 5]
+    return np.concatenate([part.std(axis=0), np.exp(part).sum(axis=0), (part.T @ part).ravel()])
+
+
+def reciprocal(item: int, shared: Any) -> float:
+    return 1.0 / item
+
+
+def infeasible(item: int, shared: Any) -> int:
+    if item == 3:
+        raise InfeasibleError("caps of item 3 hold 0.9")
+    return item
+
+
+def overwritten(item: int, matrix: np.ndarray) -> None:
+    matrix[item] = 0.0
+
+
+def identity(item: int, shared: Any) -> int:
+    return item
+
+
+def where(item: int, shared: Any) -> tuple[int, str | None, int]:
+    import threadpoolctl
+
+    threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
+    return os.getpid(), os.environ.get("QUANT_HOME"), threads
+
+
+def sum_of_matrix(item: int, matrix: np.ndarray) -> float:
+    return float(matrix.sum()) + item
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[RayCompute]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_ADDRESS", "RAY_AUTH_MODE"):
+            patch.delenv(name, raising=False)
+        # Workers import this module by name, as they import quant_core.
+        patch.setenv("PYTHONPATH", str(CHECKOUT))
+        with ray_compute() as engine:
+            yield engine
+
+
+def rays_of(pid: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children(recursive=True) if "ray" in " ".join(child.cmdline())]
+
+
+def test_the_mode_is_found_by_its_entry_point_and_starts_nothing() -> None:
+    (point,) = (point for point in entry_points(group="quant.modes") if point.name == "ray")
+    engine = point.load()()
+    assert isinstance(engine, Compute)
+    assert engine.name == "ray"
+    engine.close()
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("n", [0, 1, MOST_TASKS, MOST_TASKS + 1, 1000, 13_000])
+def test_groups_cover_all_items_once_and_depend_on_their_number_only(n: int) -> None:
+    groups = groups_of(n)
+    assert [item for group in groups for item in group] == list(range(n))
+    assert len(groups) <= MOST_TASKS
+    assert len({len(group) for group in groups[:-1]}) <= 1
+
+
+def test_ray_gives_the_bits_of_serial_and_puts_the_matrix_once(engine: RayCompute) -> None:
+    matrix = np.random.default_rng(7).normal(size=(4000, 60))
+    puts = engine.puts
+    columns = range(0, 55, 3)
+    mapped = engine.map(rolling_moments, columns, shared=matrix)
+    serial = SerialCompute().map(rolling_moments, columns, shared=matrix)
+    assert [answer.tobytes() for answer in mapped] == [answer.tobytes() for answer in serial]
+    assert engine.puts == puts + 1
+
+
+def test_answers_keep_the_order_of_items_whatever_was_sent_first(engine: RayCompute) -> None:
+    items = list(range(2 * MOST_TASKS + 7))
+    assert engine.map(identity, iter(items), cost=lambda item: item % 11) == items
+
+
+def test_no_items_are_no_answers_and_nothing_shared_is_nothing_put(engine: RayCompute) -> None:
+    puts = engine.puts
+    assert engine.map(identity, []) == []
+    assert engine.map(identity, [1, 2]) == [1, 2]
+    assert engine.puts == puts
+
+
+def test_work_happens_elsewhere_with_one_thread_of_blas(engine: RayCompute) -> None:
+    pids, _, threads = zip(*engine.map(where, range(8)), strict=True)
+    assert os.getpid() not in pids
+    assert set(threads) == {1}
+
+
+def test_an_error_names_the_item(engine: RayCompute) -> None:
+    with pytest.raises(EngineError, match="item 2 failed under ray: ZeroDivisionError"):
+        engine.map(reciprocal, [2, 1, 0, 4])
+    with pytest.raises(EngineError, match="an item from 0 to 2 failed under ray: ZeroDivisionError"):
+        engine.map(reciprocal, [1, 0, *range(1, 3 * MOST_TASKS - 1)])
+
+
+def test_an_error_of_ours_arrives_as_it_was_raised(engine: RayCompute) -> None:
+    with pytest.raises(InfeasibleError, match="caps of item 3 hold 0.9") as caught:
+        engine.map(infeasible, range(20))
+    assert type(caught.value) is InfeasibleError
+
+
+def test_what_is_shared_cannot_be_written(engine: RayCompute) -> None:
+    with pytest.raises(EngineError, match="read-only"):
+        engine.map(overwritten, [0], shared=np.ones((200, 200)))
+
+
+def test_after_an_error_the_engine_works_on(engine: RayCompute) -> None:
+    with pytest.raises(EngineError):
+        engine.map(reciprocal, range(600))
+    assert engine.map(sum_of_matrix, [1, 2], shared=np.ones((10, 10))) == [101.0, 102.0]
+
+
+def test_a_connection_somebody_else_made_stays_open(engine: RayCompute) -> None:
+    engine.map(identity, [1])
+    with RayCompute() as guest:
+        assert guest.map(identity, [1, 2]) == [1, 2]
+    assert ray.is_initialized()
+    assert engine.map(identity, [3]) == [3]
+
+
+def test_ports_ask_for_a_token(engine: RayCompute) -> None:
+    engine.map(identity, [1])
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_nothing_of_ours_is_left_after_close_and_a_later_map_starts_again(engine: RayCompute) -> None:
+    engine.map(identity, [1])
+    ours = rays_of(os.getpid())
+    assert ours
+    engine.close()
+    assert not ray.is_initialized()
+    _, alive = psutil.wait_procs(ours, timeout=20)
+    assert alive == []
+    engine.close()
+
+
+def test_an_open_ray_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with pytest.raises(EngineError, match="Unset RAY_AUTH_MODE"):
+        RayCompute().map(identity, [1])
+    assert not ray.is_initialized()
