@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from quant_core.errors import MissingExtraError, QuantError, UnknownNameError
+from quant_core.errors import MissingExtraError, MissingVersionError, QuantError, UnknownNameError
 from quant_core.evidence.commits import Evidence
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.registry import StageRegistry
@@ -105,7 +106,10 @@ def ledger() -> None:
 @_as_json
 def verify(home: Path | None, *, as_json: bool) -> None:
     """Check every record of the ledger; exit 1 when it was tampered with, 3 when only its tail is torn."""
-    report = Evidence(Settings.from_environment(os.environ, home=home).home).ledger.verify()
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    if not evidence.ledger.path.is_file():
+        raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing vouches for this home.")
+    report = evidence.ledger.verify()
     if as_json:
         click.echo(report.model_dump_json())
     else:
@@ -145,6 +149,7 @@ def _loaded(point: EntryPoint) -> Any:
 
 def main() -> None:
     """Run the command line; one line per error, a traceback only with --debug."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run told to end closes itself like one interrupted
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         quant.main(args=arguments, standalone_mode=False)

@@ -7,6 +7,7 @@ QuantError
 │   ├── UnknownNameError       a name no catalogue holds; lists the near matches
 │   └── MissingExtraError      a command or mode whose optional package is not installed
 ├── ConfigError                a sleeve file, parameter or setting is wrong (exit 4)
+│   └── UnknownKeyError        a name in a file or variable no catalogue holds; also an UnknownNameError
 ├── DataError                  the data cannot be used (exit 4)
 │   ├── SourceError            a source cannot be read
 │   ├── ContractError          a table breaks its contract as a whole
@@ -64,6 +65,10 @@ class ConfigError(QuantError):
     """Raised when a sleeve file, a parameter or a setting is wrong."""
 
     exit_code = 4
+
+
+class UnknownKeyError(ConfigError, UnknownNameError):
+    """Raised when a sleeve file, a variable or a parameter names what no catalogue holds."""
 
 
 class DataError(QuantError):

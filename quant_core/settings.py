@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,20 +26,19 @@ class Settings(BaseModel):
     home: Path = Field(default=CHECKOUT / ".quant", description="Ledger, store, reports: QUANT_HOME.")
     sleeves: Path = Field(default=CHECKOUT / "config" / "sleeves", description="Sleeve files: QUANT_SLEEVES.")
     compute: str = Field(default="serial", description="Engine of Compute.map: QUANT_COMPUTE.")
-    orch_mode: Literal["serial", "process", "ray", "dagster"] = Field(
-        default="serial", description="Who walks the graph: QUANT_ORCH_MODE."
-    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **given: object) -> Settings:
-        """Read `QUANT_HOME`, `QUANT_SLEEVES`, `QUANT_COMPUTE`, `QUANT_ORCH_MODE`; what is `given` and not None wins.
+        """Read `QUANT_HOME`, `QUANT_SLEEVES`, `QUANT_COMPUTE`; what is `given` and not None wins.
 
         Raises
         ------
         ConfigError
-            A value is not allowed.
+            A value is not allowed, or no home is named outside a checkout.
         """
         read = {name: environ[key] for name in cls.model_fields if environ.get(key := PREFIX + name.upper())}
+        if not (CHECKOUT / "definitions.py").is_file() and not (read.get("home") or given.get("home")):
+            raise ConfigError("outside a checkout there is no default home; set QUANT_HOME or give --home.")
         chosen = read | {name: value for name, value in given.items() if value is not None}
         try:
             settings = cls.model_validate(chosen)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from quant_core.errors import ConflictError, IntegrityError, MissingVersionError, UsageError
+from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
 from quant_core.evidence.chain import Record
 from quant_core.evidence.documents import sweep
 from quant_core.evidence.index import COMMIT, GENESIS, OUTCOME, REFUSED, Index, Run
@@ -29,6 +29,8 @@ class Evidence:
 
     def __init__(self, home: Path) -> None:
         self.home = home.absolute()
+        if self.home.exists() and not self.home.is_dir():
+            raise EvidenceError(f"{self.home} is not a folder; a home holds the ledger and the store.")
         self.store = Store(self.home)
         self.ledger = Ledger(self.home / "audit.jsonl")
         self._index = Index()
@@ -166,10 +168,13 @@ class Evidence:
             raise MissingVersionError(f"{stage} of {sleeve} has no committed version{seen}. Committed by now: {known}.")
         return ref_in(found, part)
 
-    def heads(self) -> dict[tuple[str, str], Record]:
-        """Return the newest commit of every table, by stage and sleeve."""
+    def heads(self, *, at: int | None = None) -> dict[tuple[str, str], Record]:
+        """Return the newest commit of every table, by stage and sleeve; with `at`, the newest up to that seq.
+
+        What a run with a knowledge time (`as_of` in its genesis) commits is its own and never a head.
+        """
         with self._reading() as index:
-            return dict(index.heads())
+            return dict(index.heads(at=at))
 
     def runs(self) -> tuple[Run, ...]:
         """Return all runs in the order they were opened."""

@@ -56,9 +56,13 @@ class Index:
                 self._runs[record.run_id] = [record]
             elif record.run_id in self._runs:
                 self._runs[record.run_id].append(record)
-            if record.kind == COMMIT:
+            if record.kind == COMMIT and not self._is_hindsight(record.run_id):
                 self._versions.setdefault(table_of(record), []).append(record)
             self._place = place
+
+    def _is_hindsight(self, run_id: str) -> bool:
+        """Whether the run looks at the past: its versions are its own and never become heads."""
+        return self._runs[run_id][0].data.get("as_of") is not None if run_id in self._runs else False
 
     def knows(self, run_id: str) -> bool:
         """Tell whether that run was opened."""
@@ -86,9 +90,10 @@ class Index:
         count = len(versions) if at is None else bisect_right(versions, at, key=attrgetter("seq"))
         return versions[count - 1] if count else None
 
-    def heads(self) -> Mapping[tuple[str, str], Record]:
-        """Return the newest commit of every table, by stage and sleeve."""
-        return {table: versions[-1] for table, versions in sorted(self._versions.items())}
+    def heads(self, *, at: int | None = None) -> Mapping[tuple[str, str], Record]:
+        """Return the newest commit of every table, by stage and sleeve; with `at`, the newest up to that seq."""
+        found = {table: self.head(*table, at=at) for table in sorted(self._versions)}
+        return {table: record for table, record in found.items() if record is not None}
 
 
 def table_of(commit: Record) -> tuple[str, str]:

@@ -5,7 +5,8 @@ Shared by the script and by the IO manager, which is why their tables are equal 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,21 @@ class Reader:
         None outside a run: newest heads.
     parents : tuple of str
         Runs this one re-executes, nearest first.
+    given : mapping of stage id to DataRef
+        References a caller holds; they go before what the ledger says.
     """
 
     evidence: Evidence
     sleeve: str
     run_id: str | None = None
     parents: tuple[str, ...] = ()
+    given: Mapping[str, DataRef] = field(default_factory=dict)
 
     def ref(self, source: str) -> DataRef:
         """Return the reference behind an input such as "ingest.raw" or "ingest.raw#exclusions"."""
         stage, _, part = source.partition("#")
+        if not part and stage in self.given:
+            return self.given[stage]
         return self.evidence.resolve(
             stage,
             self.sleeve,
@@ -101,16 +107,14 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
         run_id=run_id, stage=spec.id, sleeve=reader.sleeve, valid=valid, exclusions=exclusions, facts=facts
     )
     if spec.publishes:
-        publish(evidence.home, reader.sleeve, run_id, finished.valid)
+        is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
+        publish(evidence.home, reader.sleeve, run_id, finished.valid, is_newest=is_newest)
     return Committed(valid, exclusions, record)
 
 
-def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame) -> list[Path]:
-    """Write each document under `reports/<sleeve>/` (newest) and `reports/<sleeve>/<run id>/`; return the newest."""
+def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame, *, is_newest: bool) -> None:
+    """Write each document under `reports/<sleeve>/<run id>/` and, of the newest knowledge, `reports/<sleeve>/`."""
     folder = home / "reports" / encoded(sleeve)
-    newest: list[Path] = []
     for name, content in documents.select("name", "content").iter_rows():
-        for place in (folder / encoded(run_id), folder):
+        for place in (folder / encoded(run_id), folder)[: 1 + is_newest]:
             write_document(place / name, content.encode())
-        newest.append(folder / name)
-    return newest

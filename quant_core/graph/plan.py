@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from quant_core.errors import ConfigError, UnknownNameError
+from quant_core.errors import ConfigError, UnknownKeyError
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import Params, StageSpec
 from quant_core.market.sleeves import Sleeve, SleeveFile, first_fault
@@ -66,7 +66,7 @@ def resolve_plan(
 
     Raises
     ------
-    UnknownNameError
+    UnknownKeyError
         A table or a key no stage has; lists the near matches.
     ConfigError
         A value a stage refuses.
@@ -121,10 +121,10 @@ def _judge_names(registry: StageRegistry, tables: Mapping[str, Mapping[str, Any]
         rooms.setdefault(spec.room, set()).update(spec.params.model_fields)
     for room, table in tables.items():
         if room not in rooms:
-            raise UnknownNameError(kind, room, rooms)
+            raise UnknownKeyError(kind, room, rooms)
         for name in table:
             if name not in rooms[room]:
-                raise UnknownNameError(f"key of [{room}]", name, rooms[room])
+                raise UnknownKeyError(f"key of [{room}]", name, rooms[room])
 
 
 def _room_tables(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -155,7 +155,7 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 def _validated(spec: StageSpec, values: Mapping[str, Any]) -> Params:
     try:  # JSON mode: a strict model still takes a list for a tuple and text for a date
         return spec.params.model_validate_json(json.dumps(values, default=_plain))
-    except (ValidationError, TypeError, ValueError) as error:
+    except (ValidationError, TypeError, ValueError, RecursionError) as error:
         said = first_fault(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"parameters of {spec.id}: {said}.") from error
 

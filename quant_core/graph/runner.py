@@ -6,6 +6,7 @@ therefore yield equal bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ import polars as pl
 from pydantic import JsonValue
 from uuid6 import uuid7
 
+from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError
 from quant_core.evidence.commits import Evidence, Outcome
-from quant_core.evidence.manifest import Manifest, code_facts, host_facts, write_manifest
+from quant_core.evidence.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
 from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.store import DataRef
 from quant_core.graph.commit import Reader, commit_finished
@@ -27,6 +29,7 @@ from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.kernels._jit import use_cache_folder
+from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
@@ -78,14 +81,17 @@ def executed(
         "sleeve": plan.sleeve,
         "as_of": as_of,
     }
-    result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
+    try:
+        result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
+    except UnknownNameError as error:  # a stage knows names from its parameters only
+        raise UnknownKeyError(error.kind, error.name, error.known) from error
     return finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
 
 
 def opened_run(
     evidence: Evidence, plan: Plan, *, run_id: str, as_of: str | None, compute: str, facts: Mapping[str, Any]
 ) -> Manifest | None:
-    """Open a run in the ledger, with its manifest, unless it is open already (then return None).
+    """Open a run in the ledger, with its manifest, unless it is open already under the same plan (then return None).
 
     Parameters
     ----------
@@ -96,12 +102,26 @@ def opened_run(
         Name of the engine chosen.
     facts : mapping
         Who started it: script, dagster run id, parent run.
+
+    Raises
+    ------
+    ConfigError
+        `as_of` is no moment.
+    ConflictError
+        The run is open under another sleeve, knowledge time or other parameters.
     """
+    if as_of is not None:
+        instant_of(as_of)
     if any(run.run_id == run_id for run in evidence.runs()):
+        known = read_manifest(evidence.home, run_id)
+        if (known.sleeve, known.as_of, known.params) != (plan.sleeve.name, as_of, plan.dumped()):
+            raise ConflictError(f"run {run_id} is open under another plan; its manifest stands. Use a new run id.")
         return None
-    pins: dict[str, JsonValue] = {"seq": evidence.last_seq(), "champions": [], "trials": {}}
+    seq = evidence.last_seq()
+    pins: dict[str, JsonValue] = {"seq": seq, "champions": [], "trials": {}}
     heads = {
-        f"{stage}/{sleeve}": record.data["valid"]["sha256"] for (stage, sleeve), record in evidence.heads().items()
+        f"{stage}/{sleeve}": record.data["valid"]["sha256"]
+        for (stage, sleeve), record in evidence.heads(at=seq).items()
     }
     manifest = Manifest(
         run_id=run_id,
@@ -187,7 +207,6 @@ class DAGRunner:
         opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
         reader = Reader(evidence, plan.sleeve.name, run)
         steps: dict[str, list[str]] = {"ok": [], "failed": []}
-        outcome: Outcome = "failed"
         refs: dict[str, DataRef] = {}
         excluded: dict[str, int] = {}
         metrics: dict[str, float] = {}
@@ -195,23 +214,30 @@ class DAGRunner:
         try:
             with ThreadSafeConfig.use(self.settings):
                 for spec in self.registry.ordered(only):
-                    self.progress(spec, "start")
                     steps["failed"] = [spec.id]
+                    self.progress(spec, "start")
                     finished = executed(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of)
                     refs[spec.id] = commit_finished(reader, spec, finished).ref
                     excluded |= {f"{spec.id}/{rule}": count for rule, count in finished.excluded.items()}
                     metrics |= finished.metrics
                     warnings += [f"{spec.id}: {warning}" for warning in finished.warnings]
                     steps["ok"].append(spec.id)
+                    steps["failed"] = []
                     self.progress(spec, "done")
-            steps["failed"] = []
-            outcome = "ok"
-        except KeyboardInterrupt:
-            outcome = "cancelled"
+        except BaseException as stopped:
+            _close_stopped(evidence, run, steps, stopped)
             raise
-        finally:
-            evidence.close_run(run, outcome, steps)
+        evidence.close_run(run, "ok", steps)
         return RunResult(run, plan, evidence.home, refs, excluded, metrics, tuple(warnings))
+
+
+def _close_stopped(evidence: Evidence, run: str, steps: Mapping[str, Any], stopped: BaseException) -> None:
+    """Close a run that something stopped; failing at that never hides what stopped it."""
+    outcome: Outcome = "cancelled" if isinstance(stopped, KeyboardInterrupt) else "failed"
+    try:
+        evidence.close_run(run, outcome, steps)
+    except (QuantError, OSError) as error:
+        stopped.add_note(f"the run could not be closed either: {error}")
 
 
 def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Compute | None = None) -> SelectionContext:
@@ -226,14 +252,15 @@ def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Comput
         Whatever the stage, its gate or the store refuses.
     """
     registry = StageRegistry.load("quant_core")
-    settings = Settings(home=Path(context.home))
+    settings = Settings.from_environment(os.environ, home=Path(context.home))
+    use_cache_folder(settings.home / "cache" / "numba")
     path = context.sleeve_path
     file = read_sleeve(Path(path), name=context.sleeve) if path else find_sleeve(context.sleeve, settings.sleeves)
-    plan = resolve_plan(registry, file, overrides=context.params)
+    plan = resolve_plan(registry, file, overrides=context.params, environ=os.environ)
     engine = compute or SerialCompute()
     evidence = Evidence(settings.home)
     facts = {"started_by": "context"}
     opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
-    reader = Reader(evidence, context.sleeve, context.run_id)
+    reader = Reader(evidence, context.sleeve, context.run_id, given=context.refs)
     finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of)
     return context.with_ref(commit_finished(reader, spec, finished).ref)

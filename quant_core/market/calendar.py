@@ -5,13 +5,14 @@ The only importer of exchange_calendars. What a missing bar means (halt, death) 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 
 import polars as pl
 
-from quant_core.errors import CalendarError, UnknownNameError, WindowError
+from quant_core.errors import CalendarError, ConfigError, UnknownNameError, WindowError
 
 ALWAYS_OPEN = "24/7"
 WEEKDAYS = "24/5"
@@ -165,8 +166,20 @@ def walk_forward(dates: pl.Series, *, train: int, test: int, step: int) -> pl.Da
 
 
 def instant_of(moment: str) -> datetime:
-    """Parse an ISO date or time into an aware UTC instant; a bare date means its end."""
-    stamp = datetime.fromisoformat(moment)
-    if len(moment) == len("2024-01-31"):
+    """Parse an ISO date or time into an aware UTC instant; a bare date means its end.
+
+    Raises
+    ------
+    ConfigError
+        It is no ISO date or time between the years 1900 and 2199.
+    """
+    try:
+        stamp = datetime.fromisoformat(moment)
+        if not 1900 <= stamp.year < 2200:
+            raise ValueError(f"year {stamp.year} is out of range")
+        is_bare = re.fullmatch(r"\d{4}-?(\d{2}-?\d{2}|W\d{2}-?\d?)", moment) is not None
+    except ValueError as error:
+        raise ConfigError(f"as-of {moment!r} is no ISO date (its end) or time: {error}.") from error
+    if is_bare:
         return stamp.replace(tzinfo=UTC) + timedelta(days=1) - timedelta(microseconds=1)
     return stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)

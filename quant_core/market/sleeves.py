@@ -90,7 +90,7 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
         tables = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"sleeve file {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, too deep, a number too long
         raise ConfigError(f"sleeve file {path} is not TOML: {error}.") from error
     missing = [table for table in ("sleeve", "source") if not isinstance(tables.get(table), dict)]
     if missing:
@@ -138,4 +138,7 @@ def _anchored(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     path = source.get("path")
     if not isinstance(path, str):
         return dict(source)
-    return {**source, "path": str((folder / path).resolve())}
+    try:
+        return {**source, "path": str((folder / path).resolve())}
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"[source] path {path!r} is no path: {error}.") from error

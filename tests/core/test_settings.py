@@ -22,8 +22,17 @@ def test_what_is_given_beats_the_environment() -> None:
 
 
 def test_a_value_that_is_not_allowed_names_its_variable() -> None:
-    with pytest.raises(ConfigError, match="QUANT_ORCH_MODE"):
-        Settings.from_environment({"QUANT_ORCH_MODE": "prefect"})
+    with pytest.raises(ConfigError, match="QUANT_HOME"):
+        Settings.from_environment({}, home=3)
+
+
+def test_an_installation_without_a_checkout_has_no_default_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant_core.settings.CHECKOUT", tmp_path)
+    with pytest.raises(ConfigError, match="set QUANT_HOME"):
+        Settings.from_environment({})
+    assert Settings.from_environment({"QUANT_HOME": "/a"}).home == Path("/a")
 
 
 def test_unset_settings_are_an_error_not_a_default() -> None:

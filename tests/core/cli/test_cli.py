@@ -61,7 +61,7 @@ def test_an_unknown_sleeve_lists_the_near_ones_and_exits_2(call) -> None:  # typ
 
 def test_an_unknown_key_of_a_sleeve_file_lists_the_near_ones(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, err = call("run", "mine", "--config", sleeve(tmp_path, text=SLEEVE + "[synthesis]\nflor = 3\n"))
-    assert code == 2
+    assert code == 4
     assert "Did you mean floor" in err
 
 
@@ -70,7 +70,7 @@ def test_an_unknown_factor_weight_lists_the_near_ones(call, tmp_path: Path) -> N
     rows = "".join(f"{d},X:{s},{100 + (i * 7 + ord(s)) % 13}\n" for s in "ABCDEF" for i, d in enumerate(dates))
     text = SLEEVE + "[inference.weights]\nmomentun = 1.0\n"
     code, _, err = call("run", "mine", "--config", sleeve(tmp_path, "date,symbol,close\n" + rows, text))
-    assert code == 2
+    assert code == 4
     assert "Did you mean momentum" in err
 
 

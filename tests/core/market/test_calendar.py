@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from quant_core.errors import CalendarError, UnknownNameError, WindowError
+from quant_core.errors import CalendarError, ConfigError, UnknownNameError, WindowError
 from quant_core.market.calendar import calendar, instant_of, walk_forward
 
 
@@ -87,4 +87,11 @@ def test_too_few_bars_say_how_many_are_needed() -> None:
 
 def test_a_bare_date_as_knowledge_time_means_its_end() -> None:
     assert instant_of("2024-01-31") == datetime(2024, 1, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    assert instant_of("20240131") == instant_of("2024-01-31") == instant_of("2024W053")
     assert instant_of("2024-01-31T12:00:00+02:00") == datetime(2024, 1, 31, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("moment", ["soon", "2024-13-01", "9999-12-31", "0001-01-01", ""])
+def test_a_knowledge_time_that_is_none_is_a_config_error(moment: str) -> None:
+    with pytest.raises(ConfigError, match="as-of"):
+        instant_of(moment)
