@@ -2,7 +2,14 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 UV := $(shell command -v uv)
-QUANT_HOME ?= $(CURDIR)/.quant
+ifneq ($(words $(CURDIR) $(QUANT_HOME)),$(if $(QUANT_HOME),2,1))
+$(error make cannot work with spaces in the checkout's or QUANT_HOME's path)
+endif
+# A home of one's own brings its own Dagster storage; the checkout's dagster.yaml serves the default home.
+ifneq ($(QUANT_HOME),)
+export DAGSTER_HOME ?= $(abspath $(QUANT_HOME))/dagster
+endif
+override QUANT_HOME := $(abspath $(or $(QUANT_HOME),$(CURDIR)/.quant))
 export QUANT_HOME
 export DAGSTER_HOME ?= $(CURDIR)
 # The child processes of a run share the machine with it.
@@ -10,7 +17,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow test-faults test-browser check fix ui bench lock snapshots clean
+.PHONY: setup demo test test-slow check fix ui bench lock snapshots clean
 
 setup: $(READY) $(QUANT_HOME)/mlflow/mlflow.db ## environment from the lock, and the stores of QUANT_HOME
 

@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -80,8 +82,8 @@ def run(
             bar.set_description(spec.id)
             bar.update(event == "done")
 
-        engine = engine_of(settings.compute)
-        result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
+        with closing_engine(engine_of(settings.compute)) as engine:
+            result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
     outcome = summary_of(Evidence(settings.home), sleeve, run_id=result.run_id)
     click.echo(json.dumps(outcome) if as_json else told(outcome))
 
@@ -115,6 +117,17 @@ def verify(home: Path | None, *, as_json: bool) -> None:
     else:
         click.echo(f"ledger {report.verdict}: records={report.records} head={report.head}")
     report.raise_for_faults()
+
+
+@contextmanager
+def closing_engine(engine: Compute) -> Iterator[Compute]:
+    """Stop what the engine started, when it started something."""
+    try:
+        yield engine
+    finally:
+        close = getattr(engine, "close", None)
+        if close is not None:
+            close()
 
 
 def engine_of(name: str) -> Compute:

@@ -53,12 +53,19 @@ class UnknownNameError(UsageError):
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(self.known) or 'none'}."
         super().__init__(f"unknown {kind} {name!r}. {hint}")
 
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:  # travels between processes
+        return type(self), (self.kind, self.name, self.known)
+
 
 class MissingExtraError(UsageError):
     """Raised when a feature needs an optional package that is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
         super().__init__(f"{what} needs the optional packages: pip install 'quant-assets[{extra}]'.")
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:  # travels between processes
+        return type(self), (self.what, self.extra)
 
 
 class ConfigError(QuantError):

@@ -5,6 +5,7 @@ It holds no clock, host or path; `host_facts` are for the ledger.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -75,6 +76,11 @@ class Manifest(_Facts):
     pins: dict[str, JsonValue]
 
 
+@functools.cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(manifest_schema())
+
+
 def manifest_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a manifest file."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
@@ -119,7 +125,7 @@ def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Mani
         value = strict_object(content)
         if value.get("format", FORMAT) != FORMAT:
             raise EvidenceError(f"{path} has format {value['format']!r}; this version reads {FORMAT}. Upgrade.")
-        jsonschema.validate(value, manifest_schema(), cls=jsonschema.Draft202012Validator)
+        _validator().validate(value)
         manifest = Manifest.model_validate_json(content)
     except jsonschema.ValidationError as error:
         raise IntegrityError(f"{path} is no manifest: {error.json_path}: {error.message:.200}") from error

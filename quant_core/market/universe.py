@@ -29,16 +29,15 @@ def universe_mask(universe: pl.DataFrame, dates: pl.Series, symbols: Sequence[st
     bool [T, N]
         False where the table says no or says nothing.
     """
-    mask = np.zeros((len(dates), len(symbols)), dtype=np.bool_)
-    place = {symbol: j for j, symbol in enumerate(symbols)}
     days = dates.cast(pl.Date).to_physical().to_numpy()
-    rows = universe.filter(pl.col("is_eligible")).select(
-        "symbol", pl.col("start").to_physical(), pl.col("end").to_physical()
+    place = pl.DataFrame(
+        {"symbol": list(symbols), "column": range(len(symbols))}, schema_overrides={"symbol": pl.String}
     )
-    for symbol, start, end in rows.iter_rows():
-        if symbol not in place:
-            continue
-        first = int(np.searchsorted(days, start, side="left"))
-        last = len(days) if end is None else int(np.searchsorted(days, end, side="right"))
-        mask[first:last, place[symbol]] = True
-    return mask
+    rows = universe.filter(pl.col("is_eligible")).join(place, on="symbol")
+    start = rows["start"].to_physical().to_numpy()
+    end = rows["end"].to_physical().fill_null(np.iinfo(np.int32).max).to_numpy()
+    column = rows["column"].to_numpy()
+    steps = np.zeros((len(dates) + 1, len(symbols)), dtype=np.int32)
+    np.add.at(steps, (np.searchsorted(days, start, side="left"), column), 1)
+    np.add.at(steps, (np.searchsorted(days, end, side="right"), column), -1)
+    return np.cumsum(steps[:-1], axis=0) > 0
