@@ -56,6 +56,15 @@ def close_run(evidence: Evidence, instance: dg.DagsterInstance, run_id: str) -> 
     return True
 
 
+def close_finished(evidence: Evidence, instance: dg.DagsterInstance) -> None:
+    """Close every run Dagster saw the end of and nobody closed: its steps had processes, and no sensor is at work."""
+    for run in evidence.runs():
+        if run.outcome is None and run.genesis.data.get("started_by") == "dagster":
+            known = instance.get_run_by_id(run.run_id)
+            if known is not None and known.is_finished:
+                close_run(evidence, instance, run.run_id)
+
+
 def close_if_last(evidence: Evidence, instance: dg.DagsterInstance, run_id: str, stage: str) -> bool:
     """Close a run as ok from inside its last step; return whether every other step had succeeded."""
     steps = steps_by_result(instance, run_id)

@@ -133,8 +133,11 @@ class RayCompute:
                     **started,
                 )
         except (OSError, RuntimeError, ValueError, RayError) as error:
-            where = f"no Ray answers at RAY_ADDRESS={address}" if address else "Ray does not start on this machine"
-            raise EngineError(f"{where}: {error}") from error
+            if address:
+                said = f"no Ray answers at RAY_ADDRESS={address}: {error}. If it asks for a token, RAY_AUTH_MODE=token."
+            else:
+                said = f"Ray does not start on this machine: {error}"
+            raise EngineError(said) from error
         self._is_connected_by_us = True
         if not address:
             self._watcher = watch(ray_children() - before)

@@ -30,7 +30,7 @@ def watch(processes: Iterable[psutil.Process]) -> "subprocess.Popen[str]":
     """Start the process that ends `processes` some seconds after this one is gone; close its stdin to dismiss it."""
     told = json.dumps([[process.pid, process.create_time()] for process in processes])
     watcher = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, "-P", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

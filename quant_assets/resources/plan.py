@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from quant_assets.outcomes import close_run
+from quant_assets.outcomes import close_finished, close_run
 from quant_core.cli import engine_of
 from quant_core.errors import ConfigError, UsageError
 from quant_core.evidence.chain import Record
@@ -96,6 +96,8 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
             "root_run": run.root_run_id,
         }
         with _opening(self._settings.home):
+            if context.instance is not None:
+                close_finished(self._evidence, context.instance)
             self._evidence.abandon_dead()
             self._evidence.sweep()
             opened_run(self._evidence, plan, run_id=run.run_id, as_of=as_of, compute=engine, facts=facts)

@@ -1,8 +1,10 @@
+import json
 import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,39 @@ import psutil
 import pytest
 import ray
 
-from quant_assets.resources import compute
+from quant_assets.resources import compute, orphans
 from quant_assets.resources.compute import MOST_TASKS, RayCompute, groups_of, ray_compute
 from quant_core.errors import EngineError, InfeasibleError
 from quant_core.graph.compute import Compute, SerialCompute
 
 CHECKOUT = Path(compute.__file__).parents[2]
+
+DRIVER = """
+from quant_assets.resources.compute import RayCompute
+from naps import nap
+engine = RayCompute()
+engine.map(nap, [0])
+print("up", flush=True)
+engine.map(nap, [600] * 4)
+"""
+NAPS = "import time\ndef nap(seconds, shared):\n    time.sleep(seconds)\n"
+GUEST = """
+import operator
+import psutil
+import ray
+from quant_assets.resources.compute import RayCompute
+with RayCompute() as engine:
+    answers = engine.map(operator.add, [1, 2], shared=1)
+    children = len(psutil.Process().children())
+print(answers, children, ray.is_initialized())
+"""
+HEAD = """
+import sys
+import ray
+context = ray.init("local", num_cpus=1, include_dashboard=False)
+print(context.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
 
 
 def rolling_moments(column: int, matrix: np.ndarray) -> np.ndarray:
@@ -44,11 +73,11 @@ def identity(item: int, shared: Any) -> int:
     return item
 
 
-def where(item: int, shared: Any) -> tuple[int, str | None, int]:
+def where(item: int, shared: Any) -> tuple[int, int]:
     import threadpoolctl
 
     threads = max((pool["num_threads"] for pool in threadpoolctl.threadpool_info()), default=1)
-    return os.getpid(), os.environ.get("QUANT_HOME"), threads
+    return os.getpid(), threads
 
 
 def sum_of_matrix(item: int, matrix: np.ndarray) -> float:
@@ -110,7 +139,7 @@ def test_no_items_are_no_answers_and_nothing_shared_is_nothing_put(engine: RayCo
 
 
 def test_work_happens_elsewhere_with_one_thread_of_blas(engine: RayCompute) -> None:
-    pids, _, threads = zip(*engine.map(where, range(8)), strict=True)
+    pids, threads = zip(*engine.map(where, range(8)), strict=True)
     assert os.getpid() not in pids
     assert set(threads) == {1}
 
@@ -123,7 +152,7 @@ def test_an_error_names_the_item(engine: RayCompute) -> None:
 
 
 def test_an_error_of_ours_arrives_as_it_was_raised(engine: RayCompute) -> None:
-    with pytest.raises(InfeasibleError, match="caps of item 3 hold 0.9") as caught:
+    with pytest.raises(InfeasibleError, match="caps of item 3") as caught:
         engine.map(infeasible, range(20))
     assert type(caught.value) is InfeasibleError
 
@@ -163,9 +192,94 @@ def test_nothing_of_ours_is_left_after_close_and_a_later_map_starts_again(engine
     engine.close()
 
 
+def test_the_handler_a_scheduler_set_is_put_back() -> None:
+    def chosen(number: int, frame: Any) -> None:
+        """Stop nothing."""
+
+    before = signal.signal(signal.SIGTERM, chosen)
+    try:
+        with compute._same_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is chosen
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_what_a_killed_driver_left_is_ended_and_a_reused_pid_is_not() -> None:
+    left, other = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2))
+    try:
+        told = [[left.pid, psutil.Process(left.pid).create_time()], [other.pid, 1.0], [2**22 + 1, 1.0]]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(orphans, "GRACE_S", 0.1)
+            orphans.end(json.dumps(told))
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
+
+
 def test_an_open_ray_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     with pytest.raises(EngineError, match="Unset RAY_AUTH_MODE"):
         RayCompute().map(identity, [1])
     assert not ray.is_initialized()
+
+
+def test_a_cluster_that_is_not_there_is_an_error_not_another_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with pytest.raises(EngineError, match="no Ray answers at RAY_ADDRESS=nonsense"):
+        RayCompute().map(identity, [1])
+
+
+@contextmanager
+def child(code: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run code in a process of its own until the block ends, and tidy up whatever it started."""
+    (folder / "naps.py").write_text(NAPS)
+    environ = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environ["PYTHONPATH"] = os.pathsep.join([str(CHECKOUT), str(folder)])
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
+    with process:
+        try:
+            yield process
+        finally:
+            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            process.stdin.close()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            for leftover in psutil.wait_procs(below, timeout=30)[1]:
+                leftover.kill()
+
+
+@pytest.mark.slow
+def test_a_cluster_we_attached_to_goes_on(tmp_path: Path) -> None:
+    with child(HEAD, tmp_path) as head:
+        address = head.stdout.readline().strip()
+        core = [p for p in psutil.Process(head.pid).children(recursive=True) if p.name() in {"gcs_server", "raylet"}]
+        assert len(core) == 2
+        for _ in range(2):
+            environ = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token", "PYTHONPATH": str(CHECKOUT)}
+            command = [sys.executable, "-c", GUEST]
+            done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False, timeout=60)
+            assert done.stdout == "[2, 3] 0 False\n", done.stderr
+            assert all(process.is_running() for process in core)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_driver_leaves_nothing_of_its_own_and_all_of_others(tmp_path: Path, number: signal.Signals) -> None:
+    with child(HEAD, tmp_path) as foreign, child(DRIVER, tmp_path) as driver:
+        foreign.stdout.readline()
+        assert driver.stdout.readline().strip() == "up"
+        ours, others = (psutil.Process(process.pid).children(recursive=True) for process in (driver, foreign))
+        assert len(ours) > 5
+        driver.send_signal(number)
+        _, alive = psutil.wait_procs(ours, timeout=30)
+        assert alive == []
+        core = [process for process in others if process.is_running()]
+        assert {"gcs_server", "raylet"} <= {process.name() for process in core}

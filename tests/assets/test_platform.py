@@ -42,7 +42,7 @@ def test_a_relative_home_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("QUANT_ENV", "staging"), ("QUANT_EXECUTOR", "threads"), ("QUANT_ORCH_MODE", "magic")]
+    ("name", "value"), [("QUANT_ENV", "staging"), ("QUANT_EXECUTOR", "threads")]
 )
 def test_an_unknown_choice_stops_the_load(desk: Desk, name: str, value: str) -> None:
     with pytest.raises((UnknownNameError, ConfigError), match=value):

@@ -62,10 +62,13 @@ def test_a_folder_counts_as_a_whole_and_a_fresh_file_waits(tmp_path: Path) -> No
     (_,), _ = tick(sensor, cursor)
 
 
-def opened_elsewhere(desk: Desk, run_id: str) -> None:
-    """Open a run as a step process does that is gone by now; its parent still lives."""
+def opened_elsewhere(desk: Desk, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """Open a run as a step process does that is gone by now."""
+    job = desk.definitions().resolve_job_def("sleeve_pipeline")
+    run = desk.instance.create_run_for_job(job, status=status, tags={"dagster/partition": "tiny"})
     owner = Writer(pid=1, boot_id=boot_id(), started=0)
-    desk.evidence.open_run(run_id, {"sleeve": "tiny"}, owner=owner)
+    desk.evidence.open_run(run.run_id, {"sleeve": "tiny", "started_by": "dagster"}, owner=owner)
+    return run
 
 
 @pytest.mark.parametrize(
@@ -83,9 +86,7 @@ def test_a_run_that_could_not_close_itself_is_closed_once(
     outcome: str,
 ) -> None:
     # A success that ran none of its steps is not one: the ledger believes the steps.
-    job = desk.definitions().resolve_job_def("sleeve_pipeline")
-    run = desk.instance.create_run_for_job(job, status=status, tags={"dagster/partition": "tiny"})
-    opened_elsewhere(desk, run.run_id)
+    run = opened_elsewhere(desk, status)
     event = dg.DagsterEvent(event_type_value=kind.value, job_name=run.job_name)
     for _ in range(2):
         context = dg.build_run_status_sensor_context(
@@ -96,6 +97,16 @@ def test_a_run_that_could_not_close_itself_is_closed_once(
     assert closed is not None
     assert closed.data["outcome"] == outcome
     assert "ingest.raw" in closed.data["steps"]["unfinished"]
+
+
+def test_without_sensors_the_next_run_closes_what_dagster_saw_the_end_of(desk: Desk) -> None:
+    ended = opened_elsewhere(desk, dg.DagsterRunStatus.CANCELED)
+    going_on = opened_elsewhere(desk, dg.DagsterRunStatus.STARTED)
+    assert desk.run().success
+    closed = desk.evidence.run(ended.run_id).outcome
+    assert closed is not None
+    assert closed.data["outcome"] == "cancelled"
+    assert desk.evidence.run(going_on.run_id).outcome is None
 
 
 def failure_context(desk: Desk, result: dg.ExecuteInProcessResult) -> dg.RunFailureSensorContext:
