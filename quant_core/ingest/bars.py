@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import polars as pl
 from pydantic import Field
 
+from quant_core.errors import ContractError
 from quant_core.graph.stage import Params, TableRule, stage
-from quant_core.ingest.judgement import VERDICT_SCHEMA, Verdicts, judged_series
+from quant_core.ingest.judgement import DEATH_SESSIONS, VERDICT_SCHEMA, Verdicts, is_sign_of_life, judged_series
 from quant_core.ingest.sessions import sessions_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows, split
@@ -25,6 +27,9 @@ DEFECTS_FROM_ROWS = 20
 _UNCOUNTED = ("duplicate_row", "restated_row", "close:known")
 SURVIVAL_YEARS = 3
 ALIVE_DAYS = 28
+NEIGHBOURHOOD = 20
+LOWEST_BREADTH = 0.8
+LOWEST_DENSITY = 0.5
 
 
 class BarsParams(Params):
@@ -51,17 +56,46 @@ def survivorship(bars: pl.DataFrame) -> str | None:
 
 
 def falls_beside_rises(bars: pl.DataFrame) -> str | None:
-    """Demand that no fall below -80 % stands within three bars before a rise above 500 % that began a new life."""
-    ordered = bars.sort("symbol", "date").with_columns(change=pl.col("close") / pl.col("close").shift(1) - 1.0)
+    """Demand that no fall below -80 % stands within 20 sessions before a rise above 500 % that began a new life."""
+    ordered = bars.sort("symbol", "date").with_columns(
+        change=pl.col("close") / pl.col("close").shift(1) - 1.0, session=pl.col("date").rank("dense").cast(pl.Int64)
+    )
     is_same = pl.col("symbol") == pl.col("symbol").shift(1)
     is_new = pl.col("life") != pl.col("life").shift(1)
-    fell = (is_same & ~is_new & (pl.col("change") < -0.8)).fill_null(value=False)
-    rose = (is_same & is_new & (pl.col("change") > 5.0)).fill_null(value=False)
-    near = [fell.shift(k, fill_value=False) & (pl.col("symbol") == pl.col("symbol").shift(k)) for k in (1, 2, 3)]
-    found = ordered.filter(rose & pl.any_horizontal(near)).select("symbol", "date").rows()
+    fell_at = pl.when(is_same & ~is_new & (pl.col("change") < -0.8)).then("session").forward_fill().over("symbol")
+    is_near = pl.col("session") - fell_at <= NEIGHBOURHOOD
+    found = ordered.filter(is_same & is_new & (pl.col("change") > 5.0) & is_near).select("symbol", "date").rows()
     if not found:
         return None
     return f"{len(found)} falls below -80 % stand beside a rise that began a new life, such as {found[:3]}."
+
+
+def last_date_breadth(bars: pl.DataFrame) -> str | None:
+    """Demand a bar on the last date from 80 % of the symbols that had one on the 20 dates before."""
+    dates = bars["date"].unique().sort()
+    if len(dates) < 2:
+        return None
+    recent = bars.filter(pl.col("date").is_in(dates[-1 - NEIGHBOURHOOD : -1].implode()))["symbol"].unique()
+    there = bars.filter((pl.col("date") == dates[-1]) & pl.col("symbol").is_in(recent.implode()))["symbol"].n_unique()
+    if there >= LOWEST_BREADTH * len(recent):
+        return None
+    return f"on {dates[-1]}, the last date, {there} of the {len(recent)} symbols of the 20 sessions before have a bar."
+
+
+def far_future(bars: pl.DataFrame) -> str | None:
+    """Demand that the last date is not more than 20 sessions after the date before it.
+
+    Which days are sessions is judged by the dates before the last: weekdays, and weekends if one of them is there.
+    """
+    dates = bars["date"].unique().sort()
+    if len(dates) < 2:
+        return None
+    is_open = (True,) * 5 + ((dates[:-1].dt.weekday() > 5).any(),) * 2
+    before, last = dates[-2], dates[-1]
+    sessions = pl.select(pl.business_day_count(before, last, week_mask=is_open)).item()
+    if sessions <= NEIGHBOURHOOD:
+        return None
+    return f"the last date, {last}, is {sessions} sessions after the one before it, {before}."
 
 
 def bar_counts(bars: pl.DataFrame) -> Mapping[str, float]:
@@ -85,6 +119,8 @@ def bar_counts(bars: pl.DataFrame) -> Mapping[str, float]:
     rules=(
         TableRule("survivorship", survivorship, "warn"),
         TableRule("falls_beside_rises", falls_beside_rises, "warn"),
+        TableRule("last_date_breadth", last_date_breadth, "warn"),
+        TableRule("far_future", far_future, "warn"),
     ),
     metrics=bar_counts,
 )
@@ -95,6 +131,11 @@ def bars(raw: pl.DataFrame, *, params: BarsParams, sleeve: Sleeve) -> Split:
     `known_at`, then `row` (`duplicate_row` when nothing differs, else `restated_row`); stalls and toxic bars; symbols
     with too many defects as a whole (`symbol_defect_budget`, judged over all rows the run may know). `available_at` is
     the close of the calendar's session, and 00:00 UTC of the next day where the calendar reaches not that far back.
+
+    Raises
+    ------
+    ContractError
+        The rows of the median symbol cover less than half of the calendar's sessions: it is not their calendar.
     """
     if raw.is_empty():
         return Split(Bars.empty())
@@ -103,11 +144,25 @@ def bars(raw: pl.DataFrame, *, params: BarsParams, sleeve: Sleeve) -> Split:
     off = _verdicts(landed.filter(~pl.col("is_session")), "off_session", f"{sleeve.calendar} is closed on that date")
     arrived = _in_order_of_arrival(landed.filter("is_session"))
     sound, broken = _sound(arrived)
-    kept, judged = judged_series(sound, int(sessions["session"][-1]))
+    signs = arrived.join(broken.filter(is_sign_of_life()), on="row", how="semi")
+    _judge_density(pl.concat([sound, signs]), sleeve)
+    kept, judged = judged_series(sound, signs, int(sessions["session"][-1]))
     kept, given_up = _without_bad_symbols(kept, arrived, pl.concat([broken, judged]), params.defect_share)
     lost = raw.join(pl.concat([off, broken, judged, given_up]), on="row", how="inner", maintain_order="left")
     excluded = excluded_rows(lost.drop("rule", "detail"), lost["rule"], lost["detail"])
     return Split(kept.select(*Bars.dtypes), excluded)
+
+
+def _judge_density(present: pl.DataFrame, sleeve: Sleeve) -> None:
+    """Refuse a calendar of whose sessions the median symbol lacks most; a short series says nothing."""
+    session = pl.col("session")
+    series = present.group_by("symbol").agg(rows=session.n_unique(), span=session.max() - session.min() + 1)
+    covered = series.filter(pl.col("span") > DEATH_SESSIONS).select(pl.col("rows") / pl.col("span")).to_series()
+    share = cast("float | None", covered.median())
+    if share is not None and share < LOWEST_DENSITY:
+        raise ContractError(
+            f"Bars: bars cover {100.0 * share:.0f} % of the sessions of {sleeve.calendar}; is the calendar right?"
+        )
 
 
 def _in_order_of_arrival(frame: pl.DataFrame) -> pl.DataFrame:

@@ -14,13 +14,15 @@ from quant_core.kernels.bars import PROVISIONAL, TOXIC, count_repeats, judge_jum
 STALL_FLAGGED, STALL_EXCLUDED = 5, 20
 DEATH_SESSIONS = 20
 JUMP = 1.0
+# A row without a price says nothing: wide files hold one per symbol and date, long after a delisting too.
+_NO_SIGNS = ("off_session", "close:known")
 _NAMES = ("jump", "volume_spike", "stall")
 _FLAGS = pl.Series([",".join(name for k, name in enumerate(_NAMES) if code >> k & 1) for code in range(8)])
 Verdicts = pl.DataFrame
 VERDICT_SCHEMA = {"row": pl.Int64(), "rule": pl.String(), "detail": pl.String()}
 
 
-def judged_series(frame: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame, Verdicts]:
+def judged_series(frame: pl.DataFrame, signs: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame, Verdicts]:
     """Judge each symbol's bars against each other.
 
     The stall and volume rules look back only. The trial of a jump looks at most three bars ahead, and a jump whose
@@ -30,8 +32,10 @@ def judged_series(frame: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame
     ----------
     frame : DataFrame
         row, date, symbol, session, close, volume and whatever else, one row per (symbol, date).
+    signs : DataFrame
+        Rows of the same columns that are no bars, yet show that the ticker was still there.
     final_session : int
-        Last session of the data; a symbol whose rows end DEATH_SESSIONS before it is dead.
+        Last session of the data; a symbol whose rows and signs end DEATH_SESSIONS before it is dead.
 
     Returns
     -------
@@ -40,15 +44,17 @@ def judged_series(frame: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame
     verdicts : DataFrame
         row, rule (`stalled`, `toxic_bar`) and detail of the others.
     """
-    ordered = frame.sort("symbol", "date").with_columns(stretch=_stretches())
+    seen = pl.concat([frame.with_columns(is_bar=True), signs.with_columns(is_bar=False)])
+    seen = seen.sort("symbol", "date").with_columns(stretch=stretch_number())
+    ordered = seen.filter("is_bar").drop("is_bar")
     repeats = np.empty(ordered.height, dtype=np.int64)
     count_repeats(_floats(ordered["close"]), _offsets(ordered, "stretch"), repeats)
     is_stalled = repeats >= STALL_EXCLUDED
     stalled = _verdicts(ordered, is_stalled, "stalled", f"{STALL_EXCLUDED} or more equal closes in a row")
     trading = ordered.filter(~is_stalled)
-    verdict, life = _verdict_and_life(trading, ordered, final_session)
+    verdict, life = _verdict_and_life(trading, seen, final_session)
     is_toxic = verdict == TOXIC
-    toxic = _verdicts(trading, is_toxic, "toxic_bar", "the price jumped and came back within three bars")
+    toxic = _verdicts(trading, is_toxic, "toxic_bar", "the price jumped and the level did not hold for three bars")
     judged = trading.with_columns(
         pl.Series("life", life),
         pl.Series("is_provisional", verdict == PROVISIONAL),
@@ -57,7 +63,12 @@ def judged_series(frame: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame
     return judged.with_columns(_flags(judged)).drop("is_stall", "stretch"), pl.concat([stalled, toxic])
 
 
-def _stretches() -> pl.Expr:
+def is_sign_of_life() -> pl.Expr:
+    """Return which excluded rows show that the ticker was there: those of a session that hold a price."""
+    return ~pl.col("rule").is_in(_NO_SIGNS)
+
+
+def stretch_number() -> pl.Expr:
     """Return the number of the stretch a row is in: one symbol, nowhere DEATH_SESSIONS sessions missing."""
     is_new = pl.col("symbol") != pl.col("symbol").shift(1)
     is_reborn = pl.col("session") - pl.col("session").shift(1) > DEATH_SESSIONS
@@ -65,18 +76,19 @@ def _stretches() -> pl.Expr:
 
 
 def _verdict_and_life(
-    trading: pl.DataFrame, ordered: pl.DataFrame, final_session: int
+    trading: pl.DataFrame, seen: pl.DataFrame, final_session: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
-    """Return the verdict on each trading bar and its life; stalled rows of `ordered` show that the ticker lives on."""
+    """Return the verdict on each trading bar and its life; the other rows of `seen` show that the ticker lives on."""
     verdict, life = np.empty(trading.height, dtype=np.int8), np.empty(trading.height, dtype=np.int32)
-    starts = _offsets(ordered, "stretch")
-    first = ordered[starts[:-1]]["symbol"]
+    starts, offsets = _offsets(seen, "stretch"), _offsets(trading, "stretch")
+    symbol, last_session = seen[starts[:-1]]["symbol"], seen[starts[1:] - 1]["session"].to_numpy()
+    is_followed = (symbol == symbol.shift(-1)).fill_null(value=False).to_numpy()
+    is_over = is_followed | (final_session - last_session >= DEATH_SESSIONS)
+    traded = trading[offsets[:-1]]["stretch"].to_numpy()
+    first = symbol.gather(traded)
     is_reborn = (first == first.shift(1)).fill_null(value=False).to_numpy()
-    last_session = ordered[starts[1:] - 1]["session"].to_numpy()
-    is_over = np.append(is_reborn[1:], False) | (final_session - last_session >= DEATH_SESSIONS)
     sessions = np.ascontiguousarray(trading["session"].to_numpy())
-    offsets = _offsets(trading, "stretch")
-    judge_jumps(_floats(trading["close"]), sessions, offsets, is_over, is_reborn, verdict, life)
+    judge_jumps(_floats(trading["close"]), sessions, offsets, is_over[traded], is_reborn, verdict, life)
     return verdict, life
 
 

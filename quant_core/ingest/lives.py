@@ -8,34 +8,38 @@ from __future__ import annotations
 import polars as pl
 
 from quant_core.graph.stage import stage
-from quant_core.ingest.judgement import DEATH_SESSIONS
+from quant_core.ingest.judgement import DEATH_SESSIONS, is_sign_of_life, stretch_number
 from quant_core.ingest.sessions import sessions_of
 from quant_core.kernels.bars import TRIAL_BARS
 from quant_core.market.contracts.ingest import Lives
 from quant_core.market.sleeves import Sleeve
 
-# Rows that are no bars, yet show that the ticker was still there.
-SIGNS_OF_LIFE = ("stalled", "toxic_bar")
+# Excluded rows that stand in the series a jump is tried by.
+_JUDGED = ("stalled", "toxic_bar")
 
 
 @stage("ingest.lives", inputs={"bars": "ingest.bars", "lost": "ingest.bars#exclusions"}, output=Lives)
 def lives(bars: pl.DataFrame, lost: pl.DataFrame, *, sleeve: Sleeve) -> pl.DataFrame:
     """List genesis, halt, resume and death of every symbol.
 
-    A halt begins with the first session without a bar; a death with the 20th in a row without any row of the symbol,
-    counted up to the last date of the sleeve's data, so a file's end kills nobody. Both are known at that session's
-    close. A life that a rise above 500 % began is known once the rise held for three bars.
+    A halt begins with the first session without a bar; a death with the 20th in a row without any priced row of the
+    symbol, a bar or not, counted up to the last date of the sleeve's data, so a file's end kills nobody. Both are known
+    at that session's close. A life that a rise above 500 % began is known once the rise held for three bars.
     """
     if bars.is_empty():
         return Lives.empty()
     sessions = sessions_of(pl.concat([bars["date"], lost["date"].drop_nulls()]), sleeve.market)
     final = int(sessions["session"][-1])
     trading = _neighbours(bars.select("symbol", "date", "life"), sessions)
-    present = _neighbours(pl.concat([trading.select("symbol", "date", "life"), _signs(lost, bars)]), sessions)
-    present = present.with_columns(pl.col("life").forward_fill())
+    present = _neighbours(_present(bars, lost), sessions).with_columns(
+        pl.col("life").forward_fill().over("symbol"), stretch=stretch_number()
+    )
     missed = pl.col("next_session").fill_null(final + 1) - pl.col("session") - 1
     halts = _events_at_session(trading.filter(missed >= 1), "halt", 1, sessions)
-    deaths = _events_at_session(present.filter(missed >= DEATH_SESSIONS), "death", DEATH_SESSIONS, sessions)
+    ends = present.filter((missed >= DEATH_SESSIONS) & pl.col("life").is_not_null())
+    # Rows that bring no bar do not revive a life, so it ends once.
+    ends = ends.unique(["symbol", "life"], keep="first", maintain_order=True)
+    deaths = _events_at_session(ends, "death", DEATH_SESSIONS, sessions)
     is_first = pl.col("life").ne_missing(pl.col("last_life"))
     has_paused = pl.col("session") - pl.col("last_session") > 1
     resumes = trading.filter(~is_first & has_paused).select(
@@ -57,9 +61,17 @@ def _neighbours(rows: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _signs(lost: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-    signs = lost.filter(pl.col("rule").is_in(SIGNS_OF_LIFE)).join(bars, on="symbol", how="semi")
-    return signs.select("symbol", "date", life=pl.lit(None, pl.Int32))
+def _present(bars: pl.DataFrame, lost: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per symbol and date on which it was there; the life is null where no bar is."""
+    signs = lost.filter(is_sign_of_life()).join(bars, on="symbol", how="semi")
+    rows = pl.concat(
+        [
+            bars.select("symbol", "date", "life", is_judged=True),
+            signs.select("symbol", "date", life=pl.lit(None, pl.Int32), is_judged=pl.col("rule").is_in(_JUDGED)),
+        ]
+    )
+    ordered = rows.sort("symbol", "date", "is_judged", "life", descending=[False, False, True, False], nulls_last=True)
+    return ordered.unique(["symbol", "date"], keep="first", maintain_order=True)
 
 
 def _events_at_session(last: pl.DataFrame, event: str, after: int, sessions: pl.DataFrame) -> pl.DataFrame:
@@ -73,12 +85,12 @@ def _events_at_session(last: pl.DataFrame, event: str, after: int, sessions: pl.
 
 def _geneses(first: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
     """Return the beginnings; one without a death before it is a rise that had to hold first."""
-    tried_until = pl.col("available_at").shift(-TRIAL_BARS)
-    trials = present.select(
+    is_same = pl.col("symbol") == pl.col("symbol").shift(-TRIAL_BARS)
+    trials = present.filter("is_judged").select(
         "symbol",
         "date",
-        held_at=pl.when(pl.col("symbol") == pl.col("symbol").shift(-TRIAL_BARS)).then(tried_until),
-        is_rise=(pl.col("session") - pl.col("last_session") <= DEATH_SESSIONS).fill_null(value=False),
+        held_at=pl.when(is_same).then(pl.col("available_at").shift(-TRIAL_BARS)),
+        is_rise=(pl.col("stretch") == pl.col("stretch").shift(1)).fill_null(value=False),
     )
     known_at = pl.when("is_rise").then("held_at").otherwise("available_at")
     return first.join(trials, on=["symbol", "date"], how="left").select(

@@ -67,10 +67,7 @@ def _judged(frame: pl.DataFrame) -> Split:
 
 def _known_at(parted: Split, as_of: str, market: Calendar) -> Split:
     """Keep the rows and exclusions known at `as_of`; an exclusion whose date is not known stays."""
-    try:
-        moment = instant_of(as_of)
-    except ValueError as error:
-        raise ConfigError(f"as_of={as_of!r} is no ISO date or time.") from error
+    moment = instant_of(as_of)
     closes = sessions_of(parted.valid["date"], market).select("date", "available_at")
 
     def is_over(frame: pl.DataFrame) -> pl.Series:

@@ -20,7 +20,7 @@ Mask = npt.NDArray[np.bool_]
 KEPT, TOXIC, PROVISIONAL = 0, 1, 2
 HIGHEST_RETURN = 5.0
 LOWEST_RETURN = -0.8
-NEAR = 0.5
+NEAR = 2.0  # closes within this factor of each other are one level
 TRIAL_BARS = 3
 SPIKE_BARS = 60
 SPIKE_Z = 10.0
@@ -46,8 +46,10 @@ def judge_jumps(
     the same symbol; verdict, life: [R], filled.
 
     A rise is tried by the next TRIAL_BARS bars, a fall by the bars of the next TRIAL_BARS sessions only: after a halt
-    the ticker may stand for another thing, and its price must not acquit a real fall. A fall that death leaves open is
-    real; a rise that death leaves open stays provisional.
+    the ticker may stand for another thing, and its price must not acquit a real fall. The first bar that leaves the
+    level (see `is_holding`) ends the trial: the bars before it are toxic, and it is judged against the last good close
+    itself. That it ends there, however near or far the bar lands, keeps the verdict on it free of later bars. A fall
+    that death leaves open is real; a rise that death leaves open stays provisional.
     """
     number = 0
     for k in range(offsets.size - 1):
@@ -58,16 +60,16 @@ def judge_jumps(
         while i < stop:
             change = close[i] / close[good] - 1.0
             is_rise = change > HIGHEST_RETURN
-            back, has_held = -1, not (is_rise or change < LOWEST_RETURN)
+            left, has_held = -1, not (is_rise or change < LOWEST_RETURN)
             j = i + 1
-            while j < stop and back < 0 and not has_held:
+            while j < stop and left < 0 and not has_held:
                 seen = j - i if is_rise else session[j] - session[i]
-                if seen <= TRIAL_BARS and abs(close[j] / close[good] - 1.0) <= NEAR:
-                    back = j
+                if seen <= TRIAL_BARS and not is_holding(close[j], close[i], close[good]):
+                    left = j
                 has_held = seen >= TRIAL_BARS
                 j += 1
-            if back >= 0:
-                while i < back:
+            if left >= 0:
+                while i < left:
                     verdict[i], life[i] = TOXIC, number
                     i += 1
             elif has_held or (is_over[k] and not is_rise):
@@ -78,6 +80,19 @@ def judge_jumps(
                 while i < stop:
                     verdict[i], life[i] = PROVISIONAL, number
                     i += 1
+
+
+@kernel
+def is_holding(close: float, jump: float, good: float) -> bool:
+    """Return whether `close` keeps the level that `jump` reached from the last good close.
+
+    It does near the jump or farther on: at most the factor NEAR behind it. It also does anywhere beyond the bound that
+    made the jump one, unless it is itself a jump back: a collapse stays one while its price dances on the floor.
+    """
+    change, since = close / good - 1.0, close / jump - 1.0
+    if jump > good:
+        return close * NEAR >= jump or (change > HIGHEST_RETURN and since >= LOWEST_RETURN)
+    return close <= jump * NEAR or (change < LOWEST_RETURN and since <= HIGHEST_RETURN)
 
 
 @kernel

@@ -28,7 +28,10 @@ class Sleeve(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Equals the sleeve's argument and file.")
     calendar: str = Field(description='"24/7", "24/5" or an exchange_calendars name.')
     format: Literal[1] = Field(default=1, description="Version of the sleeve file format.")
-    adjustment: Literal["total", "split", "raw"] = Field(default="total", description="What prices are adjusted for.")
+    adjustment: Literal["total", "split", "raw"] | None = Field(
+        default=None,
+        description="What prices are adjusted for: total (splits and dividends), split; null: not declared.",
+    )
     volume_unit: Literal["units", "value"] = Field(default="units", description="Unit of volume: units or value.")
     benchmark: str | None = Field(default=None, description="Symbol; null: equal weight of the eligible universe.")
     sectors: dict[str, str] = Field(default_factory=dict, description="Sector per symbol, where known.")
@@ -41,6 +44,16 @@ class Sleeve(BaseModel):
             return calendar(name).name
         except UnknownNameError as error:
             raise ValueError(str(error)) from error
+
+    @field_validator("adjustment")
+    @classmethod
+    def _has_factors(cls, adjustment: str | None) -> str | None:
+        if adjustment == "raw":
+            raise ValueError(
+                "raw prices need split and dividend factors, and no source of factors exists; "
+                'adjust the prices and declare "total" or "split", or leave adjustment out'
+            )
+        return adjustment
 
     @property
     def market(self) -> Calendar:

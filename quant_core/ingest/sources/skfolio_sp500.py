@@ -22,6 +22,9 @@ VENUE = "US"
 def skfolio_sp500(params: NoParams, sleeve: Sleeve) -> pl.DataFrame:
     """Return 20 large US stocks, closes adjusted for splits and dividends, 1990-01-02 to 2022-12-28.
 
+    The file is wide. A cell without a price before a symbol's first price or after its last one is no row; one between
+    them is sent on without a close. The file as published has neither.
+
     All of them were chosen for being in the index at the end: their past is kinder than it was (survivorship).
 
     Source: skfolio (BSD 3-Clause), dataset `sp500_dataset`.
@@ -30,13 +33,16 @@ def skfolio_sp500(params: NoParams, sleeve: Sleeve) -> pl.DataFrame:
     try:
         wide = pl.read_csv(path, schema_overrides={"Date": pl.Date})
         long = wide.unpivot(index="Date", variable_name="symbol", value_name="close")
-        return long.select(
+        rows = long.select(
             pl.col("Date").alias("date"),
             (f"{VENUE}:" + pl.col("symbol")).alias("symbol"),
             pl.col("close").cast(pl.Float64),
-        ).drop_nulls("close")
+        )
     except (OSError, pl.exceptions.PolarsError) as error:
         raise SourceError(f"{path}: {error}") from error
+    known = pl.col("close").is_not_null().cast(pl.Int64)
+    is_listed = (known.cum_sum().over("symbol") > 0) & (known.cum_sum(reverse=True).over("symbol") > 0)
+    return rows.filter(is_listed)
 
 
 def _dataset() -> Path:

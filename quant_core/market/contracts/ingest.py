@@ -95,10 +95,21 @@ class _Returns(pa.DataFrameModel):
     )
 
 
+# Adjusting prices for splits and dividends rounds each of them on its own.
+_ROUNDING = 1e-9
+_LOWEST, _HIGHEST = pl.col("low") * (1.0 - _ROUNDING), pl.col("high") * (1.0 + _ROUNDING)
 _ORDERED = (
-    RowRule("high_below_low", pl.col("high") >= pl.col("low"), "The high is not below the low."),
-    RowRule("open_outside_range", pl.col("open").is_between("low", "high"), "The open lies between low and high."),
-    RowRule("close_outside_range", pl.col("close").is_between("low", "high"), "The close lies between low and high."),
+    RowRule("high_below_low", pl.col("low") <= _HIGHEST, "The high is not below the low, but for rounding."),
+    RowRule(
+        "open_outside_range",
+        pl.col("open").is_between(_LOWEST, _HIGHEST),
+        "The open lies between low and high, but for rounding.",
+    ),
+    RowRule(
+        "close_outside_range",
+        pl.col("close").is_between(_LOWEST, _HIGHEST),
+        "The close lies between low and high, but for rounding.",
+    ),
 )
 
 Raw = contract(_Raw, key=("row",))

@@ -17,7 +17,7 @@ from quant_core.kernels.bars import (
     median_distance,
 )
 
-LEVELS = st.sampled_from([1.0, 1.2, 2.0, 8.0, 30.0, 0.1, 0.02])
+LEVELS = st.sampled_from([1.0, 1.2, 1.7, 3.0, 8.0, 30.0, 90.0, 0.19, 0.1, 0.02, 0.003])
 GAPS = st.sampled_from([1, 1, 1, 1, 2, 5])
 
 
@@ -31,6 +31,13 @@ def judged(
     offsets = np.array([0, size])
     judge_jumps(np.asarray(close, float), sessions, offsets, np.array([is_over]), np.array([False]), verdict, life)
     return verdict.tolist(), life.tolist()
+
+
+def slowly_holding(close: float, jump: float, good: float) -> bool:
+    """As said in words: not behind the jump by more than a factor of two, or beyond the bound without a jump back."""
+    if jump < good:
+        return close / jump <= 2.0 or (close / good - 1.0 < -0.8 and close / jump - 1.0 <= 5.0)
+    return jump / close <= 2.0 or (close / good - 1.0 > 5.0 and close / jump - 1.0 >= -0.8)
 
 
 def slowly_judged(close: Sequence[float], session: Sequence[int], *, is_over: bool) -> tuple[list[int], list[int]]:
@@ -50,11 +57,11 @@ def slowly_judged(close: Sequence[float], session: Sequence[int], *, is_over: bo
         else:
             jury = [j for j in range(at + 1, len(close)) if session[j] <= session[at] + 3]
             is_complete = any(session[j] >= session[at] + 3 for j in range(at + 1, len(close)))
-        backs = [j for j in jury if j < len(close) and abs(close[j] / good - 1.0) <= 0.5]
-        if backs:
-            verdict += [TOXIC] * (backs[0] - at)
-            life += [number] * (backs[0] - at)
-            at = backs[0]
+        left = [j for j in jury if j < len(close) and not slowly_holding(close[j], close[at], good)]
+        if left:
+            verdict += [TOXIC] * (left[0] - at)
+            life += [number] * (left[0] - at)
+            at = left[0]
         elif is_complete or (is_over and change < 0.0):
             number += change > 0.0
             verdict.append(KEPT)
@@ -88,9 +95,44 @@ def test_the_bounds_themselves_are_no_jump(close: list[float], verdict: int) -> 
     assert judged([8.0, 1.6, 1.6])[0][1] == KEPT  # exactly -80 %
 
 
-def test_near_means_within_half_of_the_last_good_close() -> None:
-    assert judged([10, 100, 15, 15, 15])[0][1] == TOXIC
-    assert judged([10, 100, 15.1, 15.1, 15.1])[0][1] == KEPT
+def test_a_level_holds_within_a_factor_of_two_behind_the_jump() -> None:
+    assert judged([10, 100, 50, 50, 50]) == ([0] * 5, [0, 1, 1, 1, 1])
+    assert judged([10, 100, 49.9, 49.9, 49.9]) == ([0, TOXIC, 0, 0, 0], [0] * 5)
+    assert judged([100, 16, 32, 32, 32]) == ([0] * 5, [0] * 5)
+    assert judged([100, 16, 32.1, 32.1, 32.1]) == ([0, TOXIC, 0, 0, 0], [0] * 5)
+
+
+@pytest.mark.parametrize(
+    ("close", "verdict"),
+    [
+        ([100, 1, 160, 160, 160, 160], [0, TOXIC, 0, 0, 0, 0]),
+        ([100, 1, 1, 1, 160, 160], [0, TOXIC, TOXIC, TOXIC, 0, 0]),
+        ([100, 700, 200, 200, 200], [0, TOXIC, 0, 0, 0]),
+        ([100, 700, 300, 160, 160, 160], [0, TOXIC, 0, 0, 0, 0]),
+        ([100, 700, 650, 160, 160, 160], [0, TOXIC, TOXIC, 0, 0, 0]),
+    ],
+)
+def test_a_jump_that_neither_came_back_nor_held_is_toxic_and_the_next_bar_is_judged_anew(
+    close: list[float], verdict: list[int]
+) -> None:
+    assert judged(close) == (verdict, [0] * len(close))
+
+
+def test_a_bad_tick_before_a_true_jump_leaves_the_true_one_to_its_own_trial() -> None:
+    assert judged([100, 10_000, 700, 700, 700, 700]) == ([0, TOXIC, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1])
+    assert judged([100, 1, 19, 19, 19, 19]) == ([0, TOXIC, 0, 0, 0, 0], [0] * 6)
+    assert judged([100, 1, 700, 700, 700, 700]) == ([0, TOXIC, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1])
+
+
+def test_a_jump_that_goes_on_holds() -> None:
+    assert judged([100, 15, 8, 4, 4, 4]) == ([0] * 6, [0] * 6)
+    assert judged([100, 3, 7, 3, 7, 3, 7]) == ([0] * 7, [0] * 7)
+    assert judged([100, 700, 1500, 2500, 3000, 3000, 3000]) == ([0] * 7, [0, 1, 1, 1, 1, 1, 1])
+
+
+def test_a_trial_ends_with_the_first_bar_that_leaves_the_level() -> None:
+    assert judged([100, 700, 300]) == ([0, TOXIC, 0], [0] * 3)
+    assert judged([100, 1, 160], is_over=True) == ([0, TOXIC, 0], [0] * 3)
 
 
 def test_the_end_of_the_data_leaves_a_jump_open() -> None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quant_core.ingest.bars import BarsParams, bar_counts, bars, falls_beside_rises, survivorship
+from quant_core.errors import ContractError
+from quant_core.ingest.bars import (
+    BarsParams,
+    bar_counts,
+    bars,
+    falls_beside_rises,
+    far_future,
+    last_date_breadth,
+    survivorship,
+)
 from quant_core.market.contracts.ingest import Bars, Raw
 from quant_core.market.sleeves import Sleeve
 
@@ -130,6 +139,33 @@ def test_a_collapse_and_the_coin_that_took_over_its_ticker(ingest: Ingest, close
     assert changes[4] is None
     assert changes[5] == pytest.approx(6.53 / 8.87 - 1)
     assert "1 falls below -80 % stand beside a rise" in str(falls_beside_rises(done.bars))
+
+
+@pytest.mark.parametrize(("between", "is_told"), [(3, True), (19, True), (20, False)])
+def test_a_fall_within_twenty_sessions_before_a_rise_is_told(
+    ingest: Ingest, closes_of: Any, between: int, is_told: bool
+) -> None:
+    low = [1.0 + 0.01 * (k % 3) for k in range(between)]
+    done = ingest(closes_of({"A:X": [100.0, 101.0, *low, 1.0, 100.0, 101.0, 102.0, 103.0]}))
+    assert done.bars["life"].max() == 1
+    assert (falls_beside_rises(done.bars) is not None) == is_told
+
+
+def test_a_symbol_whose_jump_came_back_half_way_loses_that_bar_only(ingest: Ingest, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": [100, 1, 160, 161, 162], "A:Y": [100, 700, 300, 160, 160]}))
+    assert done.excluded() == {"toxic_bar": 2}
+    changes = done.returns.sort("symbol", "date")["simple_return"].to_list()
+    assert changes[1:4] == pytest.approx([0.6, 1 / 160, 1 / 161])
+    assert changes[5:8] == pytest.approx([2.0, 160 / 300 - 1, 0.0])
+    assert done.bars["life"].max() == 0
+
+
+@pytest.mark.parametrize(("beyond", "excluded"), [(1e-12, 0), (1e-7, 3)])
+def test_rounding_by_adjustment_breaks_no_range(landing: Land, beyond: float, excluded: int) -> None:
+    lower, upper = 9.0 * (1.0 - beyond), 9.0 * (1.0 + beyond)
+    rows = {"open": [9.0, lower, 9.0], "high": [lower, 9.0, 9.0], "low": [9.0] * 3, "close": [9.0, 9.0, upper]}
+    frame = landing(pl.DataFrame({"date": days(3), "symbol": ["A:X"] * 3, **rows}))
+    assert sum(bars(frame, params=BarsParams(), sleeve=SLEEVE).excluded.values()) == excluded
 
 
 def test_twenty_missing_sessions_end_a_life_and_nineteen_do_not(ingest: Ingest, closes_of: Any) -> None:
@@ -275,3 +311,57 @@ def test_a_universe_of_survivors_is_told() -> None:
     assert bar_counts(frame) == {
         "bars.rows": 2400, "bars.symbols": 2, "bars.dates": 1200, "bars.provisional": 0, "bars.flagged": 0
     }  # fmt: skip
+
+
+def dated(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select("date", "symbol")
+
+
+def test_a_last_date_that_most_symbols_lack_is_told() -> None:
+    frame = dated(market(10, 40))
+    last = pl.col("date") == DAY + timedelta(days=39)
+    assert last_date_breadth(frame) is None
+    assert last_date_breadth(frame.filter(~(last & pl.col("symbol").is_in(["A:S0", "A:S1"])))) is None
+    assert (
+        last_date_breadth(frame.filter(~(last & (pl.col("symbol") < "A:S3"))))
+        == "on 2024-02-09, the last date, 7 of the 10 symbols of the 20 sessions before have a bar."
+    )
+    gone_for_long = (pl.col("symbol") < "A:S5") & (pl.col("date") > DAY + timedelta(days=18))
+    assert last_date_breadth(frame.filter(~gone_for_long)) is None
+    assert last_date_breadth(frame.head(1)) is None
+    assert last_date_breadth(frame.clear()) is None
+
+
+@pytest.mark.parametrize(("ahead", "is_told"), [(20, False), (21, True)])
+def test_a_last_date_far_after_the_one_before_is_told(ahead: int, is_told: bool) -> None:
+    frame = dated(market(2, 40))
+    stray = pl.DataFrame({"date": [DAY + timedelta(days=39 + ahead)], "symbol": ["A:S0"]})
+    assert (far_future(pl.concat([frame, stray])) is not None) == is_told
+    assert far_future(frame) is None
+    assert far_future(frame.head(1)) is None
+
+
+def test_where_weekends_are_closed_twenty_sessions_are_four_weeks() -> None:
+    weekdays = dated(market(2, 40)).filter(pl.col("date").dt.weekday() <= 5)  # the last one is Friday 2024-02-09
+    for day, said in (
+        (date(2024, 3, 8), None),
+        (date(2024, 3, 9), "the last date, 2024-03-09, is 21 sessions after the one before it, 2024-02-09."),
+    ):
+        stray = pl.DataFrame({"date": [day], "symbol": ["A:S0"]})
+        assert far_future(pl.concat([weekdays, stray])) == said
+
+
+def test_bars_that_miss_most_sessions_of_the_calendar_are_refused(landing: Land, ingest: Ingest) -> None:
+    weekly = market(3, 280).filter(pl.col("date").dt.weekday() == 5)
+    with pytest.raises(ContractError, match=r"bars cover 15 % of the sessions of 24/7; is the calendar right\?"):
+        bars(landing(weekly), params=BarsParams(), sleeve=SLEEVE)
+    weekdays = market(3, 280).filter(pl.col("date").dt.weekday() <= 5)
+    assert ingest(landing(weekdays)).lost.is_empty()
+    one_whole = pl.concat([weekly.filter(pl.col("symbol") == "A:S0"), market(3, 280).filter(pl.col("symbol") > "A:S0")])
+    assert ingest(landing(one_whole)).lost.is_empty()
+
+
+def test_broken_rows_count_for_the_density_of_the_calendar(landing: Land, ingest: Ingest) -> None:
+    is_broken = pl.col("date").dt.weekday() > 3
+    rows = market(2, 70).with_columns(close=pl.when(is_broken).then(-1.0).otherwise("close"))
+    assert ingest(landing(rows), defect_share=1.0).excluded() == {"close:greater_than": 80}

@@ -74,6 +74,46 @@ def test_rows_that_show_a_price_stood_still_show_that_the_ticker_lived(ingest: A
     assert done.events("A:X") == [("genesis", DAY), ("halt", after(19))]
 
 
+def test_rows_that_are_no_bars_show_that_the_ticker_lived(ingest: Any, closes_of: Any) -> None:
+    broken = [1.0, 1.1, *[-1.0] * 25, 1.2, 1.3]
+    landed = closes_of({"A:X": [*STEADY, *broken], "A:Y": STEADY, "A:Z": [*STEADY, *STEADY[:29]]})
+    done = ingest(landed, defect_share=0.9)
+    assert done.events("A:X") == [("genesis", DAY), ("halt", after(62)), ("resume", after(87))]
+    assert done.bars.filter(pl.col("symbol") == "A:X")["life"].unique().to_list() == [0]
+    assert [event for event, _ in done.events("A:Y")] == ["genesis", "halt", "death"]
+
+
+def test_rows_without_a_price_or_a_session_keep_no_ticker_alive(ingest: Any, landing: Any) -> None:
+    days = pl.date_range(date(2024, 1, 1), date(2024, 2, 29), "1d", eager=True)
+    lasting = pl.DataFrame({"date": days.filter(days.dt.weekday() <= 5)}).with_columns(symbol=pl.lit("A:Y"))
+    gone = lasting.with_columns(symbol=pl.lit("A:X"), close=pl.when(pl.col("date") < date(2024, 1, 15)).then(1.5))
+    closed = pl.DataFrame({"date": days.filter(days.dt.weekday() > 5)}).with_columns(symbol=pl.lit("A:X"), close=1.5)
+    rows = pl.concat([gone, closed, lasting.with_columns(close=1.0 + 0.1 * (pl.int_range(pl.len()) % 2))])
+    done = ingest(landing(rows), "24/5")
+    assert set(done.excluded()) == {"close:known", "off_session"}
+    assert done.events("A:X") == [("genesis", DAY), ("halt", date(2024, 1, 15)), ("death", date(2024, 2, 9))]
+
+
+def test_broken_rows_before_the_first_bar_and_after_a_death_tell_nothing_of_a_life(ingest: Any, closes_of: Any) -> None:
+    gap, broken = [None] * 25, [-1.0] * 3
+    path = [*broken, 1.0, 1.1, 1.0, *gap, *broken, *gap, *broken, 5.0, 5.1, 5.2]
+    whole = (STEADY * 2)[: len(path)]
+    done = ingest(closes_of({"A:W": whole, "A:X": path, "A:Y": whole, "A:Z": whole}), defect_share=0.9)
+    events = done.lives.filter(pl.col("symbol") == "A:X").sort("date", "event").select("event", "life", "date").rows()
+    assert events == [
+        ("genesis", 0, after(3)), ("halt", 0, after(6)), ("death", 0, after(25)), ("genesis", 1, after(62))
+    ]  # fmt: skip
+    births = done.lives.filter((pl.col("symbol") == "A:X") & (pl.col("event") == "genesis"))
+    assert births.sort("life")["known_at"].dt.date().to_list() == [after(4), after(63)]
+
+
+def test_broken_rows_do_not_shorten_the_trial_of_a_rise(ingest: Any, closes_of: Any) -> None:
+    rise = [*STEADY[:20], 11.0, -1.0, -1.0, 11.5, 12.0, 11.0, 11.4]
+    done = ingest(closes_of({"A:X": rise, "A:Y": STEADY[:27]}))
+    reborn = done.lives.row(by_predicate=(pl.col("life") == 1) & (pl.col("event") == "genesis"), named=True)
+    assert (reborn["date"], reborn["known_at"].date()) == (after(20), after(26))
+
+
 def test_no_bars_have_no_lives() -> None:
     lost = pl.DataFrame(schema=EXCLUSION_SCHEMA)
     assert lives(Bars.empty(), lost, sleeve=Sleeve(name="x", calendar="24/7")).is_empty()

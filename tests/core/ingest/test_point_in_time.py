@@ -12,7 +12,9 @@ from quant_core.market.panel import Mask
 from quant_core.market.universe import universe_mask
 
 DAY = date(2024, 1, 1)
-EVENTS = st.sampled_from(["calm"] * 6 + ["up", "down", "spike", "crash", "gap", "long_gap", "stall"])
+EVENTS = st.sampled_from(
+    ["calm"] * 6 + ["up", "down", "spike", "crash", "shy", "dip", "gap", "long_gap", "broken", "stall"]
+)
 PATHS = st.lists(st.tuples(EVENTS, st.integers(1, 6)), min_size=2, max_size=12)
 
 
@@ -22,10 +24,12 @@ def path_of(events: list[tuple[str, int]]) -> list[float | None]:
     for k, (event, size) in enumerate(events):
         if event in ("gap", "long_gap"):
             close += [None] * (size if event == "gap" else 18 + size)
+        elif event == "broken":
+            close += [-1.0] * (15 + 2 * size)
         elif event == "stall":
             close += [level] * (16 + 2 * size)
         else:
-            shift = {"up": 8.0, "down": 0.05, "spike": 30.0, "crash": 0.01}.get(event, 1.0)
+            shift = {"up": 8.0, "down": 0.05, "spike": 30.0, "crash": 0.01, "shy": 3.0, "dip": 0.3}.get(event, 1.0)
             close += [level * shift * (1.0 + 0.01 * ((k + j) % 5)) for j in range(size)]
             level *= shift if event in ("up", "down") else 1.0
     return close
@@ -41,7 +45,9 @@ def test_who_is_a_member_at_a_date_does_not_depend_on_later_data(
     paths: list[Any], share: float, ingest: Callable[..., Any], closes_of: Callable[..., pl.DataFrame]
 ) -> None:
     made = {f"A:S{k}": path_of(path) for k, path in enumerate(paths)}
-    made["A:ALL"] = [1.0 + 0.1 * (k % 3) for k in range(max(len(path) for path in made.values()))]
+    size = max(len(path) for path in made.values())
+    # As many whole series as holey ones, or the calendar would look wrong.
+    made |= {name: [1.0 + 0.1 * (k % 3) for k in range(size)] for name in ("A:ALL", "A:ALL2", "A:ALL3")}
     landed = closes_of(made)
     cut = DAY + timedelta(days=int(share * len(made["A:ALL"])))
     # The budget of defects per symbol judges all rows a run may know; it is set aside here.

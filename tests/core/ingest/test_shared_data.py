@@ -27,8 +27,15 @@ def test_a_genuine_fall_of_half_is_kept(shared_data: Find, ingest_source: Any) -
 
 def test_late_listings_lose_nothing(shared_data: Find, ingest_source: Any) -> None:
     done = ingest_source("parquet", path=str(shared_data("crypto_binance_perp_1d")))
-    assert done.lost.is_empty()
+    assert done.lost.select("rule", "symbol", "date").rows() == [
+        ("toxic_bar", "BINANCE:BLESSUSDT.P", date(2025, 10, day)) for day in (15, 16)
+    ]
     assert done.lives.filter((pl.col("event") == "genesis") & (pl.col("life") == 0)).height == 538
+
+
+def test_a_crash_whose_next_bar_regains_a_part_is_real(shared_data: Find, ingest_source: Any) -> None:
+    done = ingest_source("parquet", path=str(shared_data("crypto_binance_perp_1d")))
+    assert done.return_at("BINANCE:ZKJUSDT.P", date(2025, 6, 15)) == pytest.approx(-0.838, abs=1e-3)
 
 
 def test_a_crawl_that_sends_every_row_twice_is_counted(shared_data: Find, ingest_source: Any) -> None:

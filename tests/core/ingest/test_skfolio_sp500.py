@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -38,3 +39,15 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SourceError, match="pip install skfolio"):
         module.skfolio_sp500(NoParams(), Sleeve(name="x", calendar="XNYS"))
+
+
+def test_absent_cells_at_the_ends_are_no_rows_and_those_between_are_sent_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("Date,A,B\n2024-01-02,1,\n2024-01-03,,2\n2024-01-04,3,4\n2024-01-05,4,\n")
+    monkeypatch.setattr(module, "_dataset", lambda: path)
+    rows = module.skfolio_sp500(NoParams(), Sleeve(name="x", calendar="XNYS"))
+    assert rows.select("symbol", pl.col("date").dt.day(), "close").rows() == [
+        ("US:A", 2, 1.0), ("US:A", 3, None), ("US:A", 4, 3.0), ("US:A", 5, 4.0), ("US:B", 3, 2.0), ("US:B", 4, 4.0)
+    ]  # fmt: skip

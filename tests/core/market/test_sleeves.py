@@ -41,6 +41,8 @@ def test_a_sleeve_file_is_read_whole(tmp_path: Path) -> None:
         (MINE.replace("24/7", "XNYZ"), "Did you mean"),
         (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\ncolour = "red"'), "colour"),
         (MINE.replace('"mine"', '"../mine"'), "name"),
+        (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "raw"'), "no source of factors exists"),
+        (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "none"'), "adjustment"),
         ("loose = 1\n" + MINE, "outside a table"),
     ],
 )
@@ -60,6 +62,12 @@ def test_a_missing_file_and_an_unknown_name_are_told_apart(tmp_path: Path) -> No
     written(tmp_path, MINE)
     with pytest.raises(UnknownNameError, match="Did you mean mine"):
         find_sleeve("mime", tmp_path)
+
+
+def test_an_adjustment_that_is_not_declared_is_not_assumed(tmp_path: Path) -> None:
+    assert read_sleeve(written(tmp_path, MINE)).sleeve.adjustment is None
+    declared = MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "split"')
+    assert read_sleeve(written(tmp_path, declared)).sleeve.adjustment == "split"
 
 
 @pytest.mark.parametrize("name", ["us_equities", "crypto_sim"])
