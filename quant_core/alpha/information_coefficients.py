@@ -42,8 +42,9 @@ def information_coefficients(
     """Correlate each factor with the compound return of the bars that follow.
 
     A horizon of h bars is looked at on every h-th date from the first on, so that no two of its returns overlap. Bars
-    are the sleeve's dates. A symbol that is halted or dies within the horizon has no forward return and no part in the
-    correlation, which therefore says nothing about what a death costs. The last h dates have none yet.
+    are the sleeve's dates. A halt is compounded over, see `forward_returns`. A symbol that dies within the horizon has
+    no forward return and no part in the correlation, which therefore says nothing about what a death costs. The last h
+    dates have none yet.
     """
     if factors.is_empty():
         return InformationCoefficients.empty()
@@ -68,7 +69,9 @@ def information_coefficients(
 
 
 def forward_returns(returns: Matrix, rows: npt.NDArray[np.int64], horizon: int) -> Matrix:
-    """Compound the returns of the `horizon` bars after each given row.
+    """Compound the known returns of the `horizon` bars after each given row.
+
+    The first return after a halt runs from the last close before it, so that to skip the bars between is exact.
 
     Parameters
     ----------
@@ -82,14 +85,20 @@ def forward_returns(returns: Matrix, rows: npt.NDArray[np.int64], horizon: int) 
     ndarray [K, N]
         Fractions.
 
-    NaN: where any of the bars is not known or lies beyond the last row.
+    NaN: where none of the bars is known, or where no return is known from the last of them on. A symbol that died
+    within the horizon therefore leaves, and one that is halted at the end of the data is not known until it resumes.
+    A ticker that begins a new life within the horizon stays, without the move between the two, which nobody earned.
     """
-    growth = np.ones((rows.size, returns.shape[1]))
+    is_known = ~np.isnan(returns)
+    last = np.where(is_known.any(axis=0), returns.shape[0] - 1 - np.argmax(is_known[::-1], axis=0), -1)
+    growth, has_any = np.ones((rows.size, returns.shape[1])), np.zeros((rows.size, returns.shape[1]), dtype=np.bool_)
     for ahead in range(1, horizon + 1):
-        is_there = rows + ahead < returns.shape[0]
-        growth[is_there] *= 1.0 + returns[rows[is_there] + ahead]
-        growth[~is_there] = np.nan
-    return growth - 1.0
+        inside = rows + ahead < returns.shape[0]
+        at = rows[inside] + ahead
+        growth[inside] *= np.where(is_known[at], 1.0 + returns[at], 1.0)
+        has_any[inside] |= is_known[at]
+    is_quoted = rows[:, np.newaxis] + horizon <= last
+    return np.where(has_any & is_quoted, growth - 1.0, np.nan)
 
 
 @dataclass(frozen=True)

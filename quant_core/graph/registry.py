@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
@@ -14,13 +15,23 @@ from quant_core.graph.stage import StageSpec
 
 
 class StageRegistry(Catalog[StageSpec]):
-    """Stages by id; `get` of an unknown id is an error with the near matches."""
+    """Stages by id, each told the contracts of its inputs; `get` of an unknown id is an error with the near matches.
+
+    Raises
+    ------
+    UnknownNameError
+        A stage reads one that is not among them.
+    UsageError
+        The stages feed each other in a circle.
+    """
 
     def __init__(self, stages: Iterable[StageSpec]) -> None:
         super().__init__("stage", {spec.id: spec for spec in stages})
         for spec in self.values():
             for parent in spec.parents:
                 self[parent]
+        for spec in self.ordered():
+            self._entries[spec.id] = self.joined(spec)
 
     @classmethod
     @cache
@@ -33,6 +44,11 @@ class StageRegistry(Catalog[StageSpec]):
     def get(self, id: str, default: object = None) -> StageSpec:
         """Return the stage of that id, or raise UnknownNameError with the near matches."""
         return self[id]
+
+    def joined(self, spec: StageSpec) -> StageSpec:
+        """Return a stage with the contracts of its inputs, as this registry has them."""
+        sources = {argument: source for argument, source in spec.inputs.items() if "#" not in source}
+        return replace(spec, input_contracts={argument: self[id].output for argument, id in sources.items()})
 
     def ordered(self, only: Iterable[str] | None = None) -> tuple[StageSpec, ...]:
         """Return the stages so that each follows its inputs; ties by id.

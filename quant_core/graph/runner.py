@@ -80,6 +80,7 @@ def executed(
         "compute": compute,
         "sleeve": plan.sleeve,
         "as_of": as_of,
+        "contracts": spec.input_contracts,
     }
     try:
         result = spec.function(**frames, **{name: offered[name] for name in spec.wants})

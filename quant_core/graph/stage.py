@@ -9,6 +9,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from quant_core.graph.context import SelectionContext
 
 Severity = Literal["block", "warn"]
-INJECTED = ("params", "compute", "sleeve", "as_of")
+INJECTED = ("params", "compute", "sleeve", "as_of", "contracts")
 
 
 class Params(BaseModel):
@@ -59,6 +60,27 @@ class TableRule:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """A contract that follows from that of an input, known once a registry has brought the stages together.
+
+    Attributes
+    ----------
+    source : str
+        Stage id of the input.
+    contract : callable
+        Takes the input's contract, returns the output's.
+    """
+
+    source: str
+    contract: Callable[[Contract], Contract]
+
+
+def derived(source: str, contract: Callable[[Contract], Contract]) -> Derived:
+    """Let the contract of a stage follow from that of the input `source`; see `Derived`."""
+    return Derived(source, contract)
+
+
+@dataclass(frozen=True)
 class StageSpec:
     """A stage as found in its module: calling it calls the function.
 
@@ -67,11 +89,12 @@ class StageSpec:
     id : str
         "room.table", for example "inference.conviction".
     function : callable
-        Takes one DataFrame per input, then keyword-only whichever of `params`, `compute`, `sleeve`, `as_of` it names.
-        Returns a DataFrame or a Split.
+        Takes one DataFrame per input, then keyword-only whichever of `params`, `compute`, `sleeve`, `as_of`,
+        `contracts` it names. Returns a DataFrame or a Split.
     inputs : mapping of argument to stage id
         "room.table" for the valid rows, "room.table#exclusions" for what was excluded there.
-    output : Contract
+    declared : Contract or Derived
+        What the stage says of its output; `output` is the contract itself.
     params : type of Params
     rules : TableRule, ...
         Tier 2, judged before the commit.
@@ -83,18 +106,39 @@ class StageSpec:
         Takes the valid table, returns aggregate numbers for the ledger.
     publishes : bool
         The table holds documents (name, media_type, content) that are also written under `reports/`.
+    input_contracts : mapping of argument to Contract
+        Of the inputs that are valid rows. Filled in by the registry, offered as `contracts`.
     """
 
     id: str
     function: Callable[..., pl.DataFrame | Split]
     inputs: Mapping[str, str]
-    output: Contract
+    declared: Contract | Derived
     params: type[Params] = NoParams
     rules: Sequence[TableRule] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     conserves: str | None = None
     metrics: Callable[[pl.DataFrame], Mapping[str, float]] | None = None
     publishes: bool = False
+    input_contracts: Mapping[str, Contract] = field(default_factory=dict)
+
+    @cached_property
+    def output(self) -> Contract:
+        """The contract of the table.
+
+        Raises
+        ------
+        UsageError
+            It derives from an input and the stage does not come from a registry.
+        """
+        if isinstance(self.declared, Contract):
+            return self.declared
+        for argument, contract in self.input_contracts.items():
+            if self.inputs[argument] == self.declared.source:
+                return self.declared.contract(contract)
+        raise UsageError(
+            f"the contract of {self.id} derives from {self.declared.source}: take the stage of a registry."
+        )
 
     @property
     def name(self) -> str:
@@ -126,16 +170,18 @@ class StageSpec:
 
     def execute(self, context: SelectionContext, *, compute: Compute | None = None) -> SelectionContext:
         """Load inputs by reference, run, judge, commit and record; return the context with one more reference."""
-        from quant_core.graph.runner import execute_stage  # the runner knows stages, not the other way round
+        # The registry and the runner know stages, not the other way round.
+        from quant_core.graph.registry import StageRegistry
+        from quant_core.graph.runner import execute_stage
 
-        return execute_stage(self, context, compute=compute)
+        return execute_stage(StageRegistry.load("quant_core").joined(self), context, compute=compute)
 
 
 def stage(
     id: str,
     *,
     inputs: Mapping[str, str] | None = None,
-    output: Contract,
+    output: Contract | Derived,
     rules: Sequence[TableRule] = (),
     budgets: Mapping[str, float] | None = None,
     conserves: str | None = None,
@@ -147,9 +193,12 @@ def stage(
     Raises
     ------
     UsageError
-        The function's arguments do not match `inputs`, or `id` is not "room.table".
+        The function's arguments do not match `inputs`, `id` is not "room.table", or `output` derives from what is not
+        an input.
     """
     sources = dict(inputs or {})
+    if isinstance(output, Derived) and ("#" in output.source or output.source not in sources.values()):
+        raise UsageError(f"stage {id!r}: its contract derives from {output.source!r}, which is not an input table.")
 
     def made(function: Callable[..., pl.DataFrame | Split]) -> StageSpec:
         arguments = set(inspect.signature(function).parameters) - set(INJECTED)
@@ -160,7 +209,7 @@ def stage(
             id=id,
             function=function,
             inputs=sources,
-            output=output,
+            declared=output,
             params=hints.get("params", NoParams),
             rules=tuple(rules),
             budgets=dict(budgets or {}),

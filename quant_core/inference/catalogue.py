@@ -12,7 +12,6 @@ import numpy.typing as npt
 from quant_core.graph.catalog import Catalog, collect
 
 Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +23,7 @@ class Scored:
     conviction : ndarray [R]
         In (0, 1]; NaN where too little is known.
     coverage : ndarray [R]
-        Known weight over the weight of all factors available; NaN where none is.
+        Known weight over the weight of all factors.
     contributions : ndarray [K, R]
         What each factor added, in the scorer's own unit; NaN where it is not known or has no weight.
     """
@@ -41,23 +40,23 @@ class Scorer:
     Attributes
     ----------
     function : callable
-        probabilities [K, R] (NaN: not known), weights [K] (0 or more, not all 0) and is_available [K, R] in, a
-        `Scored` out. Rows do not meet.
+        probabilities [K, R] (NaN: not known) and weights [K] (0 or more, not all 0) in, a `Scored` out. Rows do not
+        meet.
     """
 
-    function: Callable[[Array, Array, Mask], Scored]
+    function: Callable[[Array, Array], Scored]
 
     @property
     def name(self) -> str:
         """The function's name: the label in the table."""
         return self.function.__name__
 
-    def __call__(self, probabilities: Array, weights: Array, is_available: Mask) -> Scored:
+    def __call__(self, probabilities: Array, weights: Array) -> Scored:
         """Return what the scorer says."""
-        return self.function(probabilities, weights, is_available)
+        return self.function(probabilities, weights)
 
 
-def scorer(function: Callable[[Array, Array, Mask], Scored]) -> Scorer:
+def scorer(function: Callable[[Array, Array], Scored]) -> Scorer:
     """Make a function a scorer; see `Scorer` for its arguments."""
     return Scorer(function)
 

@@ -10,18 +10,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from pydantic import Field
 
 from quant_core.errors import ConfigError, UnknownNameError
-from quant_core.graph.catalog import collect
-from quant_core.graph.stage import Params, StageSpec, stage
-from quant_core.inference.catalogue import Array, Mask, catalogue
+from quant_core.graph.stage import Params, derived, stage
+from quant_core.inference.catalogue import Array, catalogue
 from quant_core.market.contracts.features import ValueColumn, store_contract
-
-FACTORS = collect("quant_core.alpha", StageSpec)["alpha.factors"].output
-"""Contract of the table read, found by its stage id: its columns are the factors, their facts say what a short does."""
+from quant_core.market.contracts.split import Contract
 
 
 @dataclass(frozen=True)
@@ -31,32 +27,38 @@ class _Column:
     is_long_only: bool
 
 
-_COLUMNS = tuple(
-    _Column(name, bool(column.metadata["directional"]), bool(column.metadata["is_long_only"]))
-    for name, column in FACTORS.schema.columns.items()
-    if column.metadata
-)
+def _columns(factors: Contract) -> tuple[_Column, ...]:
+    """Return the factors of a factor table, with what their columns' facts say a short does with them."""
+    return tuple(
+        _Column(name, bool(column.metadata["directional"]), bool(column.metadata["is_long_only"]))
+        for name, column in factors.schema.columns.items()
+        if column.metadata
+    )
 
-Conviction = store_contract(
-    "Conviction",
-    "The conviction of one scorer in one eligible member, in one direction, at one date.",
-    (
-        ValueColumn("conviction", "How strongly the scorer believes; null where too little is known.", 0.0, 1.0),
-        ValueColumn("coverage", "Weight of the known factors over that of all factors available.", 0.0, 1.0),
-        *(
-            ValueColumn(f"contribution_{column.name}", f"What {column.name} added; for log_mps to ln conviction.")
-            for column in _COLUMNS
+
+def conviction_contract(factors: Contract) -> Contract:
+    """Return the contract of the conviction table that goes with a factor table: one contribution per factor."""
+    return store_contract(
+        "Conviction",
+        "The conviction of one scorer in one eligible member, in one direction, at one date.",
+        (
+            ValueColumn("conviction", "How strongly the scorer believes; null where too little is known.", 0.0, 1.0),
+            ValueColumn("coverage", "Weight of the known factors over that of all factors.", 0.0, 1.0),
+            *(
+                ValueColumn(f"contribution_{column.name}", f"What {column.name} added; for log_mps to ln conviction.")
+                for column in _columns(factors)
+            ),
         ),
-    ),
-    labels=("direction", "scorer"),
-)
+        labels=("direction", "scorer"),
+    )
 
 
 class ConvictionParams(Params):
     """Which scorers speak, and how much each factor weighs."""
 
     weights: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
-        default_factory=dict, description="Relative weight per factor; 1 where not named, 0 leaves a factor out."
+        default_factory=dict,
+        description="Relative weight per factor; 1 where not named, 0 leaves a factor out, of the coverage too.",
     )
     scorers: tuple[str, ...] = Field(default=("log_mps",), min_length=1, description="Scorers that speak.")
     shorts: bool = Field(default=False, description="Whether the short side is scored too.")
@@ -71,15 +73,20 @@ def conviction_metrics(conviction: pl.DataFrame) -> Mapping[str, float]:
     }
 
 
-@stage("inference.conviction", inputs={"factors": "alpha.factors"}, output=Conviction, metrics=conviction_metrics)
-def conviction(factors: pl.DataFrame, *, params: ConvictionParams) -> pl.DataFrame:
+@stage(
+    "inference.conviction",
+    inputs={"factors": "alpha.factors"},
+    output=derived("alpha.factors", conviction_contract),
+    metrics=conviction_metrics,
+)
+def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Mapping[str, Contract]) -> pl.DataFrame:
     """Combine the factor probabilities of each date and symbol into one conviction per scorer and direction.
 
     A short has one minus the probability of a directional factor, the same probability of a quality factor, and none of
     a factor that speaks of the long side only.
 
-    A factor is available, and counts in the coverage, from the first date at which any symbol has it: a sleeve without
-    volume is not blamed for lacking liquidity, and what becomes known later changes nothing before.
+    The coverage counts every factor of a weight above 0, also one that no symbol of the sleeve has or that is silent
+    on shorts; a weight of 0 is how a sleeve declares that it does without.
 
     Raises
     ------
@@ -88,29 +95,28 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams) -> pl.DataFra
     ConfigError
         Every factor has weight 0.
     """
-    weights = _weights(params.weights)
+    columns = _columns(contracts["factors"])
+    output = conviction_contract(contracts["factors"])
+    weights = _weights(params.weights, [column.name for column in columns])
     scorers = [catalogue()[name] for name in dict.fromkeys(params.scorers)]
-    long_side = np.array([factors[column.name].cast(pl.Float64).to_numpy() for column in _COLUMNS])
-    days = factors["date"].to_physical().to_numpy()
-    tables = [Conviction.empty()]
+    long_side = np.array([factors[column.name].cast(pl.Float64).to_numpy() for column in columns])
+    tables = [output.empty()]
     for direction in ("LONG", "SHORT") if params.shorts else ("LONG",):
-        probabilities = long_side if direction == "LONG" else _short_side(long_side)
-        is_available = _available(probabilities, days)
+        probabilities = long_side if direction == "LONG" else _short_side(long_side, columns)
         for entry in scorers:
-            scored = entry(probabilities, weights, is_available)
+            scored = entry(probabilities, weights)
             values = {"conviction": scored.conviction, "coverage": scored.coverage} | {
-                f"contribution_{column.name}": own for column, own in zip(_COLUMNS, scored.contributions, strict=True)
+                f"contribution_{column.name}": own for column, own in zip(columns, scored.contributions, strict=True)
             }
             tables.append(
                 factors.select("date", "symbol", direction=pl.lit(direction), scorer=pl.lit(entry.name)).with_columns(
                     pl.Series(name, column).fill_nan(None) for name, column in values.items()
                 )
             )
-    return pl.concat(tables).select(*Conviction.dtypes)
+    return pl.concat(tables).select(*output.dtypes)
 
 
-def _weights(given: Mapping[str, float]) -> Array:
-    names = [column.name for column in _COLUMNS]
+def _weights(given: Mapping[str, float], names: Sequence[str]) -> Array:
     for name in given:
         if name not in names:
             raise UnknownNameError("factor", name, names)
@@ -120,7 +126,7 @@ def _weights(given: Mapping[str, float]) -> Array:
     return weights
 
 
-def _short_side(long_side: Array, columns: Sequence[_Column] = _COLUMNS) -> Array:
+def _short_side(long_side: Array, columns: Sequence[_Column]) -> Array:
     """Return the probabilities [K, R] of the short side."""
     short_side = long_side.copy()
     for own, column in zip(short_side, columns, strict=True):
@@ -129,13 +135,3 @@ def _short_side(long_side: Array, columns: Sequence[_Column] = _COLUMNS) -> Arra
         elif column.is_directional:
             own[:] = 1.0 - own
     return short_side
-
-
-def _available(probabilities: Array, days: npt.NDArray[np.integer]) -> Mask:
-    """Return from which rows [K, R] on each factor is known to any symbol, by date."""
-    mask = np.zeros(probabilities.shape, dtype=np.bool_)
-    for own, p in zip(mask, probabilities, strict=True):
-        known = days[~np.isnan(p)]
-        if known.size:
-            np.greater_equal(days, known.min(), out=own)
-    return mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_core.inference.catalogue import Array, Mask, Scored, scorer
+from quant_core.inference.catalogue import Array, Scored, scorer
 
 PROBABILITY_FLOOR = 0.001
 MISSING_PENALTY = 0.5
@@ -12,12 +12,12 @@ MIN_COVERAGE = 0.5
 
 
 @scorer
-def log_mps(probabilities: Array, weights: Array, is_available: Mask) -> Scored:
+def log_mps(probabilities: Array, weights: Array) -> Scored:
     """Weighted geometric mean of the probabilities, lowered where factors are missing.
 
     ln conviction = sum(w ln p) / sum(w) - 0.5 (1 - coverage), both sums over known factors, p at least 0.001. Coverage
-    is known weight over available weight; below one half there is no conviction. A contribution is w ln p / sum(w), so
-    that all of them and the penalty add up to ln conviction.
+    is known weight over the weight of all factors, whether anybody has them or not; below one half there is no
+    conviction. A contribution is w ln p / sum(w), so that all of them and the penalty add up to ln conviction.
 
     Parameters
     ----------
@@ -25,8 +25,6 @@ def log_mps(probabilities: Array, weights: Array, is_available: Mask) -> Scored:
         In [0, 1].
     weights : ndarray [K]
         Relative.
-    is_available : bool [K, R]
-        Whether a factor counts in the available weight of a row.
 
     Returns
     -------
@@ -35,12 +33,12 @@ def log_mps(probabilities: Array, weights: Array, is_available: Mask) -> Scored:
 
     NaN: a factor that is not known leaves both sums.
     """
-    known_weight, all_weight = np.zeros(probabilities.shape[1]), np.zeros(probabilities.shape[1])
-    for p, weight, is_there in zip(probabilities, weights, is_available, strict=True):
+    # Both sums in one order: a row that knows everything has a coverage of exactly 1.
+    known_weight, all_weight = np.zeros(probabilities.shape[1]), 0.0
+    for p, weight in zip(probabilities, weights, strict=True):
         known_weight += np.where(np.isnan(p), 0.0, weight)
-        all_weight += np.where(is_there, weight, 0.0)
-    coverage = np.full(known_weight.shape, np.nan)
-    np.divide(known_weight, all_weight, out=coverage, where=all_weight > 0.0)
+        all_weight += weight
+    coverage = known_weight / all_weight
     contributions = np.full(probabilities.shape, np.nan)
     total = np.zeros(known_weight.shape)
     for own, p, weight in zip(contributions, probabilities, weights, strict=True):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 from pydantic import Field, field_validator
 
+from quant_core.errors import ContractError
 from quant_core.graph.stage import Params, TableRule, stage
 from quant_core.market.contracts.synthesis import AtomReturns, Atoms
 from quant_core.market.panel import axes_of
@@ -65,6 +66,11 @@ def atom_returns(atoms: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
 
     With exposure e = position of the logic x side, the stream is e r where e >= 0, else -|e| min(r, 1): synthetic-long,
     so that every atom is worth holding when its stream is positive.
+
+    Raises
+    ------
+    ContractError
+        A stream of a `trend` atom differs from the raw returns in sign or in bars.
     """
     distinct = atoms.select("atom", "symbol", "logic", "direction").unique().sort("atom")
     known = returns.filter(pl.col("simple_return").is_not_null() & pl.col("symbol").is_in(distinct["symbol"].implode()))
@@ -77,7 +83,11 @@ def atom_returns(atoms: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
         streams.append(
             rows.join(own, on="symbol").with_columns(earned.alias("atom_return")).select(*AtomReturns.dtypes)
         )
-    return pl.concat(streams)
+    found = pl.concat(streams)
+    faults = sign_faults(distinct, found, returns)
+    if faults.height:
+        raise ContractError(f"{faults.height} bars of trend atoms have the wrong sign, such as {faults.row(0)}.")
+    return found
 
 
 def _positions(returns: pl.DataFrame, rows: pl.DataFrame, logic: str) -> pl.Series:

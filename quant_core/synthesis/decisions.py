@@ -20,6 +20,8 @@ from quant_core.synthesis.ladder import STRICT, LadderParams, ladder
 from quant_core.synthesis.vetoes import vetoes
 
 METADATA = ("sector",)
+# A veto may well hit all of a handful; only over this many symbols and dates does that point to the veto.
+_FEWEST_SYMBOLS, _FEWEST_DATES = 5, 5
 
 
 class DecisionParams(LadderParams):
@@ -38,8 +40,13 @@ class DecisionParams(LadderParams):
 
 
 def universal_veto(table: pl.DataFrame) -> str | None:
-    """No veto removes every eligible candidate on every date: such a veto judges its own bug, not the market."""
+    """No veto removes every eligible candidate on every date: such a veto judges its own bug, not the market.
+
+    Silent under 5 symbols or 5 dates.
+    """
     judged = table.filter(pl.col("reason") != "not_eligible")
+    if judged["symbol"].n_unique() < _FEWEST_SYMBOLS or judged["date"].n_unique() < _FEWEST_DATES:
+        return None
     fired = judged.select(pl.col("vetoes").str.split(",").explode()).to_series().value_counts(sort=False)
     total = [name for name, count in sorted(fired.iter_rows()) if name and count == judged.height]
     return f"{', '.join(total)}: fired on all {judged.height} candidates of all dates." if total else None

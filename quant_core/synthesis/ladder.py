@@ -95,8 +95,8 @@ class Pool:
     Attributes
     ----------
     cluster, seat, venue, sector : int64 [n]
-        Codes; equal codes are one cluster (0: none), one cluster and direction, one economic identity within a cluster,
-        one sector (0: not known).
+        Codes; equal codes are one cluster (0: none), one cluster and direction, one economic identity, one sector (0:
+        not known).
     is_open : bool [n]
         Eligible and with a conviction.
     judgement : Judgement
@@ -115,10 +115,11 @@ def ladder(candidates: pl.DataFrame, policy: LadderParams) -> pl.DataFrame:
     """Judge one cross-section of candidates.
 
     Stage 1 gives the `top` seats of each cluster and direction to the best candidates without a strict veto. While the
-    winners, after sector limit and cap, are fewer than the floor, the next stage adds to them: 2 fills free seats under
-    the relaxed limits, 3 seats the best candidate of each cluster without a winner, 4 takes from the cluster with the
-    fewest winners until the floor is met. Stages 3 and 4 ignore statistical vetoes, never missing metadata. Of the
-    symbols of one economic identity in a cluster only the best side of the best one competes.
+    winners, after sector limit and cap, are fewer than the floor, the next stage adds to them and takes no seat away:
+    2 fills free seats under the relaxed limits, 3 seats the best candidate of each cluster without a winner, 4 takes
+    from the cluster with the fewest winners until the floor is met. Stages 3 and 4 ignore statistical vetoes, never
+    missing metadata. One economic identity wins at most once, whatever the clusters of its symbols: of those that pass
+    only the best side of the best one competes.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def _pool(ordered: pl.DataFrame, policy: LadderParams) -> Pool:
     return Pool(
         cluster=cluster,
         seat=_codes(ordered, "cluster", "direction"),
-        venue=_codes(ordered, "cluster", "identity"),
+        venue=_codes(ordered, "identity"),
         sector=_codes(ordered, "sector") * ordered["sector"].is_not_null().to_numpy(),
         is_open=is_eligible & ordered["conviction"].is_not_null().to_numpy(),
         judgement=judged(
@@ -188,26 +189,37 @@ def _climbed(pool: Pool, won: Stages, stage: int, policy: LadderParams, *, floor
         return _fallback(pool, won, policy, floor=floor, cap=cap)
     is_clustered = pool.is_open & (pool.cluster > 0)
     if stage == FORCED:
-        is_empty = np.bincount(pool.cluster, weights=won > 0)[pool.cluster] == 0.0
-        recruits = best_of(pool.cluster, is_clustered & is_empty & ~pool.judgement.is_barred)
-    else:
-        vetoed = pool.judgement.is_vetoed_strictly if stage == STRICT else pool.judgement.is_vetoed_relaxed
-        contenders = _contenders(pool, won, is_clustered & ~vetoed)
-        taken = np.bincount(pool.seat, weights=won > 0)[pool.seat]
-        recruits = contenders & (order_within(pool.seat, contenders) + taken < policy.top)
+        return _forced(pool, won, is_clustered & ~pool.judgement.is_barred)
+    vetoed = pool.judgement.is_vetoed_strictly if stage == STRICT else pool.judgement.is_vetoed_relaxed
+    contenders = _contenders(pool, won, is_clustered & ~vetoed)
+    recruits = contenders & (order_within(pool.seat, contenders) + _winners(pool.seat, won) < policy.top)
     return np.where(recruits, np.int8(stage), won)
 
 
+def _winners(codes: Codes, won: Stages) -> npt.NDArray[np.int64]:
+    """Return how many winners there are of each row's code."""
+    return np.bincount(codes[won > 0], minlength=codes.max(initial=0) + 1)[codes]
+
+
 def _contenders(pool: Pool, won: Stages, among: Mask) -> Mask:
-    """Return the best row of each economic identity in a cluster, of those that have no winner yet."""
-    is_taken = np.bincount(pool.venue, weights=won > 0)[pool.venue] > 0.0
-    return best_of(pool.venue, among & (won == 0) & ~is_taken)
+    """Return the best row of each economic identity, of those that have no winner yet."""
+    return best_of(pool.venue, among & (_winners(pool.venue, won) == 0))
+
+
+def _forced(pool: Pool, won: Stages, among: Mask) -> Stages:
+    """Recruit one row of each cluster without a winner, best conviction first, no identity twice."""
+    won = won.copy()
+    while True:
+        is_left = among & (_winners(pool.cluster, won) == 0) & (_winners(pool.venue, won) == 0)
+        if not is_left.any():
+            return won
+        won[np.argmax(is_left)] = FORCED
 
 
 def _fallback(pool: Pool, won: Stages, policy: LadderParams, *, floor: int, cap: int) -> Stages:
     """Recruit one by one, always from the cluster with the fewest winners, until the floor is met or nobody is left."""
     contenders = _contenders(pool, won, pool.is_open & ~pool.judgement.is_barred)
-    load = np.bincount(pool.cluster, weights=won > 0)[pool.cluster] + order_within(pool.cluster, contenders)
+    load = _winners(pool.cluster, won) + order_within(pool.cluster, contenders)
     queue = np.flatnonzero(contenders)
     won = won.copy()
     for row in queue[np.argsort(load[queue], kind="stable")]:

@@ -67,8 +67,9 @@ def kept_of(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_limit:
     """Cut recruits to the sector limit and to the cap.
 
     The selection is the largest in which no known sector has more than `sector_limit` of all seats; one seat is always
-    allowed. Within a sector earlier stages come first, then conviction; over the cap the best convictions stay. With
-    fewer known sectors than the limit needs (two at 40 %), and nobody of unknown sector, that is one seat each.
+    allowed. Within a sector and under the cap earlier stages come first, then conviction: nobody loses a seat to a
+    later stage. With fewer known sectors than the limit needs (two at 40 %), and nobody of unknown sector, that is one
+    seat each.
 
     Parameters
     ----------
@@ -93,5 +94,6 @@ def kept_of(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_limit:
         if allowed == size:
             break
         size = allowed
-    is_kept = fits & (np.cumsum(fits) <= cap)
+    is_kept = np.zeros(won.size, dtype=np.bool_)
+    is_kept[by_stage[fits[by_stage]][:cap]] = True
     return Kept(is_kept, is_recruit & ~fits, fits & ~is_kept)

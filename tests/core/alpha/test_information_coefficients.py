@@ -60,6 +60,12 @@ def test_one_date_worked_out_by_hand():
     assert (last["ic"], last["rank_ic"], last["pairs"], last["turnover"]) == (None, None, 0, 0.0)
 
 
+def slow_forward_return(series, t, horizon):
+    known = [x for x in series[t + 1 : t + 1 + horizon] if not np.isnan(x)]
+    is_quoted_later = any(not np.isnan(x) for x in series[t + horizon :])
+    return np.prod([1 + x for x in known]) - 1 if known and is_quoted_later else nan
+
+
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_each_date_equals_scipy_on_compounded_returns(horizon):
     p, r = noise(1)
@@ -67,8 +73,7 @@ def test_each_date_equals_scipy_on_compounded_returns(horizon):
     assert found.height == len(range(0, 43, horizon))
     for i, t in enumerate(range(0, 43, horizon)):
         row = found.row(i, named=True)
-        window = r[t + 1 : t + 1 + horizon]
-        future = np.prod(1 + window, axis=0) - 1 if len(window) == horizon else np.full(12, nan)
+        future = np.array([slow_forward_return(own, t, horizon) for own in r.T])
         both = ~np.isnan(p[t]) & ~np.isnan(future)
         assert row["date"] == START + timedelta(days=t)
         assert row["pairs"] == both.sum()
@@ -89,10 +94,23 @@ def test_the_factor_of_a_date_never_meets_the_return_of_that_date():
     assert next_day.to_list() == pytest.approx([1.0] * 29)
 
 
-def test_a_halted_bar_within_the_horizon_takes_the_symbol_out():
-    returns = np.array([[0.0, 0.0], [0.1, 0.1], [nan, 0.1], [0.1, 0.1], [0.1, 0.1]])
+def test_a_halt_within_the_horizon_is_compounded_over():
+    # The return after the halt spans it, so what is skipped is no move. In the first window the halt comes last.
+    returns = np.array([[0.0, 0.0], [0.1, 0.1], [nan, 0.1], [0.3, 0.1], [0.1, 0.1]])
     found = forward_returns(returns, np.arange(5), 2)
-    np.testing.assert_allclose(found, [[nan, 0.21], [nan, 0.21], [0.21, 0.21], [nan, nan], [nan, nan]])
+    np.testing.assert_allclose(found, [[0.1, 0.21], [0.3, 0.21], [0.43, 0.21], [nan, nan], [nan, nan]])
+
+
+def test_a_halt_as_long_as_the_horizon_has_no_forward_return():
+    returns = np.array([[0.0], [0.1], [nan], [nan], [0.3], [0.1]])
+    found = forward_returns(returns, np.arange(6), 2)[:, 0]
+    np.testing.assert_allclose(found, [0.1, nan, 0.3, 0.43, nan, nan])
+
+
+def test_a_symbol_that_is_never_quoted_again_has_no_forward_return_over_its_end():
+    returns = np.array([[0.0], [0.1], [-0.5], [nan], [nan], [nan]])
+    found = forward_returns(returns, np.arange(6), 2)[:, 0]
+    np.testing.assert_allclose(found, [-0.45, nan, nan, nan, nan, nan])
 
 
 def test_turnover_of_the_top_fifth_worked_out_by_hand():
@@ -141,9 +159,12 @@ def test_a_factor_known_nowhere_keeps_its_rows_without_figures():
 def test_later_rows_change_only_dates_whose_horizon_had_not_passed():
     p, r = noise(6)
     whole, early = judged(p, r, 1, 5), judged(p[:31], r[:31], 1, 5)
-    complete = pl.col("date") + pl.duration(days=pl.col("horizon").cast(pl.Int64)) <= START + timedelta(days=30)
+    quoted = min(int(np.flatnonzero(~np.isnan(own)).max()) for own in r[:31].T)
+    assert quoted >= 28
+    end = pl.col("date") + pl.duration(days=pl.col("horizon").cast(pl.Int64))
+    complete = end <= START + timedelta(days=quoted)
     assert_frame_equal(early.filter(complete), whole.filter(complete), check_exact=True)
-    assert early.filter(~complete)["ic"].null_count() == 2
+    assert early.filter(end > START + timedelta(days=30))["ic"].null_count() == 2
 
 
 def test_symbols_listed_later_change_no_bit_of_earlier_dates():

@@ -1,12 +1,20 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
 import polars as pl
 import pytest
 from pydantic import Field
 
 from quant_core.errors import ConfigError, UnknownNameError, UsageError
+from quant_core.graph.compute import SerialCompute
 from quant_core.graph.plan import resolve_plan
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.stage import Params, StageSpec, stage
+from quant_core.graph.runner import executed
+from quant_core.graph.stage import Params, StageSpec, derived, stage
+from quant_core.market.contracts.features import ValueColumn, store_contract
 from quant_core.market.contracts.ingest import Raw, ReturnsSchema
+from quant_core.market.contracts.split import Contract
 from quant_core.market.sleeves import Sleeve, SleeveFile
 
 
@@ -114,3 +122,81 @@ def test_an_unknown_field_given_for_a_run_is_a_config_error() -> None:
 def test_a_stage_whose_arguments_do_not_match_its_inputs_is_an_error() -> None:
     with pytest.raises(UsageError, match="do not match"):
         stage("alpha.score", inputs={"bars": "ingest.bars"}, output=ReturnsSchema)(score)
+
+
+def doubled(contract: Contract) -> Contract:
+    names = [name for name in contract.dtypes if name not in contract.key]
+    return store_contract("Doubled", "Twice the input.", (ValueColumn(f"{name}_twice", "Twice.") for name in names))
+
+
+def twice(own: pl.DataFrame, *, contracts: Mapping[str, Contract]) -> pl.DataFrame:
+    return own.select("date", "symbol", (2 * pl.col(contracts["own"].schema.name.lower())).alias("simple_return_twice"))
+
+
+def again(own: pl.DataFrame) -> pl.DataFrame:
+    return own.rename({"simple_return_twice": "simple_return_twice_twice"})
+
+
+RETURNS = store_contract("Simple_Return", "Returns.", [ValueColumn("simple_return", "Fraction.")])
+TWICE = stage("beta.twice", inputs={"own": "alpha.own"}, output=derived("alpha.own", doubled))(twice)
+
+
+def derived_registry() -> StageRegistry:
+    return StageRegistry(
+        [
+            stage("gamma.again", inputs={"own": "beta.twice"}, output=derived("beta.twice", doubled))(again),
+            TWICE,
+            stage("alpha.own", output=RETURNS)(lambda: RETURNS.empty()),
+        ]
+    )
+
+
+def test_a_derived_contract_follows_from_its_input_through_any_number_of_stages() -> None:
+    registry = derived_registry()
+    assert list(registry["beta.twice"].output.dtypes) == ["date", "symbol", "simple_return_twice"]
+    assert list(registry["gamma.again"].output.dtypes) == ["date", "symbol", "simple_return_twice_twice"]
+    assert registry["beta.twice"].output is registry["beta.twice"].output
+    assert registry["beta.twice"].input_contracts == {"own": RETURNS}
+
+
+def test_a_derived_contract_follows_another_registry_and_a_replaced_function() -> None:
+    other = store_contract("Other", "Others.", [ValueColumn("level", "Level.")])
+    changed = StageRegistry(
+        [
+            replace(derived_registry()["beta.twice"], function=again),
+            stage("alpha.own", output=other)(lambda: other.empty()),
+        ]
+    )
+    assert list(changed["beta.twice"].output.dtypes) == ["date", "symbol", "level_twice"]
+
+
+def test_a_part_of_an_input_has_no_contract_to_offer() -> None:
+    assert REGISTRY["alpha.score"].input_contracts == {}
+    assert REGISTRY["report.page"].input_contracts == {"score": ReturnsSchema}
+
+
+def test_outside_a_registry_a_derived_contract_is_not_known() -> None:
+    with pytest.raises(UsageError, match=r"beta\.twice.*registry"):
+        TWICE.output  # noqa: B018 - a property that raises
+
+
+def test_a_contract_derives_from_the_valid_rows_of_an_input_only() -> None:
+    for source in ("alpha.other", "alpha.own#exclusions"):
+        with pytest.raises(UsageError, match="not an input"):
+            stage("beta.twice", inputs={"own": "alpha.own"}, output=derived(source, doubled))(twice)
+
+
+def test_a_stage_that_names_contracts_is_given_those_of_its_inputs() -> None:
+    registry = derived_registry()
+    spec = registry["beta.twice"]
+    assert spec.wants == {"contracts"}
+    frame = pl.DataFrame({"date": [date(2024, 1, 1)], "symbol": ["X:A"], "simple_return": [0.1]})
+    plan = resolve_plan(registry, sleeve())
+    found = executed(spec, {"own": frame}, plan, compute=SerialCompute(), as_of=None)
+    assert found.valid["simple_return_twice"].to_list() == [0.2]
+
+
+def test_a_stage_taken_from_its_module_joins_a_registry() -> None:
+    joined = derived_registry().joined(TWICE)
+    assert list(joined.output.dtypes) == ["date", "symbol", "simple_return_twice"]
+    assert joined.function is TWICE.function

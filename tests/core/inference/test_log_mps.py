@@ -7,11 +7,10 @@ from quant_core.inference.log_mps import log_mps
 nan = np.nan
 
 
-def scored(probabilities, weights=None, is_available=None):
+def scored(probabilities, weights=None):
     p = np.array(probabilities, dtype=float)
     w = np.ones(len(p)) if weights is None else np.array(weights, dtype=float)
-    there = np.ones(p.shape, dtype=np.bool_) if is_available is None else np.array(is_available)
-    return log_mps(p, w, there)
+    return log_mps(p, w)
 
 
 def slow_log_mps(p, w):
@@ -95,17 +94,19 @@ def test_a_higher_probability_never_lowers_conviction():
     assert (scored(better, w).conviction >= scored(p, w).conviction).all()
 
 
-def test_an_unavailable_factor_costs_no_coverage():
-    there = [[True], [True], [False]]
-    found = scored([[0.9], [0.4], [nan]], is_available=there)
-    assert found.conviction[0] == pytest.approx(0.6, rel=1e-14)
-    assert found.coverage[0] == 1.0
+def test_a_factor_nobody_has_costs_coverage_like_any_other():
+    found = scored([[0.9, 0.8], [0.4, 0.2], [nan, nan]])
+    np.testing.assert_allclose(found.conviction, np.array([0.6, 0.4]) * np.exp(-0.5 / 3), rtol=1e-14)
+    np.testing.assert_array_equal(found.coverage, [2 / 3, 2 / 3])
 
 
-def test_with_nothing_available_coverage_is_not_known():
-    found = scored([[nan], [nan]], is_available=[[False], [False]])
-    assert np.isnan(found.coverage[0])
-    assert np.isnan(found.conviction[0])
+@pytest.mark.parametrize("seed", range(20))
+def test_coverage_is_exactly_one_where_all_is_known_and_never_above(seed):
+    rng = np.random.default_rng(seed)
+    p, w = rng.random((12, 40)), rng.random(12)
+    assert (scored(p, w).coverage == 1.0).all()
+    p[rng.random(p.shape) < 0.1] = nan
+    assert (scored(p, w).coverage <= 1.0).all()
 
 
 def test_rows_do_not_meet():

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_core.errors import UnknownNameError
+from quant_core.errors import ContractError, UnknownNameError
 from quant_core.graph.catalog import Catalog
 from quant_core.market.contracts.split import validate
 from quant_core.market.contracts.synthesis import AtomReturns, Atoms
@@ -122,6 +122,27 @@ def test_a_stream_without_a_return_is_a_fault():
     table = named((DAYS[0], "X:A", "LONG"))
     found = sign_faults(table, atom_returns(table, raw), raw.filter(pl.col("date") > DAYS[0]))
     assert found.select("date", "fault").rows() == [(DAYS[0], "missing_return")]
+
+
+@pytest.mark.parametrize(
+    ("side", "sign", "fault"), [("LONG", -1.0, "long_mismatch"), ("SHORT", -1.0, "short_not_inverted")]
+)
+def test_the_stage_refuses_streams_of_the_wrong_sign(monkeypatch, side, sign, fault):
+    upside_down = Logic("trend", lambda panel: panel.like(np.full(panel.shape, sign)))
+    monkeypatch.setattr(room, "logics", lambda: Catalog("logic", {"trend": upside_down}))
+    with pytest.raises(ContractError, match=f"4 bars.*{fault}"):
+        atom_returns(named((DAYS[0], "X:A", side)), returns(A=[0.1, 0.2, -0.3, 0.4]))
+
+
+def test_the_stage_refuses_streams_that_lose_a_bar(monkeypatch):
+    def late(panel):
+        path = np.ones(panel.shape)
+        path[0] = np.nan
+        return panel.like(path)
+
+    monkeypatch.setattr(room, "logics", lambda: Catalog("logic", {"trend": Logic("trend", late)}))
+    with pytest.raises(ContractError, match=r"1 bars.*missing_stream"):
+        atom_returns(named((DAYS[0], "X:A", "LONG")), returns(A=[0.1, 0.2, -0.3, 0.4]))
 
 
 def test_a_short_that_gains_more_than_everything_is_refused():

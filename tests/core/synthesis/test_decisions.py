@@ -192,17 +192,33 @@ def rules():
     return {rule.name: rule for rule in decisions.rules}
 
 
+def wild(**changes):
+    tables = changed(world(), "volatility", volatility=changes.get("volatility", pl.lit(3.0)))
+    return decided(tables | {"schedule": walk_forward(pl.Series("date", DAYS), train=20, test=10, step=10)})
+
+
 def test_a_veto_that_kills_the_whole_universe_on_every_date_is_refused_by_name():
-    tables = changed(world(), "volatility", volatility=pl.lit(3.0))
-    said = rules()["universal_veto"].check(decided(tables))
-    assert said == "volatility: fired on all 24 candidates of all dates."
+    said = rules()["universal_veto"].check(wild())
+    assert said == "volatility: fired on all 40 candidates of all dates."
     assert rules()["universal_veto"].severity == "block"
 
 
 def test_a_veto_that_spares_one_candidate_on_one_date_is_not_universal():
     is_spared = (pl.col("symbol") == "X:S0") & (pl.col("date") == DAYS[59])
-    tables = changed(world(), "volatility", volatility=pl.when(is_spared).then(1.0).otherwise(3.0))
-    assert rules()["universal_veto"].check(decided(tables)) is None
+    assert rules()["universal_veto"].check(wild(volatility=pl.when(is_spared).then(1.0).otherwise(3.0))) is None
+
+
+@pytest.mark.parametrize(("symbols", "dates", "is_judged"), [(5, 5, True), (4, 5, False), (5, 4, False)])
+def test_a_small_honest_sleeve_may_be_vetoed_throughout(symbols, dates, is_judged):
+    found = wild()
+    few = pl.col("symbol").is_in(NAMES[:symbols]) & pl.col("date").is_in(found["date"].unique().sort()[:dates])
+    assert (rules()["universal_veto"].check(found.filter(few)) is not None) == is_judged
+
+
+def test_who_is_not_eligible_makes_no_sleeve_larger():
+    few = pl.col("symbol").is_in(NAMES[:4])
+    found = wild().with_columns(reason=pl.when(few).then("reason").otherwise(pl.lit("not_eligible")))
+    assert rules()["universal_veto"].check(found) is None
 
 
 def test_an_empty_selection_on_all_dates_is_refused_with_its_reasons():

@@ -114,6 +114,18 @@ def test_the_cap_keeps_the_best_and_names_the_rest():
     }
 
 
+def test_forced_recruits_of_empty_clusters_displace_no_strict_winner():
+    # Two strict winners miss the floor of 4; clusters 2 to 4 force one each and only two seats are free.
+    frame = crowd([0.9, 0.8, 0.7, 0.2, 0.1], cluster=[2, 3, 4, 1, 1], efficiency=[0.0, 0.0, 0.0, 0.5, 0.5])
+    assert reasons(frame, floor=4, cap=4) == {
+        "A": "selected_forced",
+        "B": "selected_forced",
+        "C": "over_cap",
+        "D": "selected_strict",
+        "E": "selected_strict",
+    }
+
+
 def test_sizes_without_keys_follow_the_eligible_symbols_not_the_rows():
     frame = candidates(crowd([0.9 - j / 100 for j in range(12)], cluster=[1 + j % 6 for j in range(12)]))
     strict = ladder(frame, LadderParams())
@@ -179,10 +191,30 @@ def test_the_other_venue_steps_in_when_the_better_one_is_vetoed():
     }
 
 
-def test_one_ticker_in_two_clusters_is_two_identities():
-    frame = {"symbol": ["X:T", "Y:T"], "conviction": [0.9, 0.8], "cluster": [1, 2]}
-    found = ladder(candidates(frame), LadderParams(floor=1, cap=3))
-    assert found["is_selected"].to_list() == [True, True]
+def by_symbol(frame, **policy):
+    return dict(ladder(candidates(frame), LadderParams(**policy)).select("symbol", "reason").iter_rows())
+
+
+def test_one_identity_wins_once_whatever_the_cluster_of_its_venues():
+    frame = {"symbol": ["X:T", "Y:T"], "conviction": [0.8, 0.9], "cluster": [1, 2]}
+    for floor in (1, 3):
+        assert by_symbol(frame, floor=floor, cap=3) == {"X:T": "other_venue", "Y:T": "selected_strict"}
+
+
+def test_an_empty_cluster_is_not_forced_full_with_another_venue_of_a_winner():
+    frame = {
+        "symbol": ["X:T", "Y:T", "Y:U", "X:U", "X:V"],
+        "conviction": [0.9, 0.8, 0.7, 0.6, 0.5],
+        "cluster": [1, 2, 2, 3, 3],
+        "efficiency": [0.5, 0.0, 0.0, 0.0, 0.0],
+    }
+    assert by_symbol(frame, floor=3, cap=5) == {
+        "X:T": "selected_strict",
+        "Y:T": "vetoed",
+        "Y:U": "selected_forced",
+        "X:U": "vetoed",
+        "X:V": "selected_forced",
+    }
 
 
 def test_nobody_enters_against_missing_metadata_or_without_membership_at_any_stage():
@@ -245,24 +277,25 @@ def climbed_by_hand(frame, policy, floor, cap):
                 if row["sector"] is None or taken[row["sector"]] <= seats:
                     fit.append(key(row))
             if min(cap, len(fit)) == size:
-                return {key(row): won[key(row)] for row in [r for r in rows if key(r) in fit][:cap]}
+                return {name: won[name] for name in fit[:cap]}
             size = min(cap, len(fit))
 
     def same_venue(row):
-        return lambda other: (other["cluster"], other["identity"]) == (row["cluster"], row["identity"])
+        return lambda other: other["identity"] == row["identity"]
 
     live = [row for row in rows if row["is_eligible"] and row["conviction"] is not None]
     for stage, efficiency in ((1, policy.strict_limits["efficiency"]), (2, policy.relaxed_limits["efficiency"])):
         for row in live:
             seat = won_in(lambda other, r=row: (other["cluster"], other["direction"]) == (r["cluster"], r["direction"]))
             if row["cluster"] and not vetoed(row, efficiency) and seat < policy.top and not won_in(same_venue(row)):
-                first = next(r for r in live if same_venue(row)(r) and not vetoed(r, efficiency))
+                first = next(r for r in live if r["cluster"] and same_venue(row)(r) and not vetoed(r, efficiency))
                 if first is row:
                     won[key(row)] = stage
         if len(kept()) >= floor:
             return kept()
     for row in live:
-        if row["cluster"] and not row["missing_metadata"] and not won_in(lambda o, r=row: o["cluster"] == r["cluster"]):
+        is_met = won_in(lambda o, r=row: o["cluster"] == r["cluster"]) or won_in(same_venue(row))
+        if row["cluster"] and not row["missing_metadata"] and not is_met:
             won[key(row)] = 3
     while len(kept()) < floor:
         left = [r for r in live if not r["missing_metadata"] and key(r) not in won and not won_in(same_venue(r))]

@@ -39,8 +39,13 @@ def test_order_counts_rows_before_under_the_same_code():
     assert order_within(codes, np.zeros(5, dtype=bool)).tolist() == [0] * 5
 
 
-def test_the_cap_keeps_the_best_convictions():
-    assert kept([1, 0, 2, 1], [0] * 4, cap=2) == ["kept", "-", "kept", "cap"]
+def test_of_one_stage_the_cap_keeps_the_best_convictions():
+    assert kept([1, 0, 1, 1], [0] * 4, cap=2) == ["kept", "-", "kept", "cap"]
+
+
+def test_a_later_stage_takes_no_seat_from_an_earlier_one_whatever_its_conviction():
+    assert kept([3, 2, 1, 1], [0] * 4, cap=2) == ["cap", "cap", "kept", "kept"]
+    assert kept([4, 3, 2, 1], [0] * 4, cap=3) == ["cap", "kept", "kept", "kept"]
 
 
 def test_a_sector_has_at_most_its_share_of_the_final_selection():
