@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from quant_core.allocation.allocator import allocator
+from quant_core.allocation.threads import one_thread
 from quant_core.market.panel import Matrix, Panel
 
 
@@ -21,11 +21,16 @@ def hrp(returns: Panel) -> Matrix:
     """
     if returns.shape[1] == 1:
         return np.ones(1)
+    from skfolio.cluster import HierarchicalClustering
     from skfolio.optimization import HierarchicalRiskParity
+    from skfolio.seriation import HierarchicalSeriation
 
+    # HRP reads the order of the leaves only. Told a number of clusters, skfolio does not search for the best one, which
+    # costs a fifth of the fit; the weights are the same to the bit.
+    leaves = HierarchicalSeriation(hierarchical_clustering_estimator=HierarchicalClustering(max_clusters=1))
     order = np.argsort(np.array(returns.symbols), kind="stable")
     streams = returns.values[:, order] / returns.values.std(ddof=1)
-    with threadpool_limits(limits=1):
+    with one_thread():
         weights: Matrix = np.empty(order.size)
-        weights[order] = HierarchicalRiskParity().fit(streams).weights_
+        weights[order] = HierarchicalRiskParity(seriation_estimator=leaves).fit(streams).weights_
     return weights

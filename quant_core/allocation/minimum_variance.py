@@ -7,10 +7,10 @@ at ten atoms (14 ms against 0.36 ms) and a loosely solved program is only a warn
 from __future__ import annotations
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from quant_core.allocation.allocator import allocator
 from quant_core.allocation.caps import Caps
+from quant_core.allocation.threads import one_thread
 from quant_core.errors import InfeasibleError
 from quant_core.market.panel import Matrix, Panel
 
@@ -34,7 +34,7 @@ def minimum_variance(returns: Panel, *, caps: Caps) -> Matrix:
     """
     from skfolio.moments import LedoitWolf
 
-    with threadpool_limits(limits=1):
+    with one_thread():
         covariance = LedoitWolf().fit(returns.values / returns.values.std(ddof=1)).covariance_
         solution = _least_variance(covariance, caps)
     weights: Matrix = np.where(solution < _NOTHING, 0.0, solution)

@@ -1,7 +1,6 @@
 """What trading and holding costs, and what is assumed of holdings that die. Charging it lives in kernels/accounting.py.
 
-Market impact is not charged: weights reach the simulator without traded volume, so capacity is not known, and the
-metrics table says so.
+Market impact is not modelled: weights reach the simulator without traded volume. The tear sheet says so.
 """
 
 from __future__ import annotations
@@ -11,22 +10,33 @@ from pydantic import BaseModel, ConfigDict, Field
 from quant_core.graph.stage import Params
 from quant_core.market.calendar import Calendar
 
+DAYS_PER_YEAR = 365.25
 _BASIS_POINT = 1e-4
+_FUNDINGS_PER_DAY = 3
 
 
 class Costs(BaseModel):
-    """Costs one way on traded notional, and of holding a short. `Costs()` is free."""
+    """Costs one way on traded notional, of holding a short, and of holding a perpetual. `Costs()` is free.
+
+    A perpetual pays no borrow fee: longs pay funding, shorts receive none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     slippage_bps: float = Field(default=0.0, ge=0.0, description="Distance from the close to the fill, basis points.")
     fee_bps: float = Field(default=0.0, ge=0.0, description="Commission, basis points of traded notional.")
     borrow_per_year: float = Field(default=0.0, ge=0.0, description="Fee on short exposure, fraction a year.")
+    funding_per_8h: float = Field(default=0.0, ge=0.0, description="Paid by longs of perpetuals, fraction per 8 hours.")
 
     @property
     def rate(self) -> float:
         """Cost of trading one unit of notional, as a fraction."""
         return (self.slippage_bps + self.fee_bps) * _BASIS_POINT
+
+    @property
+    def funding_per_year(self) -> float:
+        """Funding of a long perpetual, as a fraction of its exposure a year: three times a day."""
+        return self.funding_per_8h * _FUNDINGS_PER_DAY * DAYS_PER_YEAR
 
 
 class CostParams(Params):
@@ -39,6 +49,9 @@ class CostParams(Params):
         default=None, ge=0.0, description="Fee one way, basis points. Default: 1 for sessions, 4 round the clock."
     )
     borrow_per_year: float = Field(default=0.02, ge=0.0, description="Fee on short exposure, by calendar days.")
+    funding_per_8h: float = Field(
+        default=0.0001, ge=0.0, description="Paid by longs of perpetuals (tickers ending in .P), by calendar time."
+    )
     delisting_return: float | None = Field(
         default=None,
         ge=-1.0,
@@ -52,6 +65,7 @@ class CostParams(Params):
             slippage_bps=slippage if self.slippage_bps is None else self.slippage_bps,
             fee_bps=fee if self.fee_bps is None else self.fee_bps,
             borrow_per_year=self.borrow_per_year,
+            funding_per_8h=self.funding_per_8h,
         )
 
     def exit_return(self, calendar: Calendar) -> float:

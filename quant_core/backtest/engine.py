@@ -12,14 +12,12 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from quant_core.backtest.costs import Costs
+from quant_core.backtest.costs import DAYS_PER_YEAR, Costs
 from quant_core.backtest.simulate import Mode, Simulation, simulate
 from quant_core.errors import DataError, PanelError
 from quant_core.graph.stage import Params
 from quant_core.market.calendar import Calendar
 from quant_core.market.panel import Mask, Matrix, Panel
-
-_DAYS_PER_YEAR = 365.25
 
 
 class EngineParams(Params):
@@ -46,6 +44,7 @@ class RunData(BaseModel):
     rebalance_rows: npt.NDArray[np.int64] = Field(description="[R], ascending rows of `returns`.")
     calendar: Calendar
     costs: Costs = Costs()
+    is_perpetual: Mask | None = Field(default=None, description="[K], columns that pay funding; null: none.")
     exits: tuple[tuple[int, int], ...] = Field(default=(), description="(row, column) at which a holding is dead.")
 
     @model_validator(mode="after")
@@ -86,6 +85,7 @@ class BacktestEngine:
             exits=data.exits,
             exit_return=self.params.delisting_return,
             years=_years_between(data.returns),
+            is_perpetual=data.is_perpetual,
         )
 
     def _refuse_outsiders(self) -> None:
@@ -100,4 +100,4 @@ class BacktestEngine:
 def _years_between(returns: Panel) -> Matrix:
     """Return the calendar years since the row before [T]; 0 at the first row."""
     days = returns.dates.cast(pl.Date).to_physical().to_numpy().astype(np.float64)
-    return np.diff(days, prepend=days[:1]) / _DAYS_PER_YEAR
+    return np.diff(days, prepend=days[:1]) / DAYS_PER_YEAR

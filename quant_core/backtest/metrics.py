@@ -38,6 +38,12 @@ class MetricsParams(CostParams):
     borrow_per_year: float = Field(
         default=0.02, ge=0.0, json_schema_extra={"from": "backtest.equity.borrow_per_year"}, description="As in equity."
     )
+    funding_per_8h: float = Field(
+        default=0.0001,
+        ge=0.0,
+        json_schema_extra={"from": "backtest.equity.funding_per_8h"},
+        description="As in equity.",
+    )
     delisting_return: float | None = Field(
         default=None,
         ge=-1.0,
@@ -130,4 +136,3 @@ def _assumed(params: CostParams, calendar: Calendar) -> Iterator[tuple[str, Figu
     """Yield what the figures rest on, so that they are never read without it."""
     yield "cost_bps", _plain(round(params.costs(calendar).rate * 1e4, 9))
     yield "delisting_return", _plain(params.exit_return(calendar))
-    yield "capacity_known", _plain(0.0)

@@ -15,7 +15,8 @@ import polars as pl
 from quant_core.backtest.costs import Costs
 from quant_core.backtest.engine import RunData
 from quant_core.errors import PanelError, UnknownNameError
-from quant_core.market.calendar import Calendar
+from quant_core.market.calendar import Calendar, next_midnight
+from quant_core.market.contracts.portfolio import PERPETUAL
 from quant_core.market.panel import Mask, Matrix, Panel, axes_of
 from quant_core.market.universe import universe_mask
 
@@ -37,6 +38,8 @@ class Market:
         The row at whose close a death is known, for each symbol that died.
     rows : int [R]
         Rebalance rows from the first rebalance that holds anything.
+    is_perpetual : bool [N]
+        Symbols whose longs pay funding.
     """
 
     returns: Panel
@@ -45,6 +48,7 @@ class Market:
     rows: npt.NDArray[np.int64]
     calendar: Calendar
     costs: Costs
+    is_perpetual: Mask
 
     @property
     def dates(self) -> pl.Series:
@@ -53,7 +57,7 @@ class Market:
 
     def portfolio(self, weights: Matrix) -> RunData:
         """Return a portfolio of symbols with these weights [R, N]."""
-        return self._run_data(self.returns, self.is_member, weights, self.deaths)
+        return self._run_data(self.returns, slice(None), weights, self.deaths)
 
     def portfolio_of_atoms(self, atoms: AtomReturns, weights: Matrix) -> RunData:
         """Return a portfolio of atoms with these unsigned weights [R, K]."""
@@ -61,13 +65,16 @@ class Market:
         for k, column in enumerate(atoms.column.tolist()):
             held.setdefault(column, []).append(k)
         deaths = tuple((row, k) for row, column in self.deaths for k in held.get(column, ()))
-        return self._run_data(atoms.returns, self.is_member[:, atoms.column], weights * atoms.side, deaths)
+        return self._run_data(atoms.returns, atoms.column, weights * atoms.side, deaths)
 
-    def _run_data(self, returns: Panel, universe: Mask, weights: Matrix, exits: tuple[tuple[int, int], ...]) -> RunData:
+    def _run_data(
+        self, returns: Panel, column: npt.NDArray[np.int64] | slice, weights: Matrix, exits: tuple[tuple[int, int], ...]
+    ) -> RunData:
         return RunData(
             returns=returns,
-            universe=universe,
+            universe=self.is_member[:, column],
             weights=weights,
+            is_perpetual=self.is_perpetual[column],
             rebalance_rows=self.rows,
             calendar=self.calendar,
             costs=self.costs,
@@ -117,7 +124,8 @@ def market_of(
         raise PanelError("the schedule does not lie on the dates of the returns; recompute backtest.schedule.")
     members = universe_mask(universe, axes.dates, axes.symbols)
     deaths = _death_cells(lives, axes.dates, axes.symbols, calendar)
-    return Market(panel, members, deaths, rows, calendar, costs)
+    is_perpetual = pl.Series(axes.symbols, dtype=pl.String).str.contains(PERPETUAL).to_numpy()
+    return Market(panel, members, deaths, rows, calendar, costs, is_perpetual)
 
 
 def atom_positions(atoms: pl.DataFrame, atom_returns: pl.DataFrame, market: Market) -> AtomReturns:
@@ -198,9 +206,8 @@ def _death_cells(
     if dead.is_empty():
         return ()
     sessions = calendar.sessions(dates[0], dates[-1])
-    next_midnight = pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     closes = (dates.alias("date").to_frame().join(sessions, on="date", how="left", maintain_order="left")).select(
-        pl.coalesce("closes_at", next_midnight)
+        pl.coalesce("closes_at", next_midnight())
     )
     row = np.searchsorted(closes.to_series().to_physical().to_numpy(), dead["known_at"].to_physical().to_numpy())
     place = {symbol: j for j, symbol in enumerate(symbols)}

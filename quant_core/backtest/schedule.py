@@ -14,7 +14,11 @@ class ScheduleParams(Params):
     """Sizes of the walk-forward windows, in bars."""
 
     train: int = Field(default=252, ge=1, description="Bars of the train block; the last one is the rebalance.")
-    test: int = Field(default=20, ge=1, description="Bars of the test block.")
+    test: int = Field(
+        default=20,
+        ge=1,
+        description="Bars of the test block shown per window; weights are held until the next rebalance all the same.",
+    )
     step: int = Field(default=20, ge=1, description="Bars between two rebalances.")
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from quant_core.backtest.costs import Costs
 from quant_core.errors import DataError, PanelError, UnknownNameError, UsageError
 from quant_core.kernels.accounting import account_rows
-from quant_core.market.panel import Matrix
+from quant_core.market.panel import Mask, Matrix
 
 Mode = Literal["drift", "atoms"]
 RUIN = 0.01
@@ -73,6 +73,7 @@ def simulate(
     exits: Sequence[tuple[int, int]] = (),
     exit_return: float = 0.0,
     years: npt.ArrayLike | None = None,
+    is_perpetual: npt.ArrayLike | None = None,
 ) -> Simulation:
     """Simulate a portfolio in value space: positions and cash, costs from the holdings as they drifted.
 
@@ -97,7 +98,11 @@ def simulate(
     exit_return : float
         Delisting return, a fraction.
     years : array [T], optional
-        Calendar years since the row before; needed where shorts pay to borrow.
+        Calendar years since the row before; needed where shorts pay to borrow or perpetuals pay funding. Both are owed
+        on the exposure carried into the row and paid from cash at its close, so they compound from one rebalance to the
+        next only.
+    is_perpetual : bool array [N], optional
+        Columns whose longs pay funding and whose shorts pay no borrow fee; default: none.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def simulate(
     DataError
         A weight is not finite, or a return is infinite.
     UsageError
-        The cost is negative or eats all that is traded; or shorts pay to borrow and `years` is missing.
+        The cost is negative or eats all that is traded; or holding costs by calendar time and `years` is missing.
 
     NaN: an asset without a return is closed: it keeps its value, and a rebalance at that row does not trade it (see
     `trade_weights`). Row 0 has no return by construction; everything trades there.
@@ -124,14 +129,17 @@ def simulate(
     rows = np.ascontiguousarray(rebalance_rows, dtype=np.int64)
     ends = np.array(sorted(exits), dtype=np.int64).reshape(-1, 2)
     _check(moves, targets, rows, ends)
-    rate, fee = (costs.rate, costs.borrow_per_year) if isinstance(costs, Costs) else (float(costs), 0.0)
+    held = costs if isinstance(costs, Costs) else Costs()
+    rate = costs.rate if isinstance(costs, Costs) else float(costs)
     if not 0.0 <= rate < 1.0:
         raise UsageError(f"a cost of {rate} of traded value; it must be at least 0 and below 1.")
-    borrow = _borrow(fee, targets, years, moves.shape[0])
     size, width = moves.shape
+    perpetual = _perpetuals(is_perpetual, width)
+    borrow = _owed(held.borrow_per_year, (targets[:, ~perpetual] < 0.0).any(), years, size)
+    funding = _owed(held.funding_per_year, (targets[:, perpetual] > 0.0).any(), years, size)
     value, account, out = np.empty(width), np.empty(2), np.empty((size, 5))
     account_rows(
-        moves, targets, rows, ends, borrow, mode == "atoms", rate, exit_return, RUIN,
+        moves, targets, rows, ends, borrow, funding, perpetual, mode == "atoms", rate, exit_return, RUIN,
         np.empty(width, dtype=np.bool_), np.empty(width), np.empty(2), value, account, out,
     )  # fmt: skip
     return _simulation(value, account, out)
@@ -175,11 +183,19 @@ def _check(moves: Matrix, targets: Matrix, rows: npt.NDArray[np.int64], ends: np
         raise DataError("a return is infinite; give NaN to what is not known.")
 
 
-def _borrow(fee: float, targets: Matrix, years: npt.ArrayLike | None, size: int) -> Matrix:
-    if fee == 0.0 or not (targets < 0.0).any():
+def _perpetuals(is_perpetual: npt.ArrayLike | None, width: int) -> Mask:
+    marks = np.zeros(width, dtype=np.bool_) if is_perpetual is None else np.ascontiguousarray(is_perpetual, np.bool_)
+    if marks.shape != (width,):
+        raise PanelError(f"perpetual marks {marks.shape} for {width} columns; give one per column.")
+    return marks
+
+
+def _owed(fee: float, is_due: bool | np.bool_, years: npt.ArrayLike | None, size: int) -> Matrix:
+    """Return the fraction of exposure owed at each row [T] for a yearly fee; zeros where nobody owes it."""
+    if fee == 0.0 or not is_due:
         return np.zeros(size)
     if years is None:
-        raise UsageError("shorts pay to borrow by calendar time; give `years` since the row before, or no borrow fee.")
+        raise UsageError("borrow and funding run by calendar time; give `years` since the row before, or no such fee.")
     elapsed = np.asarray(years, dtype=np.float64)
     if elapsed.shape != (size,) or not np.isfinite(elapsed).all():
         raise PanelError(f"years {elapsed.shape} must give a finite span for each of {size} rows.")

@@ -11,9 +11,9 @@ from pydantic import Field, JsonValue
 
 from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.stage import Params, stage
-from quant_core.ingest.sessions import next_midnight, sessions_of
+from quant_core.ingest.sessions import sessions_of
 from quant_core.ingest.source import sources
-from quant_core.market.calendar import Calendar, instant_of
+from quant_core.market.calendar import Calendar, instant_of, next_midnight
 from quant_core.market.contracts.ingest import Raw
 from quant_core.market.contracts.split import Split, split
 from quant_core.market.sleeves import Sleeve

@@ -10,7 +10,7 @@ from typing import cast
 
 import polars as pl
 
-from quant_core.market.calendar import Calendar
+from quant_core.market.calendar import Calendar, next_midnight
 
 SESSIONS_SCHEMA = {
     "date": pl.Date(),
@@ -53,8 +53,3 @@ def sessions_of(dates: pl.Series, market: Calendar) -> pl.DataFrame:
         .with_columns((pl.col("is_session").cast(pl.Int64).cum_sum() - 1).alias("session"))
         .select(*SESSIONS_SCHEMA)
     )
-
-
-def next_midnight() -> pl.Expr:
-    """Return 00:00 UTC of the day after `date`."""
-    return pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

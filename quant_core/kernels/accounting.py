@@ -19,11 +19,21 @@ Rows = npt.NDArray[np.int64]
 
 
 @kernel
-def carry_positions(returns: Matrix, is_reset: bool, borrow: float, value: Matrix, side: Matrix, paid: Matrix) -> None:
+def carry_positions(
+    returns: Matrix,
+    is_reset: bool,
+    borrow: float,
+    funding: float,
+    is_perpetual: Mask,
+    value: Matrix,
+    side: Matrix,
+    paid: Matrix,
+) -> None:
     """Move every position over one bar; an unknown return moves nothing, no loss is capped.
 
-    returns: [N] one row. borrow: fraction of short exposure owed for the bar. value, side: [N] book, in place.
-    paid: [2] gets (notional traded to reset shorts, borrow owed).
+    returns: [N] one row. borrow, funding: fractions owed for the bar, of the short exposure of what is no perpetual and
+    of the long exposure of perpetuals, as carried into the bar. is_perpetual: [N]. value, side: [N] book, in place.
+    paid: [2] gets (notional traded to reset shorts, borrow and funding owed).
     """
     traded, owed = 0.0, 0.0
     for i in range(value.shape[0]):
@@ -31,15 +41,15 @@ def carry_positions(returns: Matrix, is_reset: bool, borrow: float, value: Matri
         if held == 0.0 or (is_reset and held < 0.0):
             continue  # nothing is held; negative capital is the debt of a position already closed
         move = 0.0 if np.isnan(returns[i]) else returns[i]
+        is_short = side[i] < 0.0 if is_reset else held < 0.0
+        if is_short != is_perpetual[i]:
+            owed += (borrow if is_short else funding) * abs(held)
         if not is_reset:
             value[i] = held * (1.0 + move)
-            owed += borrow * max(-held, 0.0)
         else:
             value[i] = held * (1.0 + side[i] * move)
-            if side[i] < 0.0:
-                left = max(value[i], 0.0)
-                traded += abs(held * (1.0 + move) - left)
-                owed += borrow * held
+            if is_short:
+                traded += abs(held * (1.0 + move) - max(value[i], 0.0))
     paid[0], paid[1] = traded, owed
 
 
@@ -94,6 +104,8 @@ def account_rows(
     rebalance_rows: Rows,
     exits: Rows,
     borrow: Matrix,
+    funding: Matrix,
+    is_perpetual: Mask,
     is_reset: bool,
     rate: float,
     exit_return: float,
@@ -111,16 +123,16 @@ def account_rows(
     rebalance. An asset without a return at a rebalance is closed; row 0 has no return by construction and is open.
 
     returns: [T, N], NaN is no trade. weights: [R, N]. rebalance_rows: [R], ascending. exits: [E, 2] of (row, column),
-    ascending rows. borrow: [T]. is_closed, side: [N] scratch. paid: [2] scratch. value: [N] and account: [2] get the
-    final book. out: [T, 5] gets wealth after costs, costs and notional traded as fractions of wealth before them,
-    gross exposure over wealth, and the number of positions.
+    ascending rows. borrow, funding: [T] and is_perpetual: [N], see `carry_positions`. is_closed, side: [N] scratch.
+    paid: [2] scratch. value: [N] and account: [2] get the final book. out: [T, 5] gets wealth after costs, costs and
+    notional traded as fractions of wealth before them, gross exposure over wealth, and the number of positions.
     """
     value[:] = 0.0
     side[:] = 1.0
     account[0], account[1] = 1.0, -1.0
     trade, leave = 0, 0
     for t in range(returns.shape[0]):
-        carry_positions(returns[t], is_reset, borrow[t], value, side, paid)
+        carry_positions(returns[t], is_reset, borrow[t], funding[t], is_perpetual, value, side, paid)
         traded, cost = paid[0], rate * paid[0] + paid[1]
         while leave < exits.shape[0] and exits[leave, 0] <= t:
             i = exits[leave, 1]

@@ -80,10 +80,15 @@ def _plain_sessions(name: str, first: date, last: date) -> pl.DataFrame:
     days = pl.date_range(first, last, interval="1d", eager=True).alias("date")
     if name == WEEKDAYS:
         days = days.filter(days.dt.weekday() <= 5)
-        closes = pl.col("date").dt.combine(_WEEKDAY_CLOSE)
+        closes = pl.col("date").dt.combine(_WEEKDAY_CLOSE).dt.replace_time_zone("UTC")
     else:
-        closes = pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us"))
-    return days.to_frame().with_columns(closes.dt.replace_time_zone("UTC").dt.cast_time_unit("us").alias("closes_at"))
+        closes = next_midnight()
+    return days.to_frame().with_columns(closes.dt.cast_time_unit("us").alias("closes_at"))
+
+
+def next_midnight() -> pl.Expr:
+    """Return 00:00 UTC of the day after `date`: when its bar is known where the calendar names no close."""
+    return pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 @cache

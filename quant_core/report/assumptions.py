@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
+from quant_core.market.contracts.portfolio import PERPETUAL
 from quant_core.market.sleeves import Sleeve
 from quant_core.report.figures import written
 from quant_core.report.sections import Scores, spoken
 from quant_core.report.series import span
 
-_ADJUSTED = {"total": "splits and dividends", "split": "splits only", "raw": "nothing"}
+_ADJUSTED: Mapping[str | None, str] = {
+    None: "Adjustment not declared",
+    "total": "Adjusted for splits and dividends",
+    "split": "Adjusted for splits only",
+}
 
 
 def data_facts(bars: pl.DataFrame, schedule: pl.DataFrame, record: pl.DataFrame | None) -> list[tuple[str, str]]:
@@ -49,10 +56,16 @@ def funding(holdings: str | None, cash: float | None) -> str:
 
 
 def stated(
-    scores: Scores, sleeve: Sleeve, *, asset_cap: float | None, cluster_cap: float | None
+    scores: Scores,
+    sleeve: Sleeve,
+    bars: pl.DataFrame,
+    *,
+    asset_cap: float | None,
+    cluster_cap: float | None,
+    funding_per_8h: float | None,
 ) -> list[tuple[str, str]]:
     """Return the assumptions behind the figures, each with a name."""
-    dead, capacity = scores.stated("delisting_return"), scores.stated("capacity_known")
+    dead = scores.stated("delisting_return")
     caps = [
         f"{name} at most {written(cap, 'percent', digits=0)}"
         for name, cap in (("one asset", asset_cap), ("one cluster", cluster_cap))
@@ -61,6 +74,7 @@ def stated(
     return [
         ("Timing", "Weights use bars up to a rebalance date, trade at its close and earn from the next bar."),
         ("Costs", _costs(scores)),
+        *_funding(bars, funding_per_8h),
         (
             "Delisting",
             "Not stated by the backtest."
@@ -71,8 +85,8 @@ def stated(
         ("Caps", f"{'; '.join(caps).capitalize()}. What caps leave over is cash." if caps else "Not stated."),
         ("Benchmark", _benchmark(sleeve)),
         ("Raw pool", "Every eligible symbol at equal weight; the filtered pool is the selection at equal weight."),
-        ("Prices", f"Adjusted for {_ADJUSTED[sleeve.adjustment]}; calendar {sleeve.calendar}."),
-        ("Capacity", _capacity(capacity)),
+        ("Prices", f"{_ADJUSTED[sleeve.adjustment]}; calendar {sleeve.calendar}."),
+        ("Capacity", _capacity(bars)),
         ("Trials", _trials(scores)),
     ]
 
@@ -83,16 +97,25 @@ def _costs(scores: Scores) -> str:
     return f"Fees and slippage{size} are deducted from wealth at every trade, for the references too."
 
 
+def _funding(bars: pl.DataFrame, rate: float | None) -> list[tuple[str, str]]:
+    """Say what holding a perpetual costs where there is one: the pools hold whatever is eligible."""
+    if rate is None or not bars["symbol"].str.contains(PERPETUAL).any():
+        return []
+    paid = written(rate, "percent", digits=3)
+    said = f"Of perpetuals (tickers ending in .P), longs pay {paid} per 8 hours, shorts receive nothing; no borrow fee."
+    return [("Funding", said)]
+
+
 def _benchmark(sleeve: Sleeve) -> str:
     if sleeve.benchmark is None:
         return "Equal weight of the eligible universe, so it equals the raw pool."
     return f"{sleeve.benchmark}, bought and held."
 
 
-def _capacity(known: float | None) -> str:
-    if known is None or not known:
-        return "Capacity unknown: market impact is not deducted, so the figures hold for small sums only."
-    return "Traded volume is known; capacity can be judged."
+def _capacity(bars: pl.DataFrame) -> str:
+    if (bars["volume"] > 0.0).any():
+        return "Capacity is not judged: market impact is not modelled, so the figures hold for small sums only."
+    return "Capacity unknown: no volume. Market impact is not modelled; the figures hold for small sums only."
 
 
 def _trials(scores: Scores) -> str:

@@ -33,7 +33,9 @@ FIGURES: Mapping[str, Figure] = {
     "cvar_95": Figure("Expected shortfall, 95 %", "percent", "Mean of the worst twentieth of bar returns."),
     "hit_rate": Figure("Hit rate", "percent", "Share of bars with a gain."),
     "turnover_per_year": Figure("Turnover a year", "ratio", "Traded value over wealth, buys and sells, per year."),
-    "cost_per_year": Figure("Cost a year", "percent", "Fees and slippage over wealth, per year; already deducted.", 2),
+    "cost_per_year": Figure(
+        "Cost a year", "percent", "Fees, slippage, borrowing and funding over wealth, per year; already deducted.", 2
+    ),
     "mean_exposure": Figure("Mean exposure", "percent", "Value of all positions over wealth, mean over bars."),
     "mean_held": Figure("Mean positions", "ratio", "Number of positions, mean over bars."),
     "active_return": Figure("Active return", "percent", "Annual return less the benchmark's."),
@@ -50,7 +52,6 @@ FIGURES: Mapping[str, Figure] = {
     "ruined": Figure("Ruined", "yes_no", "Wealth fell to 1 % of the start, where it stays."),
     "cost_bps": Figure("Cost of a trade, bp", "ratio", "Assumed fee and slippage one way, in basis points."),
     "delisting_return": Figure("Delisting return", "percent", "Assumed return on the last close of a dead holding."),
-    "capacity_known": Figure("Capacity known", "yes_no", "Whether traded volume bounds what the record could carry."),
 }
 
 

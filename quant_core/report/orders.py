@@ -1,4 +1,7 @@
-"""The orders that turn given holdings into the headline portfolio. How holdings are read: holdings.py."""
+"""The orders that turn given holdings into the headline portfolio, and what cannot be bought of it.
+
+How holdings are read: holdings.py.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from pydantic import Field
 from quant_core.errors import SourceError
 from quant_core.graph.stage import stage
 from quant_core.market.contracts.portfolio import Orders
+from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.report.headline import HeadlineParams, headline_of
 from quant_core.report.holdings import Holdings, all_cash, read_holdings
 
+NOT_ELIGIBLE = "not_eligible"
 _ROUNDING = 1e-9
 
 
@@ -28,25 +33,34 @@ class OrdersParams(HeadlineParams):
     lot: float = Field(default=0.0, ge=0.0, description="Targets are rounded towards zero to this many units; 0: none.")
 
 
-@stage("report.orders", inputs={"portfolio": "report.portfolio", "bars": "ingest.bars"}, output=Orders)
-def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, *, params: OrdersParams) -> pl.DataFrame:
+@stage(
+    "report.orders",
+    inputs={"portfolio": "report.portfolio", "bars": "ingest.bars", "universe": "ingest.universe"},
+    output=Orders,
+)
+def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, universe: pl.DataFrame, *, params: OrdersParams) -> Split:
     """Return the orders from the holdings given to the headline portfolio, at each symbol's last confirmed close.
 
     What is held and not in the portfolio is sold. Wealth is cash plus holdings at those closes; costs are not set
     aside. A provisional close (a jump later bars have not confirmed) sizes no order: the close before it does.
+
+    A symbol that is not eligible at the last date of the bars (halted, dead, on trial, ...) is closed or reduced, never
+    opened or added to: its target is what is held, and the target that stays unfilled is an exclusion that says why.
 
     Raises
     ------
     SourceError
         The holdings cannot be read or priced, or are worth nothing.
     """
-    closes = last_closes(bars)
+    closes, last = last_closes(bars), pl.lit(bars["date"].max(), dtype=pl.Date)
     held = _holdings(params, closes)
     targets = _signed_weights(portfolio, headline_of(params, portfolio["method"].unique()))
     book = (
         held.units.join(targets, on="symbol", how="full", coalesce=True)
         .with_columns(pl.col("held", "weight").fill_null(0.0))
         .join(closes, on="symbol", how="left")
+        .join(_standing(universe, last), on="symbol", how="left")
+        .with_columns(last.alias("date"))
         .sort("symbol")
     )
     if book["price"].null_count():
@@ -57,7 +71,8 @@ def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, *, params: OrdersParams)
     wealth = held.cash + math.fsum(book["held"] * book["price"])
     if wealth <= 0.0:
         raise SourceError(f"holdings and cash are worth {wealth:,.2f}; there is nothing to invest.")
-    return _orders_of(book.with_columns(_target(wealth, params.lot)), params.min_notional)
+    sized = book.with_columns(_wanted(wealth, params.lot)).with_columns(_target())
+    return Split(_orders_of(sized, params.min_notional), _unfilled(sized, params.min_notional))
 
 
 def last_closes(bars: pl.DataFrame) -> pl.DataFrame:
@@ -84,17 +99,42 @@ def _signed_weights(portfolio: pl.DataFrame, method: str) -> pl.DataFrame:
     return rows.group_by("symbol", maintain_order=True).agg((sign * pl.col("weight")).sum().alias("weight"))
 
 
-def _target(wealth: float, lot: float) -> pl.Expr:
+def _standing(universe: pl.DataFrame, last: pl.Expr) -> pl.DataFrame:
+    """Return the state of each symbol at the last date: symbol, is_eligible, why."""
+    is_open = pl.col("end").is_null() | (pl.col("end") >= last)
+    why = pl.format("{} since {}", "reason", "start")
+    return universe.filter((pl.col("start") <= last) & is_open).select("symbol", "is_eligible", why.alias("why"))
+
+
+def _wanted(wealth: float, lot: float) -> pl.Expr:
     units = wealth * pl.col("weight") / pl.col("price")
     if lot > 0.0:
         units = units.sign() * ((units.abs() / lot + _ROUNDING).floor() * lot)
-    return units.alias("target")
+    return units.alias("wanted")
+
+
+def _target() -> pl.Expr:
+    """Return what is wanted; of what is not eligible only as much as lies between nothing and what is held."""
+    held, nothing = pl.col("held"), pl.lit(0.0)
+    reduced = pl.col("wanted").clip(pl.min_horizontal(held, nothing), pl.max_horizontal(held, nothing))
+    return pl.when(pl.col("is_eligible").fill_null(value=False)).then("wanted").otherwise(reduced).alias("target")
+
+
+def _differ(one: str, other: str) -> pl.Expr:
+    noise = 1e-12 * pl.max_horizontal(pl.col(one).abs(), pl.col(other).abs())
+    return (pl.col(one) - pl.col(other)).abs() > noise
+
+
+def _unfilled(book: pl.DataFrame, min_notional: float) -> pl.DataFrame:
+    missing = (pl.col("wanted") - pl.col("target")).abs() * pl.col("price")
+    rows = book.filter(_differ("wanted", "target") & (missing >= min_notional))
+    told = rows.select("date", "symbol", "weight", "wanted", "held", "target", "price", "priced_on")
+    return excluded_rows(told, NOT_ELIGIBLE, rows["why"].fill_null("not in the universe"))
 
 
 def _orders_of(book: pl.DataFrame, min_notional: float) -> pl.DataFrame:
     change = pl.col("target") - pl.col("held")
-    noise = 1e-12 * pl.max_horizontal(pl.col("target").abs(), pl.col("held").abs())
-    sized = book.filter(change.abs() > noise).with_columns(
+    sized = book.filter(_differ("target", "held")).with_columns(
         pl.when(change > 0.0).then(pl.lit("BUY")).otherwise(pl.lit("SELL")).alias("side"),
         change.abs().alias("quantity"),
         (change.abs() * pl.col("price")).alias("notional"),

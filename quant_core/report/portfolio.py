@@ -11,21 +11,28 @@ from quant_core.market.contracts.portfolio import TodaysPortfolio
 
 @stage(
     "report.portfolio",
-    inputs={"weights": "allocation.weights", "atoms": "synthesis.atoms", "decisions": "synthesis.decisions"},
+    inputs={
+        "weights": "allocation.weights",
+        "atoms": "synthesis.atoms",
+        "decisions": "synthesis.decisions",
+        "schedule": "backtest.schedule",
+    },
     output=TodaysPortfolio,
 )
-def portfolio(weights: pl.DataFrame, atoms: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+def portfolio(
+    weights: pl.DataFrame, atoms: pl.DataFrame, decisions: pl.DataFrame, schedule: pl.DataFrame
+) -> pl.DataFrame:
     """Return every method's positions at the last rebalance; a method without positions there is all cash.
 
-    The last rebalance is the last date decided or weighted, so a rebalance at which nothing was selected empties the
-    portfolio instead of leaving the one before in force.
+    The schedule says which rebalance is the last, so one at which nobody was eligible, and that left no row anywhere,
+    empties the portfolio instead of leaving the one before in force.
 
     Raises
     ------
     ContractError
         A position has no atom or no decision: nobody could say why it is there.
     """
-    last = pl.concat([weights["date"], decisions["date"]]).max()
+    last = schedule["date"].max()
     positions = (
         weights.filter((pl.col("date") == pl.lit(last, dtype=pl.Date)) & (pl.col("weight") > 0.0))
         .join(atoms.select("date", "atom", "cluster", "conviction"), on=["date", "atom"], how="left", validate="m:1")

@@ -5,6 +5,7 @@ Charts: sheet_charts.py. How a figure is called and written: figures.py.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -218,15 +219,43 @@ def _probability(p: float | None) -> str:
     return "< 0.001" if p is not None and p < 0.001 else written(p, "ratio", digits=3)
 
 
-def traded(orders: pl.DataFrame) -> dict[str, Any]:
-    """Return the orders, largest first, and what is bought and sold in all."""
+def traded(orders: pl.DataFrame, unfilled: pl.DataFrame, dates: pl.Series) -> dict[str, Any]:
+    """Return the orders, largest first, what is bought and sold in all, and what cannot be bought.
+
+    `dates` are those of the data: an order priced before the last of them is marked, and their number is said.
+    """
+    last = dates.max()
+    orders = orders.with_columns(is_old=pl.col("priced_on") < pl.lit(last, dtype=pl.Date))
     sides = {side: math.fsum(orders.filter(pl.col("side") == side)["notional"]) for side in ("BUY", "SELL")}
     units = {"quantity", "held", "target"}
     rows = [
         {name: _units(value) if name in units else value for name, value in row.items()}
         for row in orders.sort("notional", "symbol", descending=[True, False]).iter_rows(named=True)
     ]
-    return {"rows": rows, "bought": f"{sides['BUY']:,.0f}", "sold": f"{sides['SELL']:,.0f}"}
+    old = int(orders["is_old"].sum())
+    verb = "is" if old == 1 else "are"
+    return {
+        "rows": rows,
+        "bought": f"{sides['BUY']:,.0f}",
+        "sold": f"{sides['SELL']:,.0f}",
+        "old": f"{old} of {len(rows)} {verb} priced at a close before {last!s}, the last date of the data."
+        if old
+        else "",
+        "unfilled": [_missed(row) for row in unfilled.sort("symbol").iter_rows(named=True)],
+    }
+
+
+def _missed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a target that cannot be bought, as text: its numbers travel in the record of the exclusion."""
+    record = json.loads(row["record"])
+    return {
+        "symbol": row["symbol"],
+        "wanted": _units(record["wanted"]),
+        "target": _units(record["target"]),
+        "price": record["price"],
+        "priced_on": record["priced_on"],
+        "why": row["detail"],
+    }
 
 
 def _units(value: float) -> str:

@@ -24,6 +24,7 @@ from quant_core.report.headline import HeadlineParams, headline_of
 from quant_core.report.series import calendar_returns, curves, every
 from quant_core.report.spreadsheet import csv_text
 
+_STATED = {"asset_cap", "cluster_cap", "funding_per_8h"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year")
 
 
@@ -36,6 +37,11 @@ class TearSheetParams(HeadlineParams):
     )
     cluster_cap: float | None = Field(
         default=None, description="Stated on the page.", json_schema_extra={"from": "allocation.weights.cluster_cap"}
+    )
+    funding_per_8h: float | None = Field(
+        default=None,
+        description="Stated on the page where a perpetual is held.",
+        json_schema_extra={"from": "backtest.equity.funding_per_8h"},
     )
     holdings: str | None = Field(
         default=None,
@@ -61,6 +67,7 @@ class TearSheetParams(HeadlineParams):
         "schedule": "backtest.schedule",
         "portfolio": "report.portfolio",
         "orders": "report.orders",
+        "unfilled": "report.orders#exclusions",
     },
     output=Documents,
     publishes=True,
@@ -77,6 +84,7 @@ def tear_sheet(
     schedule: pl.DataFrame,
     portfolio: pl.DataFrame,
     orders: pl.DataFrame,
+    unfilled: pl.DataFrame,
     *,
     params: TearSheetParams,
     sleeve: Sleeve,
@@ -86,7 +94,7 @@ def tear_sheet(
     lines = curves(equity)
     scores = sections.Scores(metrics)
     rebalances = schedule["date"].sort()
-    last = decisions["date"].max()
+    last = rebalances[-1] if len(rebalances) else None
     judged = decisions.filter(pl.col("date") == pl.lit(last, dtype=pl.Date))
     mine = portfolio.filter(pl.col("method") == headline)
     shown = sections.reading_order([*lines], headline)
@@ -106,7 +114,7 @@ def tear_sheet(
         rebalanced=last,
         positions=sections.positions(mine),
         cash=written(max(0.0, 1.0 - math.fsum(mine["weight"])), "percent"),
-        orders=sections.traded(orders),
+        orders=sections.traded(orders, unfilled, bars["date"]),
         funded=assumptions.funding(params.holdings, params.cash),
         left_out=sections.left_out(judged, params.left_out),
         reasons=sections.reason_counts(judged),
@@ -117,7 +125,7 @@ def tear_sheet(
         tests=evaluation.drop_nulls("p_value").height,
         excluded=sections.excluded(exclusions),
         counts=assumptions.conservation(bars, exclusions),
-        assumptions=assumptions.stated(scores, sleeve, asset_cap=params.asset_cap, cluster_cap=params.cluster_cap),
+        assumptions=assumptions.stated(scores, sleeve, bars, **params.model_dump(include=_STATED)),
         charts=_charts(lines, headline, weights, judged, selection, evaluation, rebalances, bars, sleeve),
     )
     return _documents(page, orders, portfolio)

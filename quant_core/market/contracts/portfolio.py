@@ -9,17 +9,23 @@ from quant_core.market.contracts.ingest import SYMBOL
 from quant_core.market.contracts.split import RowRule, contract
 from quant_core.market.contracts.synthesis import DIRECTIONS
 
+# A symbol that matches is a perpetual future: holding it costs funding, shorting it no borrow fee.
+PERPETUAL = r"\.P$"
+
 
 class _Schedule(pa.DataFrameModel):
-    """One walk-forward window: train, rebalance at its last train bar, test."""
+    """One walk-forward window: train, rebalance at its last train bar, test block shown.
+
+    Weights are held until the next rebalance, wherever the test block ends.
+    """
 
     window: pl.Int32 = pa.Field(ge=0, description="Number of the window.")
     date: pl.Date = pa.Field(description="Rebalance date: last train bar, traded at its close.")
     row: pl.Int64 = pa.Field(ge=0, description="Position of that date among the sleeve's dates.")
     train_start: pl.Date = pa.Field(description="First train bar.")
     train_end: pl.Date = pa.Field(description="Last train bar.")
-    test_start: pl.Date = pa.Field(nullable=True, description="First test bar; null when none is there yet.")
-    test_end: pl.Date = pa.Field(nullable=True, description="Last test bar.")
+    test_start: pl.Date = pa.Field(nullable=True, description="First test bar shown; null when none is there yet.")
+    test_end: pl.Date = pa.Field(nullable=True, description="Last test bar shown; ends no position.")
 
 
 class _Weights(pa.DataFrameModel):
@@ -79,7 +85,7 @@ class _Orders(pa.DataFrameModel):
     price: pl.Float64 = pa.Field(gt=0.0, description="Last close the order was sized at.")
     notional: pl.Float64 = pa.Field(gt=0.0, description="quantity x price.")
     held: pl.Float64 = pa.Field(description="Units held before; negative is short.")
-    target: pl.Float64 = pa.Field(description="Units held after.")
+    target: pl.Float64 = pa.Field(description="Units held after; of what is not eligible never more than held.")
     priced_on: pl.Date = pa.Field(description="Date of that close.")
 
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import squareform
 
 from quant_core.allocation.allocator import allocators
 from quant_core.allocation.caps import Caps
+from quant_core.allocation.threads import one_thread
 from quant_core.errors import UnknownNameError
 from quant_core.market.panel import Panel
 
@@ -109,6 +110,31 @@ def plain_hrp(values):
 def test_hrp_equals_a_plain_recursive_bisection(seed):
     values = streams(seed, width=4 + seed)
     np.testing.assert_allclose(allocators()["hrp"](panel(values)), plain_hrp(values), atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [2, 3, 5, 9, 24])
+def test_hrp_is_what_skfolio_finds_with_its_defaults_to_the_bit(width):
+    from skfolio.optimization import HierarchicalRiskParity
+
+    values = streams(width, width=width)
+    same_layout = values[:, np.arange(width)]
+    with one_thread():
+        expected = HierarchicalRiskParity().fit(same_layout / values.std(ddof=1)).weights_
+    assert allocators()["hrp"](panel(values)).tolist() == expected.tolist()
+
+
+def test_every_library_is_held_at_one_thread_and_let_go():
+    from threadpoolctl import ThreadpoolController
+
+    def threads():
+        return [library["num_threads"] for library in ThreadpoolController().info()]
+
+    allocators()["hrp"](panel(streams()))
+    allocators()["minimum_variance"](panel(streams()))
+    before = threads()
+    with one_thread():
+        assert set(threads()) == {1}
+    assert threads() == before
 
 
 def ledoit_wolf(values):

@@ -174,6 +174,11 @@ def test_all_atoms_left_out_at_a_rebalance_leave_it_without_rows():
     assert found.excluded == {"short_history": 12}
 
 
+def test_the_default_caps_are_the_numbers_decided():
+    params = WeightsParams()
+    assert (params.asset_cap, params.cluster_cap, params.infeasible) == (0.20, 0.25, "cash")
+
+
 def test_names_and_settings_that_cannot_be_are_refused():
     with pytest.raises(UnknownNameError, match="hrp"):
         World().weights(methods=("equal_weight", "hpr"))

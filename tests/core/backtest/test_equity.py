@@ -203,6 +203,46 @@ def test_a_dead_holding_is_closed_when_its_death_is_known():
     assert (curve(world.equity(), "equal_weight", "net_return") >= 0.0).all()
 
 
+def test_perpetuals_are_told_by_their_ticker_and_pay_in_every_portfolio():
+    flat = np.zeros((30, 4))
+    flat[0] = np.nan
+    params = EquityParams(slippage_bps=0.0, fee_bps=0.0)
+    world = World(flat, names=("X:A.P", "X:B", "X:C", "X:P"))
+    found = world.equity(params)
+    for portfolio, share in (("equal_weight", 0.5), ("filtered_pool", 0.5), ("raw_pool", 0.25), ("benchmark", 0.25)):
+        windows = (1 - 5 * 0.0003 * share) ** np.arange(5)
+        np.testing.assert_allclose(curve(found, portfolio)[::5], windows, rtol=1e-13)
+    alone = curve(world.equity(params, benchmark="X:A.P"), "benchmark")
+    np.testing.assert_allclose(alone[:6], 1 - 0.0003 * np.arange(6), rtol=1e-13)
+    assert curve(World(flat).equity(params), "equal_weight").tolist() == [1.0] * 21
+
+
+def test_a_short_atom_of_a_perpetual_pays_nothing_to_hold():
+    flat = np.zeros((30, 4))
+    flat[0] = np.nan
+    params = EquityParams(slippage_bps=0.0, fee_bps=0.0)
+    world = World(flat, directions=("SHORT", "LONG"), names=("X:A.P", "X:B", "X:C", "X:D"))
+    assert curve(world.equity(params), "equal_weight").tolist() == [1.0] * 21
+
+
+def test_a_death_becomes_known_at_the_first_close_not_before_it_also_on_a_day_without_a_session():
+    days = pl.Series("date", [date(2024, 1, 5), date(2024, 1, 6), date(2024, 1, 8)])  # Friday, Saturday, Monday
+    rows = [(when, "X:A", 0.0) for when in days]
+    returns = pl.DataFrame(rows, schema=ReturnsSchema.dtypes, orient="row")
+    nyse = calendar("XNYS")
+    for known_at, row in (
+        (datetime(2024, 1, 5, 21, tzinfo=UTC), 0),
+        (datetime(2024, 1, 5, 22, tzinfo=UTC), 1),
+        (datetime(2024, 1, 7, tzinfo=UTC), 1),
+        (datetime(2024, 1, 7, 1, tzinfo=UTC), 2),
+    ):
+        lives = pl.DataFrame([("X:A", 0, "death", days[0], known_at)], schema=Lives.dtypes, orient="row")
+        market = market_of(
+            returns, Universe.empty(), lives, Schedule.empty(), calendar=nyse, costs=CostParams().costs(nyse)
+        )
+        assert market.deaths == ((row, 0),)
+
+
 def test_tables_that_do_not_belong_together_are_refused():
     world = World(moves())
     shifted = world.schedule.with_columns(pl.col("row") + 1)
@@ -242,7 +282,6 @@ def test_metrics_name_every_figure_of_every_portfolio_and_leave_the_undefined_nu
     assert ("raw_pool", "optimisation_alpha") not in value
     assert value["equal_weight", "delisting_return"] == 0.0
     assert value["equal_weight", "cost_bps"] == 14.0
-    assert value["equal_weight", "capacity_known"] == 0.0
     assert value["equal_weight", "ruined"] == 0.0
     assert not any(v is not None and np.isnan(v) for v in value.values())
 

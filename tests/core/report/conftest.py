@@ -42,6 +42,7 @@ def demo_tables(*, seed: int = 7, years: int = 6) -> Tables:
         "atoms": atoms_of(decisions),
         "evaluation": evaluated(rng),
         "exclusions": excluded(dates),
+        "universe": members(dates[0]),
         "equity": wealth(rng, dates.slice(251), market[251:]),
     }
     return tables | {"metrics": measured(tables["equity"])}
@@ -64,6 +65,11 @@ def bars_of(dates: pl.Series, closes: np.ndarray) -> pl.DataFrame:
         ).filter((pl.col("symbol") != "US:RRC") | (pl.col("date") < date(2020, 5, 1))),
         ingest.Bars,
     )
+
+
+def members(first: date) -> pl.DataFrame:
+    rows = [(symbol, first, None, True, "member") for symbol in SYMBOLS]
+    return pl.DataFrame(rows, schema=ingest.Universe.dtypes, orient="row")
 
 
 def decided(rng: np.random.Generator, dates: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -176,7 +182,6 @@ def measured(equity: pl.DataFrame) -> pl.DataFrame:
             (name, "bars", r.size, None, None),
             (name, "ruined", 0.0, None, None),
             (name, "delisting_return", -0.3, None, None),
-            (name, "capacity_known", 0.0, None, None),
         ]
     return shaped(pl.DataFrame(rows, schema=list(portfolio.Metrics.dtypes), orient="row"), portfolio.Metrics)
 

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -9,7 +10,7 @@ from quant_core.market.contracts import portfolio as contracts
 from quant_core.market.contracts.split import validate
 from quant_core.report.orders import OrdersParams, orders
 
-FRIDAY, MONDAY = date(2020, 2, 28), date(2020, 3, 2)
+START, FRIDAY, MONDAY = date(2019, 1, 1), date(2020, 2, 28), date(2020, 3, 2)
 
 
 def bars(*rows):
@@ -40,9 +41,22 @@ HALVES = held_portfolio(
 )
 
 
-def ordered(portfolio=HALVES, market=BARS, **params):
-    found = orders(portfolio, market, params=OrdersParams(**{"headline": "hrp", "cash": 1000.0} | params))
-    return validate(found, contracts.Orders)
+def universe(**states):
+    made = [(f"US:{name}", START, None, reason == "member", reason) for name, reason in states.items()]
+    return pl.DataFrame(made, schema=ingest.Universe.dtypes, orient="row")
+
+
+MEMBERS = universe(A="member", B="member", C="member")
+
+
+def parted(portfolio=HALVES, market=BARS, members=MEMBERS, **params):
+    found = orders(portfolio, market, members, params=OrdersParams(**{"headline": "hrp", "cash": 1000.0} | params))
+    validate(found.valid, contracts.Orders)
+    return found
+
+
+def ordered(*args, **params):
+    return parted(*args, **params).valid
 
 
 @pytest.fixture
@@ -140,6 +154,71 @@ def test_orders_below_the_smallest_notional_are_left_out():
 def test_a_provisional_close_sizes_no_order():
     jump = pl.concat([BARS, bars((date(2020, 3, 3), "US:A", 1000.0, True))])
     assert ordered(market=jump).equals(ordered())
+
+
+def judged(found):
+    return found.exclusions.select("rule", "date", "symbol", "detail").rows()
+
+
+@pytest.mark.parametrize("reason", ["halted", "dead", "on_trial", "short_history"])
+def test_what_is_not_eligible_at_the_last_date_is_not_bought_and_told(reason):
+    found = parted(members=universe(A="member", B=reason, C="member"))
+    assert found.valid["symbol"].to_list() == ["US:A"]
+    assert judged(found) == [("not_eligible", MONDAY, "US:B", f"{reason} since 2019-01-01")]
+    told = json.loads(found.exclusions["record"][0])
+    assert (told["wanted"], told["held"], told["price"], told["priced_on"]) == (12.0, 0.0, 25.0, "2020-03-02")
+
+
+def test_what_the_universe_does_not_know_is_not_bought():
+    found = parted(members=universe(A="member"))
+    assert found.valid["symbol"].to_list() == ["US:A"]
+    assert judged(found) == [("not_eligible", MONDAY, "US:B", "not in the universe")]
+
+
+def test_eligibility_is_that_of_the_last_date_of_bars():
+    intervals = [
+        ("US:A", START, FRIDAY, True, "member"),
+        ("US:A", MONDAY, None, False, "halted"),
+        ("US:B", START, FRIDAY, False, "on_trial"),
+        ("US:B", MONDAY, None, True, "member"),
+    ]
+    members = pl.DataFrame(intervals, schema=ingest.Universe.dtypes, orient="row")
+    found = parted(members=members)
+    assert found.valid["symbol"].to_list() == ["US:B"]
+    assert judged(found) == [("not_eligible", MONDAY, "US:A", "halted since 2020-03-02")]
+
+
+def test_the_target_of_what_cannot_be_bought_is_what_is_held(holdings):
+    path = holdings("symbol,quantity\nUS:A,20\nUS:B,5\nCASH,675\n")  # worth 200 + 125 + 675 = 1000
+    found = parted(holdings=path, members=universe(A="halted", B="member", C="member"))
+    assert found.valid.select("symbol", "target").rows() == [("US:B", 12.0)]
+    told = json.loads(found.exclusions["record"][0])
+    assert (told["wanted"], told["held"]) == (50.0, 20.0)
+
+
+def test_the_dead_and_the_halted_are_still_sold_at_their_last_close(holdings):
+    path = holdings("symbol,quantity\nUS:A,80\nUS:C,25\nCASH,100\n")
+    found = parted(holdings=path, members=universe(A="halted", B="member", C="dead"))
+    assert found.valid.filter(pl.col("side") == "SELL").select("symbol", "quantity", "target", "priced_on").rows() == [
+        ("US:A", 30.0, 50.0, MONDAY),
+        ("US:C", 25.0, 0.0, FRIDAY),
+    ]
+    assert found.exclusions.is_empty()
+
+
+def test_a_short_that_is_not_eligible_can_be_closed_but_not_opened(holdings):
+    path = holdings("symbol,quantity\nUS:A,20\nUS:C,-50\nCASH,1000\n")  # worth 200 - 200 + 1000 = 1000
+    short = held_portfolio(("hrp", "US:A", "trend", "SHORT", 0.5), ("hrp", "US:C", "trend", "LONG", 0.2))
+    found = parted(short, holdings=path, members=universe(A="halted", C="halted"))
+    assert found.valid.select("symbol", "side", "quantity", "target").rows() == [
+        ("US:A", "SELL", 20.0, 0.0),
+        ("US:C", "BUY", 50.0, 0.0),
+    ]
+    assert [json.loads(record)["wanted"] for record in found.exclusions["record"]] == [-50.0, 50.0]
+
+
+def test_an_unfilled_target_below_the_smallest_notional_is_not_told():
+    assert parted(members=universe(A="member", B="dead"), min_notional=301.0).exclusions.is_empty()
 
 
 def test_an_unknown_headline_is_an_error_with_the_near_matches():

@@ -22,6 +22,14 @@ def decisions(*rows):
     return pl.DataFrame(made, schema=synthesis.Decisions.dtypes, orient="row")
 
 
+def rebalances(*days):
+    made = [(k, day, k, day, day, None, None) for k, day in enumerate(days)]
+    return pl.DataFrame(made, schema=contracts.Schedule.dtypes, orient="row")
+
+
+BOTH = rebalances(OLD, NEW)
+
+
 def atoms(*rows):
     made = [(day, f"{s}_trend_LONG", s, "trend", "LONG", cluster, 0.7) for day, s, cluster in rows]
     return pl.DataFrame(made, schema=synthesis.Atoms.dtypes, orient="row")
@@ -34,6 +42,7 @@ def test_positions_of_the_last_rebalance_carry_conviction_cluster_and_reason():
         ),
         atoms((OLD, "US:A", 3), (NEW, "US:B", 2), (NEW, "US:C", 4)),
         decisions((NEW, "US:B", "selected_strict"), (NEW, "US:C", "selected_forced"), (OLD, "US:A", "selected_strict")),
+        BOTH.reverse(),
     )
     assert found.select("method", "symbol", "weight", "cluster", "conviction", "reason").rows() == [
         ("ew", "US:C", 0.5, 4, 0.7, "selected_forced"),
@@ -47,20 +56,27 @@ def test_a_last_rebalance_that_selected_nothing_leaves_no_position_from_the_one_
         weights((OLD, "hrp", "US:A", 1.0)),
         atoms((OLD, "US:A", 1)),
         decisions((OLD, "US:A", "selected_strict"), (NEW, "US:A", "vetoed")),
+        BOTH,
     )
     assert found.is_empty()
     validate(found, contracts.TodaysPortfolio)
 
 
+def test_a_last_rebalance_that_could_judge_nobody_leaves_no_position_from_the_one_before():
+    held = weights((OLD, "hrp", "US:A", 1.0)), atoms((OLD, "US:A", 1)), decisions((OLD, "US:A", "selected_strict"))
+    assert portfolio(*held, BOTH).is_empty()
+    assert portfolio(*held, rebalances(OLD)).height == 1
+
+
 def test_a_position_nobody_decided_is_an_error():
     with pytest.raises(ContractError, match="US:A_trend_LONG without an atom or a decision"):
-        portfolio(weights((NEW, "hrp", "US:A", 1.0)), atoms((NEW, "US:A", 1)), decisions((NEW, "US:B", "vetoed")))
+        portfolio(weights((NEW, "hrp", "US:A", 1.0)), atoms((NEW, "US:A", 1)), decisions((NEW, "US:B", "vetoed")), BOTH)
 
 
 def test_a_position_without_an_atom_is_an_error():
     with pytest.raises(ContractError, match="US:A_trend_LONG without an atom"):
-        portfolio(weights((NEW, "hrp", "US:A", 1.0)), atoms(), decisions((NEW, "US:A", "selected_strict")))
+        portfolio(weights((NEW, "hrp", "US:A", 1.0)), atoms(), decisions((NEW, "US:A", "selected_strict")), BOTH)
 
 
 def test_nothing_at_all_gives_an_empty_portfolio():
-    validate(portfolio(weights(), atoms(), decisions()), contracts.TodaysPortfolio)
+    validate(portfolio(weights(), atoms(), decisions(), BOTH), contracts.TodaysPortfolio)

@@ -96,19 +96,49 @@ def test_the_source_of_funds_is_told_without_its_path(holdings, cash, said):
     assert assumptions.funding(holdings, cash) == said
 
 
+def stated_by(table, sleeve, *, volume=(1.0,), held="US:A", asset_cap=None):
+    bars = pl.DataFrame(
+        {"symbol": [held] * len(volume), "volume": volume}, schema={"symbol": pl.String, "volume": pl.Float64}
+    )
+    limits = {"asset_cap": asset_cap, "cluster_cap": None, "funding_per_8h": 0.0001}
+    return dict(assumptions.stated(table, sleeve, bars, **limits))
+
+
 def test_assumptions_come_from_the_metrics_and_the_sleeve():
-    sleeve = Sleeve(name="x", calendar="24/7", adjustment="raw", benchmark="BINANCE:BTCUSDT")
+    sleeve = Sleeve(name="x", calendar="24/7", adjustment="split", benchmark="BINANCE:BTCUSDT")
     table = scores(("hrp", "cost_bps", 14.0, None, None), ("hrp", "delisting_return", 0.0, None, None))
-    stated = dict(assumptions.stated(table, sleeve, asset_cap=None, cluster_cap=None))
+    stated = stated_by(table, sleeve)
     assert "14 basis points" in stated["Costs"]
     assert stated["Delisting"].endswith("a return of 0\N{NO-BREAK SPACE}%.")
     assert stated["Benchmark"] == "BINANCE:BTCUSDT, bought and held."
-    assert stated["Prices"] == "Adjusted for nothing; calendar 24/7."
+    assert stated["Prices"] == "Adjusted for splits only; calendar 24/7."
+    undeclared = stated_by(table, sleeve.model_copy(update={"adjustment": None}))
+    assert undeclared["Prices"] == "Adjustment not declared; calendar 24/7."
     assert stated["Caps"] == "Not stated."
 
 
 def test_nothing_is_assumed_in_silence_when_the_backtest_states_nothing():
-    stated = dict(assumptions.stated(scores(), Sleeve(name="x", calendar="24/5"), asset_cap=0.2, cluster_cap=None))
+    stated = stated_by(scores(), Sleeve(name="x", calendar="24/5"), asset_cap=0.2)
     assert stated["Delisting"] == "Not stated by the backtest."
     assert stated["Caps"].startswith("One asset at most 20")
-    assert "Capacity unknown" in stated["Capacity"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "said"),
+    [
+        ([None, None], "Capacity unknown: no volume."),
+        ([None, 0.0], "Capacity unknown: no volume."),
+        ([None, 5.0], "Capacity is not judged: market impact is not modelled"),
+        ([], "Capacity unknown: no volume."),
+    ],
+)
+def test_capacity_is_unknown_without_volume_and_never_claimed_with_it(volume, said):
+    assert said in stated_by(scores(), Sleeve(name="x", calendar="24/5"), volume=volume)["Capacity"]
+
+
+@pytest.mark.parametrize(
+    ("held", "is_said"), [("BINANCE:BTCUSDT.P", True), ("BINANCE:BTCUSDT", False), ("X:AP", False)]
+)
+def test_funding_is_stated_where_a_perpetual_is_held(held, is_said):
+    stated = stated_by(scores(), Sleeve(name="x", calendar="24/7"), held=held)
+    assert ("Funding" in stated) == is_said

@@ -2,6 +2,7 @@ import csv
 import io
 import math
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ import pytest
 
 from quant_core.errors import UnknownNameError
 from quant_core.market.contracts import portfolio as contracts
+from quant_core.market.contracts.ingest import Universe
 from quant_core.market.contracts.split import validate
 from quant_core.market.sleeves import Sleeve
 from quant_core.report.figures import FIGURES
@@ -20,7 +22,12 @@ from quant_core.report.tear_sheet import TearSheetParams, tear_sheet
 HOSTILE = 'US:"><script>alert(1)</script>&amp;{{7*7}}'
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 PARAMS = TearSheetParams(
-    headline="hrp", methods=("equal_weight", "hrp", "minimum_variance"), asset_cap=0.2, cluster_cap=0.25, cash=1e6
+    headline="hrp",
+    methods=("equal_weight", "hrp", "minimum_variance"),
+    asset_cap=0.2,
+    cluster_cap=0.25,
+    cash=1e6,
+    funding_per_8h=1e-4,
 )
 
 
@@ -67,9 +74,11 @@ class Page(HTMLParser):
 
 def finished(tables, *, sleeve, params=PARAMS, **orders_params):
     """Run portfolio, orders and tear sheet on the tables given; return inputs of the sheet and documents by name."""
-    held = portfolio(tables["weights"], tables["atoms"], tables["decisions"])
-    sized = orders(held, tables["bars"], params=OrdersParams(headline=params.headline, **orders_params))
-    inputs = {name: frame for name, frame in tables.items() if name != "atoms"} | {"portfolio": held, "orders": sized}
+    held = portfolio(tables["weights"], tables["atoms"], tables["decisions"], tables["schedule"])
+    given = OrdersParams(headline=params.headline, **orders_params)
+    sized = orders(held, tables["bars"], tables["universe"], params=given)
+    inputs = {name: frame for name, frame in tables.items() if name not in ("atoms", "universe")}
+    inputs |= {"portfolio": held, "orders": sized.valid, "unfilled": sized.exclusions}
     return inputs, rendered(inputs, sleeve=sleeve, params=params)
 
 
@@ -207,7 +216,8 @@ def test_assumptions_are_stated(page):
     stated = dict(page.tables["assumptions"])
     assert "−30" in stated["Delisting"]
     assert stated["Caps"].startswith("One asset at most 20")
-    assert "Capacity unknown" in stated["Capacity"]
+    assert "market impact is not modelled" in stated["Capacity"]
+    assert "Funding" not in stated
     assert "earns nothing" in stated["Cash"]
     assert "not corrected" in stated["Trials"]
 
@@ -220,6 +230,62 @@ def test_the_orders_say_what_they_start_from_but_not_where_it_was_read(tables, u
     assert "Starting from the holdings given." in documents["tear_sheet.html"]
     assert "secret" not in documents["tear_sheet.html"]
     assert "Starting from 1,000,000 in cash." in plain(page)
+
+
+def last_of(tables, symbol):
+    """Return a held symbol's last bar a week before the others', and a universe in which it is halted since."""
+    end = tables["bars"]["date"].max()
+    gone = (pl.col("symbol") == symbol) & (pl.col("date") > end - timedelta(days=7))
+    halted = pl.DataFrame(
+        [(symbol, end - timedelta(days=6), None, False, "halted")], schema=Universe.dtypes, orient="row"
+    )
+    until = pl.when(pl.col("symbol") == symbol).then(end - timedelta(days=7)).otherwise("end").alias("end")
+    members = pl.concat([tables["universe"].with_columns(until), halted])
+    return tables | {"bars": tables["bars"].filter(~gone), "universe": members}
+
+
+def test_a_halted_target_is_stated_as_unfilled_with_its_reason(tables, sheet, us_stocks):
+    held = sheet[0]["portfolio"].filter(pl.col("method") == "hrp")["symbol"][0]
+    _, documents = finished(last_of(tables, held), sleeve=us_stocks)
+    page = Page(documents["tear_sheet.html"])
+    assert held not in {row[0] for row in page.tables["orders"]}
+    (line,) = page.tables["unfilled"][1:]
+    assert line[0] == held
+    assert line[-1].startswith("halted since 2018-12-")
+    assert "unfilled" not in Page(sheet[1]["tear_sheet.html"]).tables
+
+
+def test_a_price_older_than_the_last_date_is_pointed_out(tables, sheet, us_stocks, tmp_path, page):
+    held = sheet[0]["portfolio"].filter(pl.col("method") == "hrp")["symbol"][0]
+    path = tmp_path / "held.csv"
+    path.write_text(f"symbol,quantity\n{held},100000\nCASH,50000\n")
+    _, documents = finished(last_of(tables, held), sleeve=us_stocks, holdings=str(path))
+    stale = Page(documents["tear_sheet.html"])
+    end = str(tables["bars"]["date"].max())
+    (line,) = [row for row in stale.tables["orders"] if row[0] == held]
+    assert line[1] == "sell"
+    assert line[-1].endswith("old")
+    assert f"is priced at a close before {end}, the last date of the data" in plain(stale)
+    assert "the last date of the data" not in plain(page)
+
+
+def test_a_rebalance_that_judged_nobody_is_the_one_on_the_page(tables, us_stocks):
+    last = tables["schedule"]["date"].max()
+    before = {
+        name: tables[name].filter(pl.col("date") < last) for name in ("weights", "decisions", "selection", "atoms")
+    }
+    _, documents = finished(tables | before, sleeve=us_stocks)
+    page = Page(documents["tear_sheet.html"])
+    assert f"Portfolio of {last}" in plain(page)
+    assert "No positions: the headline is all cash." in plain(page)
+    assert "left-out" not in page.tables
+
+
+def test_funding_is_stated_when_a_perpetual_is_held(tables, us_stocks):
+    perpetual = renamed(tables, "US:KO", "BINANCE:KOUSDT.P")
+    _, documents = finished(perpetual, sleeve=us_stocks)
+    stated = dict(Page(documents["tear_sheet.html"]).tables["assumptions"])
+    assert "longs pay 0.010\N{NO-BREAK SPACE}% per 8 hours, shorts receive nothing" in stated["Funding"]
 
 
 def test_portfolio_and_orders_are_published_as_csv(sheet):
