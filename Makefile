@@ -15,6 +15,7 @@ export DAGSTER_HOME ?= $(CURDIR)
 # The child processes of a run share the machine with it.
 export RAY_USAGE_STATS_ENABLED = 0
 BIN := .venv/bin
+DEMO := us_equities crypto_sim
 READY := .venv/.ready
 
 .PHONY: setup demo test test-slow check fix ui bench lock snapshots clean
@@ -37,14 +38,17 @@ endif
 $(QUANT_HOME)/mlflow/mlflow.db: | $(READY)
 	$(BIN)/python -m quant_assets.home $(QUANT_HOME)
 
-demo: setup ## materialize the whole graph for both demo sleeves and say what came out
-	@for sleeve in us_equities crypto_sim; do \
-	  echo "materializing $$sleeve ..."; \
-	  $(BIN)/dagster asset materialize -m definitions --select '*' --partition $$sleeve > $(QUANT_HOME)/demo-$$sleeve.log 2>&1 \
-	    || { tail -n 40 $(QUANT_HOME)/demo-$$sleeve.log; exit 1; }; \
-	done
-	@for sleeve in us_equities crypto_sim; do echo; $(BIN)/quant summary $$sleeve; done
-	@echo; echo "open the graph:  make ui   (then http://127.0.0.1:3000)"
+demo: setup ## materialize the whole graph for both demo sleeves, side by side, and say what came out
+	@mkdir -p $(QUANT_HOME); pids=(); \
+	for sleeve in $(DEMO); do \
+	  echo "materializing $$sleeve (log: $(QUANT_HOME)/demo-$$sleeve.log) ..."; \
+	  $(BIN)/dagster asset materialize -m definitions --select '*' --partition $$sleeve > $(QUANT_HOME)/demo-$$sleeve.log 2>&1 & \
+	  pids+=($$!); \
+	done; \
+	failed=0; for pid in $${pids[@]}; do wait $$pid || failed=1; done; \
+	[ $$failed = 0 ] || { tail -n 25 $(QUANT_HOME)/demo-*.log; exit 1; }
+	@$(BIN)/quant summary $(DEMO)
+	@echo "open the graph: make ui, then http://127.0.0.1:3000"
 
 test: setup ## the fast suite
 	$(BIN)/python -m pytest -q
@@ -55,7 +59,7 @@ test-slow: setup ## environments built from the lock, browser, faults
 check: $(READY) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy quant_core quant_assets definitions.py examples
+	$(BIN)/mypy quant_core quant_assets benchmarks definitions.py examples
 	$(BIN)/lint-imports --no-cache
 
 fix: $(READY) ## format and mend what can be mended

@@ -89,13 +89,15 @@ def run(
 
 
 @quant.command()
-@click.argument("sleeve")
+@click.argument("sleeves", nargs=-1, required=True, metavar="SLEEVE...")
 @_home
 @_as_json
-def summary(sleeve: str, home: Path | None, *, as_json: bool) -> None:
-    """Print the selection and figures SLEEVE was last committed with."""
-    outcome = summary_of(Evidence(Settings.from_environment(os.environ, home=home).home), sleeve)
-    click.echo(json.dumps(outcome) if as_json else told(outcome))
+def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> None:
+    """Print the selection and figures each SLEEVE was last committed with; with --json one object a line."""
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    for sleeve in sleeves:
+        outcome = summary_of(evidence, sleeve)
+        click.echo(json.dumps(outcome) if as_json else told(outcome) + "\n")
 
 
 @quant.group()

@@ -28,7 +28,6 @@ from quant_core.graph.finish import Finished, finish
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
-from quant_core.kernels._jit import use_cache_folder
 from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
@@ -202,7 +201,6 @@ class DAGRunner:
         """
         plan = resolve_plan(self.registry, file, overrides=overrides, environ=environ)
         evidence, run = Evidence(self.settings.home), run_id or str(uuid7())
-        use_cache_folder(self.settings.home / "cache" / "numba")
         evidence.abandon_dead()
         evidence.sweep()
         opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
@@ -254,7 +252,6 @@ def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Comput
     """
     registry = StageRegistry.load("quant_core")
     settings = Settings.from_environment(os.environ, home=Path(context.home))
-    use_cache_folder(settings.home / "cache" / "numba")
     path = context.sleeve_path
     file = read_sleeve(Path(path), name=context.sleeve) if path else find_sleeve(context.sleeve, settings.sleeves)
     plan = resolve_plan(registry, file, overrides=context.params, environ=os.environ)

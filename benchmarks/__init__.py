@@ -1,0 +1,1 @@
+"""Speed against named peers: each module declares contests, `python -m benchmarks` finds and measures them all."""
