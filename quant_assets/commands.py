@@ -2,13 +2,22 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from quant_assets.home import dagster_home
+from quant_core.errors import MissingExtraError
 from quant_core.settings import CHECKOUT, Settings
 
 _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
+
+
+def _need(what: str, module: str) -> None:
+    """Say at once which extra is missing; not at import, so that `quant --help` works without it."""
+    if find_spec(module) is None:
+        raise MissingExtraError(what, "platform")
 
 
 @click.command()
@@ -17,12 +26,11 @@ _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, st
 @_home
 def ui(host: str, port: int, home: Path | None) -> None:
     """Start the Dagster UI and its daemon on this machine; Ctrl-C ends both."""
+    _need("quant ui", "dagster")
     settings = Settings.from_environment(os.environ, home=home)
     environ = {**os.environ, "QUANT_HOME": str(settings.home), "QUANT_SLEEVES": str(settings.sleeves)}
     if "DAGSTER_HOME" not in environ:
-        from quant_assets.home import prepare
-
-        environ["DAGSTER_HOME"] = str(prepare(settings.home))
+        environ["DAGSTER_HOME"] = str(dagster_home(settings.home))
     command = [sys.executable, "-m", "dagster", "dev", "-m", "definitions", "-h", host, "-p", str(port)]
     os.execve(sys.executable, [*command, "-d", str(CHECKOUT)], environ)
 
@@ -31,6 +39,7 @@ def ui(host: str, port: int, home: Path | None) -> None:
 @_home
 def mlflow(home: Path | None) -> None:
     """Make the MLflow view anew from the ledger; whatever was edited there by hand is gone."""
+    _need("quant mlflow", "mlflow")
     from quant_assets.resources.tracking import rebuild  # the door to mlflow: takes seconds
 
     settings = Settings.from_environment(os.environ, home=home)

@@ -3,6 +3,7 @@
 The dagster.yaml of the checkout has the same text with the relative folder `.quant`.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -64,10 +65,8 @@ def dagster_yaml(folder: str) -> str:
     return _TEMPLATE.format(folder=folder)
 
 
-def prepare(home: Path) -> Path:
-    """Write `dagster/dagster.yaml` under `home` and create the tracker's store; return the value for DAGSTER_HOME.
-
-    An existing file stays as it is.
+def dagster_home(home: Path) -> Path:
+    """Write `dagster/dagster.yaml` under `home` unless it is there; return the value for DAGSTER_HOME.
 
     Raises
     ------
@@ -79,13 +78,34 @@ def prepare(home: Path) -> Path:
     folder = home / "dagster"
     if not (folder / "dagster.yaml").exists():
         write_document(folder / "dagster.yaml", dagster_yaml(str(folder)).encode())
+    return folder
+
+
+def prepare(home: Path) -> Path:
+    """Make everything under `home` that takes time or must be absolute; return the value for DAGSTER_HOME."""
+    folder = dagster_home(home)
     from quant_assets.resources.tracking import create_store  # the door to mlflow: takes seconds
 
     create_store(home)
     return folder
 
 
+def create_dagster_storage(folder: Path) -> None:
+    """Create the databases of the Dagster instance configured in `folder`.
+
+    Two processes that start at once would both create the tables, and one of them would fail.
+    """
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        instance.get_runs(limit=1)
+        instance.get_asset_keys(limit=1)
+        instance.all_instigator_state()
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m quant_assets.home /abs/home")
-    sys.stdout.write(f"export DAGSTER_HOME={prepare(Path(sys.argv[1]))}\n")
+    prepared = prepare(Path(sys.argv[1]))
+    create_dagster_storage(Path(os.environ.get("DAGSTER_HOME", prepared)))
+    sys.stdout.write(f"export DAGSTER_HOME={prepared}\n")
