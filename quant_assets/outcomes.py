@@ -22,6 +22,16 @@ def steps_by_result(instance: dg.DagsterInstance, run_id: str) -> dict[str, list
     return {name: sorted(_stage_of(step) for step, end in result.items() if end == name) for name in names}
 
 
+def starter_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """Return the process that starts the steps of a run, None while the run itself is being started.
+
+    Neither the executor nor the parent process tells: the run of a code server is a child process, too.
+    """
+    started = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_START, limit=1).records
+    event = started[0].event_log_entry.dagster_event if started else None
+    return event.pid if event else None
+
+
 def planned_steps(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """Return the steps Dagster set out to run; none when it never came to a plan."""
     run = instance.get_run_by_id(run_id)

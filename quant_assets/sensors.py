@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # a type only
 
 from quant_assets.outcomes import close_run
+from quant_assets.resources.plan import launched
 from quant_core.evidence.commits import Evidence
 from quant_core.settings import Settings
 
@@ -86,7 +87,7 @@ def _files(path: Path) -> list[Path]:
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
     """Close the run, then note it: without an outcome it would look alive through the note of this process."""
-    evidence, run_id = _evidence(), context.dagster_run.run_id
+    evidence, run_id = _evidence(context.dagster_run), context.dagster_run.run_id
     was_opened = close_run(evidence, context.instance, run_id)
     if was_opened and any(note.kind == ALERT for note in evidence.run(run_id).notes):
         return
@@ -102,7 +103,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
 )
 def finished_runs(context: dg.RunStatusSensorContext) -> None:
     """Close the run unless it closed itself."""
-    close_run(_evidence(), context.instance, context.dagster_run.run_id)
+    close_run(_evidence(context.dagster_run), context.instance, context.dagster_run.run_id)
 
 
 @dg.run_status_sensor(
@@ -113,7 +114,7 @@ def finished_runs(context: dg.RunStatusSensorContext) -> None:
 )
 def canceled_runs(context: dg.RunStatusSensorContext) -> None:
     """Close the run unless it closed itself."""
-    close_run(_evidence(), context.instance, context.dagster_run.run_id)
+    close_run(_evidence(context.dagster_run), context.instance, context.dagster_run.run_id)
 
 
 def stale_tables() -> dg.AutomationConditionSensorDefinition:
@@ -127,5 +128,5 @@ def stale_tables() -> dg.AutomationConditionSensorDefinition:
     )
 
 
-def _evidence() -> Evidence:
-    return Evidence(Settings.from_environment(os.environ).home)
+def _evidence(run: dg.DagsterRun) -> Evidence:
+    return Evidence(Settings.from_environment(os.environ, home=launched(run).get("home")).home)

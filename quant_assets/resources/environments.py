@@ -1,36 +1,34 @@
 """Which resources an environment runs with, chosen by QUANT_ENV. The database of Dagster is dagster.yaml's business."""
 
-from collections.abc import Callable, Mapping
-
-import dagster as dg
+from collections.abc import Mapping
+from typing import ClassVar
 
 from quant_assets.io_managers import PanderaParquetIOManager
 from quant_assets.resources.plan import RunPlan
 from quant_core.errors import UnknownNameError
 
-Resources = dict[str, RunPlan | PanderaParquetIOManager]
+
+class LocalPlan(RunPlan):
+    """Everything embedded: without a word from the environment, `.quant` of the checkout and one process."""
 
 
-def local(package: str) -> Resources:
-    """Everything embedded: home and engine from the environment, else `.quant` of the checkout and serial."""
-    return _around(RunPlan(package=package))
+class TestPlan(RunPlan):
+    """Like local, and never in the checkout."""
+
+    required: ClassVar[tuple[str, ...]] = ("QUANT_HOME",)
 
 
-def test(package: str) -> Resources:
-    """Like local, serial, and never in the checkout: QUANT_HOME must be given."""
-    return _around(RunPlan(home=dg.EnvVar("QUANT_HOME"), engine="serial", package=package))
+class ProductionPlan(RunPlan):
+    """Nothing by default: where tables lie, which sleeves there are and what computes is said, else no run starts."""
+
+    required: ClassVar[tuple[str, ...]] = ("QUANT_HOME", "QUANT_SLEEVES", "QUANT_COMPUTE")
 
 
-def production(package: str) -> Resources:
-    """Nothing by default: QUANT_HOME and QUANT_COMPUTE must be given, else no run starts."""
-    return _around(RunPlan(home=dg.EnvVar("QUANT_HOME"), engine=dg.EnvVar("QUANT_COMPUTE"), package=package))
+ENVIRONMENTS: Mapping[str, type[RunPlan]] = {"local": LocalPlan, "test": TestPlan, "production": ProductionPlan}
 
 
-ENVIRONMENTS: Mapping[str, Callable[[str], Resources]] = {"local": local, "test": test, "production": production}
-
-
-def resources_of(environment: str, *, package: str) -> Resources:
-    """Return the resources of an environment.
+def resources_of(environment: str, *, package: str) -> dict[str, RunPlan | PanderaParquetIOManager]:
+    """Return the resources of an environment, for the stages of `package`.
 
     Raises
     ------
@@ -39,8 +37,11 @@ def resources_of(environment: str, *, package: str) -> Resources:
     """
     if environment not in ENVIRONMENTS:
         raise UnknownNameError("environment", environment, ENVIRONMENTS)
-    return ENVIRONMENTS[environment](package)
+    chosen, stages = ENVIRONMENTS[environment], package
 
+    class Plan(chosen):  # type: ignore[valid-type,misc]  # one class per environment and package
+        __doc__ = chosen.__doc__
+        package: ClassVar[str] = stages
 
-def _around(plan: RunPlan) -> Resources:
+    plan = Plan()
     return {"plan": plan, "io_manager": PanderaParquetIOManager(plan=plan)}

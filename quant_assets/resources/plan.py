@@ -4,19 +4,18 @@ Which values win is decided in graph/plan.py. Loading and committing tables live
 """
 
 import fcntl
-import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from quant_assets.outcomes import close_finished, close_run
+from quant_assets.outcomes import close_finished, close_run, starter_of
 from quant_core.cli import engine_of
 from quant_core.errors import ConfigError, UsageError
 from quant_core.evidence.chain import Record
@@ -28,7 +27,6 @@ from quant_core.graph.compute import Compute
 from quant_core.graph.plan import Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import opened_run
-from quant_core.kernels._jit import use_cache_folder
 from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings
@@ -59,16 +57,29 @@ class OpenRun:
 
 
 class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value of this resource is itself
-    """Where the run reads and writes, and what every stage's parameters are. A bad value stops a run at once."""
+    """Where the run reads and writes, and what every stage's parameters are. A bad value stops a run at once.
+
+    Attributes
+    ----------
+    package : str
+        Python package whose rooms hold the stages. A subclass may name another.
+    required : tuple of str
+        Environment variables without which no run starts. A subclass may name some.
+    """
+
+    # Given at construction they would be lost: a launch that configures one field resets the others to their defaults.
+    package: ClassVar[str] = "quant_core"
+    required: ClassVar[tuple[str, ...]] = ()
 
     home: str | None = Field(default=None, description="Ledger, store and reports. Default: QUANT_HOME.")
     as_of: str | None = Field(default=None, description=f"Knowledge time (ISO). The run tag {AS_OF_TAG} wins.")
     engine: str | None = Field(default=None, description="Engine, such as serial or ray. Default: QUANT_COMPUTE.")
-    package: str = Field(default="quant_core", description="Python package whose rooms hold the stages.")
 
     _settings: Settings = PrivateAttr()
     _evidence: Evidence = PrivateAttr()
     _opened: OpenRun | None = PrivateAttr(default=None)
+    # Whether an executor started this process for one step of the run.
+    _is_step: bool = PrivateAttr(default=False)
     _engine: Compute | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -77,18 +88,23 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
         The IO manager holds a copy of this resource that launch configuration does not reach: both read it from the run
         and come to the same plan, and the second finds the run open.
         """
+        missing = [name for name in self.required if not os.environ.get(name)]
+        if missing:
+            raise ConfigError(f"{missing[0]} is not set; this environment has no default for it.")
         run = context.run
-        given = {"home": self.home, "as_of": self.as_of, "engine": self.engine, **_launched(run)}
+        given = {"home": self.home, "as_of": self.as_of, "engine": self.engine} | launched(run)
         self._settings = Settings.from_environment(os.environ, home=given["home"], compute=given["engine"])
-        self._evidence = _StepEvidence(self._settings.home)
+        self._evidence = Evidence(self._settings.home)
         if run is None:
             return
+        starter = starter_of(context.instance, run.run_id) if context.instance else None
+        if starter is not None and starter != os.getpid():
+            self._evidence, self._is_step = _StepEvidence(self._settings.home, starter), True
         engine = self._settings.compute
         if engine not in entry_points(group="quant.modes").names:
             engine_of(engine)  # serial, or the error that says what is missing
         plan, as_of = self._resolved(run), run.tags.get(AS_OF_TAG) or given["as_of"]
         _judge_instant(as_of)
-        use_cache_folder(self._settings.home / "cache" / "numba")
         facts = {
             "started_by": "dagster",
             "dagster_run_id": run.run_id,
@@ -109,7 +125,7 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
         engine, self._engine = self._engine, None
         if engine is not None and hasattr(engine, "close"):
             engine.close()
-        if self._opened is not None and context.instance is not None and not _is_step_process():
+        if self._opened is not None and context.instance is not None and not self._is_step:
             close_run(self._evidence, context.instance, self._opened.run_id)
 
     @property
@@ -162,21 +178,21 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
 
 
 class _StepEvidence(Evidence):
-    """Evidence for which a run belongs to the process that started its steps: between two steps it is not dead."""
+    """Evidence for which a run belongs to the process that starts its steps: between two steps it is not dead."""
+
+    def __init__(self, home: Path, starter: int) -> None:
+        super().__init__(home)
+        self._starter = starter
 
     def open_run(self, run_id: str, payload: Mapping[str, Any], *, owner: Writer | None = None) -> Record:
-        return super().open_run(run_id, payload, owner=owner or _parent())
+        return super().open_run(run_id, payload, owner=owner or _process(self._starter))
 
 
-def _launched(run: dg.DagsterRun | None) -> dict[str, str]:
-    """Return what the launch configuration says of this resource, with names of variables looked up."""
-    given: Mapping[str, Any] = run.run_config if run else {}
-    config = ((given.get("resources") or {}).get("plan") or {}).get("config") or {}
-    return {
-        name: os.environ[value["env"]] if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if value is not None
-    }
+def launched(run: dg.DagsterRun | None) -> dict[str, Any]:
+    """Return what a launch gave for the fields of RunPlan, names of environment variables looked up."""
+    config: Mapping[str, Any] = run.run_config if run else {}
+    given = ((config.get("resources") or {}).get("plan") or {}).get("config") or {}
+    return {name: os.environ[value["env"]] if isinstance(value, Mapping) else value for name, value in given.items()}
 
 
 def given_params(stages: StageRegistry, run_config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -208,14 +224,6 @@ def _judge_instant(as_of: str | None) -> None:
         raise ConfigError(f"as_of {as_of!r} is no ISO date or time: {error}.") from error
 
 
-def _is_step_process() -> bool:
-    """Tell whether an executor started this process for one step of a run."""
-    return multiprocessing.parent_process() is not None
-
-
-def _parent() -> Writer | None:
-    parent = multiprocessing.parent_process()
-    if parent is None or parent.pid is None:
-        return None
-    started = process_start(parent.pid)
-    return None if started is None else Writer(pid=parent.pid, boot_id=boot_id(), started=started)
+def _process(pid: int) -> Writer | None:
+    started = process_start(pid)
+    return None if started is None else Writer(pid=pid, boot_id=boot_id(), started=started)

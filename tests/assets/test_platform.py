@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 from dagster._core.instance.ref import InstanceRef
-from tiny_desk import Desk
+from tiny_desk import Desk, events_of
 
 from quant_assets import commands
-from quant_assets.home import dagster_yaml, prepare
+from quant_assets.home import dagster_home, dagster_yaml, prepare
 from quant_assets.location import code_location, warn_without_home
 from quant_core.errors import ConfigError, UnknownNameError, UsageError
 from quant_core.evidence.writer import Writer, boot_id
@@ -24,6 +24,7 @@ def test_the_checkout_keeps_dagster_below_its_quant_folder() -> None:
 
 def test_a_prepared_home_is_one_dagster_starts_with(desk: Desk, tmp_path: Path) -> None:
     folder = prepare(tmp_path / "prepared")
+    assert folder == tmp_path / "prepared" / "dagster"
     assert (tmp_path / "prepared" / "mlflow").is_dir()
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder))) as instance:
         assert not instance.telemetry_enabled
@@ -31,8 +32,7 @@ def test_a_prepared_home_is_one_dagster_starts_with(desk: Desk, tmp_path: Path) 
         assert instance.run_monitoring_enabled
     assert (folder / "storage").is_dir()
     (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    with pytest.raises(FileExistsError):
-        prepare(tmp_path / "prepared")  # the stand-in for the tracker creates its folder once
+    dagster_home(tmp_path / "prepared")
     assert (folder / "dagster.yaml").read_text().startswith("telemetry")
 
 
@@ -41,9 +41,7 @@ def test_a_relative_home_is_refused() -> None:
         prepare(Path("somewhere"))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("QUANT_ENV", "staging"), ("QUANT_EXECUTOR", "threads")]
-)
+@pytest.mark.parametrize(("name", "value"), [("QUANT_ENV", "staging"), ("QUANT_EXECUTOR", "threads")])
 def test_an_unknown_choice_stops_the_load(desk: Desk, name: str, value: str) -> None:
     with pytest.raises((UnknownNameError, ConfigError), match=value):
         code_location({**desk.environ, name: value}, package="tiny_graph")
@@ -65,8 +63,10 @@ def test_a_new_sleeve_is_a_new_file(desk: Desk) -> None:
 
 def test_production_runs_only_where_it_is_told_to(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.environ = {**desk.environ, "QUANT_ENV": "production"}
-    with pytest.raises(dg.DagsterInvalidConfigError, match="QUANT_COMPUTE"):
-        desk.run()
+    refused = desk.run()
+    assert not refused.success
+    assert not events_of(refused, "STEP_START")
+    assert "QUANT_COMPUTE is not set" in str(events_of(refused, "PIPELINE_FAILURE")[0].event_specific_data)
     monkeypatch.setenv("QUANT_COMPUTE", "serial")
     assert desk.run().success
 

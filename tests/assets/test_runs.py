@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from tiny_desk import Desk, events_of
 
-from quant_core.evidence.commits import ref_in
+from quant_assets.outcomes import starter_of
+from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.manifest import read_manifest
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve
@@ -111,6 +113,18 @@ def test_a_warning_blocks_nothing_and_is_shown(desk: Desk) -> None:
     assert "only 11 prices" in (check.description or "")
 
 
+def test_a_launch_may_name_another_home_for_assets_and_tables_alike(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANOTHER", str(tmp_path / "another"))
+    config = {"home": {"env": "ANOTHER"}, "as_of": "2024-01-31"}
+    result = desk.run(resources={"plan": {"config": config}})
+    assert result.success
+    assert not desk.home.exists()
+    (run,) = Evidence(tmp_path / "another").runs()
+    assert (run.genesis.data["as_of"], len(run.commits)) == ("2024-01-31", 3)
+
+
 def test_a_partial_run_reads_what_was_committed_before(desk: Desk) -> None:
     desk.run()
     result = desk.run(only=("report/counts",))
@@ -131,6 +145,15 @@ def test_a_re_execution_reads_the_commits_of_the_run_it_repeats(desk: Desk) -> N
     commit = desk.evidence.run(first.run_id).commit_of("ingest.bars", "tiny")
     assert commit is not None
     assert counts.data["facts"]["parents"]["ingest.bars"] == commit.data["valid"]["sha256"]
+
+
+def test_the_process_that_starts_the_steps_is_the_one_that_started_the_run(desk: Desk) -> None:
+    # Also where that process has a parent of its own, as under a code server.
+    result = desk.run()
+    assert starter_of(desk.instance, result.run_id) == os.getpid()
+    assert desk.evidence.run(result.run_id).genesis.data["owner"]["pid"] == os.getpid()
+    waiting = desk.instance.create_run_for_job(desk.definitions().resolve_job_def("sleeve_pipeline"))
+    assert starter_of(desk.instance, waiting.run_id) is None
 
 
 def test_the_last_step_closes_the_run_before_it_is_projected(desk: Desk) -> None:
