@@ -27,7 +27,6 @@ from quant_core.graph.compute import Compute
 from quant_core.graph.plan import Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import opened_run
-from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings
 
@@ -104,7 +103,6 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
         if engine not in entry_points(group="quant.modes").names:
             engine_of(engine)  # serial, or the error that says what is missing
         plan, as_of = self._resolved(run), run.tags.get(AS_OF_TAG) or given["as_of"]
-        _judge_instant(as_of)
         facts = {
             "started_by": "dagster",
             "dagster_run_id": run.run_id,
@@ -214,14 +212,6 @@ def _opening(home: Path) -> Iterator[None]:
     with (make_folder(home / "cache") / "opening.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _judge_instant(as_of: str | None) -> None:
-    try:
-        if as_of is not None:
-            instant_of(as_of)
-    except ValueError as error:
-        raise ConfigError(f"as_of {as_of!r} is no ISO date or time: {error}.") from error
 
 
 def _process(pid: int) -> Writer | None:

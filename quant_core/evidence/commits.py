@@ -181,6 +181,11 @@ class Evidence:
         with self._reading() as index:
             return tuple(index.runs())
 
+    def knows(self, run_id: str) -> bool:
+        """Return whether a run of that id was opened."""
+        with self._reading() as index:
+            return index.knows(run_id)
+
     def run(self, run_id: str) -> Run:
         """Return one run: genesis, commits, outcome; UnknownNameError if it was never opened."""
         with self._reading() as index:

@@ -25,9 +25,6 @@ BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 INPUTS = (*BAR_COLUMNS, "returns")
 """`returns`: simple return since the symbol's last bar within one life; NaN while a jump is provisional."""
 
-CONTEXT = ("periods_per_year", "volume_unit")
-"""Keyword-only parameters filled from the call: bars in a year of the calendar, "units" or "value"."""
-
 
 @dataclass(frozen=True, eq=False)
 class Feature:

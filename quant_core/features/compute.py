@@ -67,6 +67,7 @@ def compute_features(
     names = list(dict.fromkeys(known if features is None else features))
     steps = in_order(names, known)
     market = calendar_of(calendar) if isinstance(calendar, str) else calendar
+    # What a feature may name as keyword-only parameter beside its own settings.
     context = {"periods_per_year": market.periods_per_year, "volume_unit": volume_unit}
     table = sorted_bars(bars)
     columns = _columns(table, steps, names, context, threads)

@@ -112,7 +112,7 @@ def opened_run(
     """
     if as_of is not None:
         instant_of(as_of)
-    if any(run.run_id == run_id for run in evidence.runs()):
+    if evidence.knows(run_id):
         known = read_manifest(evidence.home, run_id)
         if (known.sleeve, known.as_of, known.params) != (plan.sleeve.name, as_of, plan.dumped()):
             raise ConflictError(f"run {run_id} is open under another plan; its manifest stands. Use a new run id.")

@@ -30,7 +30,7 @@ _root = _DEFAULT_ROOT
 def use_cache_folder(path: Path | str) -> None:
     """Keep machine code under `path` from the next compilation on; kernels already compiled stay where they are.
 
-    Called at the edges only. The folder may be deleted at any time; one that cannot be written means no cache.
+    Homes share the default. The folder may be deleted at any time; one that cannot be written means no cache.
     """
     global _root
     _root = Path(path)

@@ -87,7 +87,7 @@ def test_survivors_only_are_pointed_out():
 @pytest.mark.parametrize(
     ("holdings", "cash", "said"),
     [
-        ("/home/x.csv", 5.0, "Starting from the holdings given."),
+        ("holdings.csv", 5.0, "Starting from the holdings given."),
         (None, 5000.0, "Starting from 5,000 in cash."),
         (None, None, "Starting from cash alone."),
     ],
