@@ -50,8 +50,8 @@ demo: setup ## materialize the whole graph for both demo sleeves, side by side, 
 	@$(BIN)/quant summary $(DEMO)
 	@echo "open the graph: make ui, then http://127.0.0.1:3000"
 
-test: setup ## the fast suite
-	$(BIN)/python -m pytest -q
+test: setup ## the fast suite, two files at a time
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: setup ## environments built from the lock, browser, faults
 	$(BIN)/python -m pytest -q -m 'slow or browser or faults'

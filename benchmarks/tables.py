@@ -28,6 +28,7 @@ def bars_table(dates: int, symbols: int) -> pl.DataFrame:
         "available_at": pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
         "life": pl.lit(0, dtype=pl.Int32),
         "is_provisional": pl.lit(value=False),
+        "adjustment": pl.lit(1.0),
         "flags": pl.lit(""),
     }
     return labels(dates, symbols).with_columns(**columns).with_columns(**facts).select(*Bars.dtypes)

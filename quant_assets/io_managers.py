@@ -56,7 +56,7 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(table_metadata(committed, finished, self.plan.evidence.home))
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
-        """Return the valid rows of the table behind an input, or its exclusions where the input says so.
+        """Return the valid rows of the table behind an input, or another part of it where the input says so.
 
         Raises
         ------
@@ -68,8 +68,8 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         spec = self.plan.stages[stage_of(context.asset_key)]
         sleeve = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
         reader = self.plan.reader(sleeve)
-        wants_exclusions = (context.definition_metadata or {}).get("part") == EXCLUSIONS
-        ref = reader.ref(f"{spec.id}#{EXCLUSIONS}" if wants_exclusions else spec.id)
+        part = (context.definition_metadata or {}).get("part")
+        ref = reader.ref(f"{spec.id}#{part}" if part else spec.id)
         return self._judged(spec, ref, reader.evidence.store.read(ref))
 
     def _finished(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
@@ -81,7 +81,7 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         if ref.part == EXCLUSIONS:
             if dict(frame.schema) != EXCLUSION_SCHEMA:
                 raise ContractError(f"{spec.id}: its exclusions have the columns {dict(frame.schema)}.")
-        elif (spec.id, ref.sha256) not in self._kept:
+        elif ref.part == "valid" and (spec.id, ref.sha256) not in self._kept:
             validate(frame, spec.output)
             self._kept.add((spec.id, ref.sha256))
         return frame

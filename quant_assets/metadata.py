@@ -33,8 +33,8 @@ def table_metadata(committed: Committed, finished: Finished, home: Path) -> dict
         "ledger_seq": committed.record.seq,
         "path": dg.MetadataValue.path(path),
         "size_bytes": path.stat().st_size,
-        "dagster/row_count": frame.height,
-        "excluded_rows": finished.exclusions.height,
+        "dagster/row_count": committed.ref.rows,
+        "excluded_rows": committed.exclusions.rows,
         "excluded": excluded_table(finished.excluded),
         "preview": dg.MetadataValue.md(preview(frame)),
     }

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import StageSpec
+from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows
+from quant_core.lifecycle.exclusions import told as exclusions_told
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.market.sleeves import find_sleeve, read_sleeve
 from quant_core.settings import Settings
@@ -80,6 +83,7 @@ def run(
 
         def progress(spec: StageSpec, event: str) -> None:
             bar.set_description(spec.id)
+            bar.set_postfix_str("" if event in ("start", "done") else event)
             bar.update(event == "done")
 
         with closing_engine(engine_of(settings.compute)) as engine:
@@ -98,6 +102,37 @@ def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> No
     for sleeve in sleeves:
         outcome = summary_of(evidence, sleeve)
         click.echo(json.dumps(outcome) if as_json else told(outcome) + "\n")
+
+
+@quant.command()
+@click.argument("sleeve", required=False)
+@click.option("--stage", help="One stage, such as ingest.bars.")
+@click.option("--rule", help="One rule, such as toxic_bar; docs/rules.md lists them.")
+@click.option("--symbol", help="One symbol, VENUE:TICKER.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Rows of this date or later.")
+@click.option("--run", "run_id", help="What that run excluded [default: the newest commit of each table].")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows listed; all are counted."
+)
+@_home
+@_as_json
+def exclusions(
+    sleeve: str | None,
+    stage: str | None,
+    rule: str | None,
+    symbol: str | None,
+    since: datetime | None,
+    run_id: str | None,
+    limit: int,
+    home: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Count the rows kept out of SLEEVE (default: of all) per stage and rule, and list the first of them."""
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    wanted = Wanted(sleeve, stage, rule, symbol, None if since is None else since.date(), run_id)
+    counts, rows = exclusion_counts(evidence, wanted), exclusion_rows(evidence, wanted, limit=limit)
+    click.echo(json.dumps(document_of(counts, rows)) if as_json else exclusions_told(counts, rows))
 
 
 @quant.group()

@@ -10,6 +10,7 @@ QuantError
 │   └── UnknownKeyError        a name in a file or variable no catalogue holds; also an UnknownNameError
 ├── DataError                  the data cannot be used (exit 4)
 │   ├── SourceError            a source cannot be read
+│   │   └── UnavailableError   it did not answer for now: asking again later may help
 │   ├── ContractError          a table breaks its contract as a whole
 │   ├── PanelError             a matrix and its labels disagree
 │   ├── WindowError            too few bars for what was asked
@@ -86,6 +87,10 @@ class DataError(QuantError):
 
 class SourceError(DataError):
     """Raised when a source is missing, empty or unreadable."""
+
+
+class UnavailableError(SourceError):
+    """Raised when a source did not answer, or not in time: asking again later may help."""
 
 
 class ContractError(DataError):

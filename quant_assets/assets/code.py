@@ -34,17 +34,25 @@ def room_version(room: str) -> str:
 
 @functools.cache
 def reaches(module: str, room: str) -> bool:
-    """Tell whether `module` imports something of `room` under the same root, directly or not."""
+    """Tell whether `module` imports something of `room` under the same root, directly or not.
+
+    What the language of all stages (`market`) itself rests on does not count.
+    """
     root = _root_of(module)
     start = _file_of(module, root)
-    return any(path.relative_to(root).parts[0] == room for path in _reached([start] if start else [], root))
+    found = _reached([start] if start else [], root, passed=("market",))
+    return any(path.relative_to(root).parts[0] == room for path in found)
 
 
-def _reached(start: Iterable[Path], root: Path) -> set[Path]:
+def _reached(start: Iterable[Path], root: Path, *, passed: Iterable[str] = ()) -> set[Path]:
+    """Return the files imported from `start` on; of those in the rooms `passed`, no further ones."""
     found = set(start)
     todo = sorted(found)
     while todo:
-        fresh = _imported(todo.pop(), root) - found
+        path = todo.pop()
+        if path.relative_to(root).parts[0] in passed:
+            continue
+        fresh = _imported(path, root) - found
         found |= fresh
         todo += sorted(fresh)
     return found

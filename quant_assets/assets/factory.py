@@ -6,7 +6,7 @@ committed in io_managers.py.
 
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,12 +14,13 @@ import polars as pl
 
 from quant_assets.assets.code import reaches, room_version
 from quant_assets.assets.shell import shell
-from quant_assets.io_managers import EXCLUSIONS, key_of
+from quant_assets.io_managers import key_of
 from quant_assets.metadata import excluded_table
 from quant_assets.partitions import partitioned_checks
 from quant_assets.resources.plan import RunPlan
-from quant_core.errors import QuantError
+from quant_core.errors import QuantError, UnavailableError
 from quant_core.graph.finish import Finished
+from quant_core.graph.landing import Landing
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed
 from quant_core.graph.stage import StageSpec
@@ -28,6 +29,8 @@ from quant_core.settings import ThreadSafeConfig
 
 CONTRACT_CHECK = "contract"
 OWNERS = ("team:quant",)
+# Of what touches the outside world: the source asks several times itself before it gives up.
+RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -58,6 +61,7 @@ def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefin
         code_version=room_version(".".join(module.split(".")[:2])),
         check_specs=[_contract_check(spec, key, sleeves)],
         automation_condition=condition if spec.inputs else None,
+        retry_policy=RETRIES if spec.is_edge else None,
     )(_body(spec))
 
 
@@ -70,7 +74,7 @@ def _body(spec: StageSpec) -> Any:
         plan: RunPlan,
         **inputs: pl.DataFrame,
     ) -> Iterator[dg.Output[Finished] | dg.AssetCheckResult]:
-        finished = _finished(spec, plan, {**inputs, **_unwired(spec, plan)})
+        finished = _finished(spec, plan, {**inputs, **_unwired(spec, plan)}, context.log.info)
         verdict = _verdict(finished)
         if finished.broken:
             plan.evidence.refuse(plan.run.run_id, spec.id, plan.run.plan.sleeve.name, list(finished.broken))
@@ -85,10 +89,15 @@ def _body(spec: StageSpec) -> Any:
     return body
 
 
-def _finished(spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame]) -> Finished:
+def _finished(
+    spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame], tell: Callable[[str], None]
+) -> Finished:
+    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell)
     try:
         with ThreadSafeConfig.use(plan.settings):
-            return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of)
+            return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
+    except UnavailableError:
+        raise  # the retry policy asks again
     except QuantError as error:
         raise dg.Failure(f"{spec.id}: {error}", allow_retries=False) from error
 
@@ -124,7 +133,7 @@ def _unwired(spec: StageSpec, plan: RunPlan) -> dict[str, pl.DataFrame]:
 
 def _input(source: str, stages: StageRegistry) -> dg.AssetIn:
     stage, _, part = source.partition("#")
-    if part == EXCLUSIONS:
+    if part:
         return dg.AssetIn(key_of(stage), metadata={"part": part})
     return dg.AssetIn(key_of(stage), dagster_type=polars_type(stages[stage].output))
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
 from quant_core.evidence.chain import Record
 from quant_core.evidence.documents import sweep
-from quant_core.evidence.index import COMMIT, GENESIS, OUTCOME, REFUSED, Index, Run
+from quant_core.evidence.index import COMMIT, GENESIS, LANDED, OUTCOME, REFUSED, Index, Run
 from quant_core.evidence.ledger import Ledger, Transaction
 from quant_core.evidence.store import DataRef, Part, Store
 from quant_core.evidence.writer import Writer, is_alive, this_process
@@ -68,6 +68,7 @@ class Evidence:
         valid: DataRef,
         exclusions: DataRef,
         facts: Mapping[str, Any],
+        actions: DataRef | None = None,
     ) -> Record:
         """Make a stored version the head of its table, if nobody else did since this run opened.
 
@@ -82,18 +83,15 @@ class Evidence:
             Both parts, already in the store.
         facts : mapping
             Rows, excluded per rule, metrics, parents: what a reader wants to know beside the bytes.
+        actions : DataRef, optional
+            Corporate actions that came with the rows.
 
         Returns
         -------
         Record
             Of kind `commit`. ConflictError if another run was first or this one is closed.
         """
-        for ref, part in ((valid, "valid"), (exclusions, "exclusions")):
-            if (ref.stage, ref.sleeve, ref.part) != (stage, sleeve, part):
-                raise UsageError(f"{ref.stage} of {ref.sleeve} ({ref.part}) was given as {stage} of {sleeve} ({part}).")
-            if not self.store.exists(ref):
-                raise MissingVersionError(f"{ref.path} is not in {self.home}. Store.write it before it is committed.")
-        version = {"stage": stage, "sleeve": sleeve, "valid": _bytes_of(valid), "exclusions": _bytes_of(exclusions)}
+        version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
         with self._writing() as ledger:
             run = self._index.run(run_id)
             own = run.commit_of(stage, sleeve)
@@ -109,6 +107,69 @@ class Evidence:
                     "Run again to build on the newer version."
                 )
             return ledger.append(COMMIT, {**version, "facts": facts}, run_id=run_id)
+
+    def land(
+        self,
+        *,
+        run_id: str,
+        stage: str,
+        sleeve: str,
+        valid: DataRef,
+        exclusions: DataRef,
+        actions: DataRef,
+        after: int,
+        facts: Mapping[str, Any],
+    ) -> Record:
+        """Record a stored batch as landed. What a landing knows of is decided in graph/landing.py.
+
+        Parameters
+        ----------
+        run_id, stage, sleeve : str
+            Which run landed it, for which table.
+        valid, exclusions, actions : DataRef
+            Its parts, already in the store.
+        after : int
+            Seq of the last `landed` record of the table the caller knows, -1 for none.
+        facts : mapping
+            Source, request, marks, known_from and the like.
+
+        Returns
+        -------
+        Record
+            Of kind `landed`. ConflictError if another run landed something meanwhile.
+        """
+        version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
+        with self._writing() as ledger:
+            self._index.run(run_id)
+            others = self._index.landed(stage, sleeve)
+            if others and others[-1].seq != after:
+                raise ConflictError(
+                    f"run {others[-1].run_id} landed a batch of {sleeve} meanwhile (seq {others[-1].seq}). Run again."
+                )
+            return ledger.append(LANDED, {**version, **facts}, run_id=run_id)
+
+    def landed(self, stage: str, sleeve: str) -> tuple[Record, ...]:
+        """Return the batches that were landed for a table, oldest first, whatever became of their runs."""
+        with self._reading() as index:
+            return index.landed(stage, sleeve)
+
+    def last_commit(self, stage: str, sleeve: str) -> int:
+        """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
+        with self._reading() as index:
+            return index.last_commit(stage, sleeve)
+
+    def _version(self, stage: str, sleeve: str, **parts: DataRef | None) -> dict[str, Any]:
+        """Return what a record says of the parts of a table, each of which must be that part and in the store."""
+        told: dict[str, Any] = {"stage": stage, "sleeve": sleeve}
+        for part, ref in parts.items():
+            if ref is None:
+                continue
+            if (ref.stage, ref.sleeve, ref.part) != (stage, sleeve, part):
+                raise UsageError(f"{ref.stage} of {ref.sleeve} ({ref.part}) was given as {stage} of {sleeve} ({part}).")
+            if not self.store.exists(ref):
+                raise MissingVersionError(f"{ref.path} is not in {self.home}. Store.write it before it is committed.")
+            told[part] = ref.model_dump(include={"sha256", "rows", "path", "form"}, exclude_defaults=True)
+        return told
 
     def refuse(self, run_id: str, stage: str, sleeve: str, reasons: Sequence[Any]) -> Record:
         """Record that a blocking rule refused a result. The head stays."""
@@ -136,7 +197,7 @@ class Evidence:
 
     def note(self, run_id: str, kind: str, data: Mapping[str, Any]) -> Record:
         """Record something else, such as an `alert`. The kinds with rules of their own have their own methods."""
-        if kind in {GENESIS, COMMIT, REFUSED, OUTCOME}:
+        if kind in {GENESIS, LANDED, COMMIT, REFUSED, OUTCOME}:
             raise UsageError(f"kind {kind!r} has a method of its own.")
         return self.ledger.append(kind, data, run_id=run_id)
 
@@ -226,14 +287,12 @@ class Evidence:
 def ref_in(commit: Record, part: Part = "valid") -> DataRef:
     """Return the reference a commit record holds for one of its parts."""
     data = commit.data
+    if part not in data:
+        raise MissingVersionError(f"{data['stage']} of {data['sleeve']} came without {part} (seq {commit.seq}).")
     try:
         return DataRef(stage=data["stage"], sleeve=data["sleeve"], part=part, **data[part])
     except ValidationError as error:
         raise IntegrityError(f"record {commit.seq} names no possible version: {error}") from error
-
-
-def _bytes_of(ref: DataRef) -> dict[str, Any]:
-    return ref.model_dump(include={"sha256", "rows", "path"})
 
 
 def _told(commit: Record | None) -> str:

@@ -11,7 +11,7 @@ from quant_core.errors import UnknownNameError
 from quant_core.evidence.chain import Position, Record
 from quant_core.evidence.ledger import Ledger
 
-GENESIS, COMMIT, REFUSED, OUTCOME = "genesis", "commit", "refused", "outcome"
+GENESIS, LANDED, COMMIT, REFUSED, OUTCOME = "genesis", "landed", "commit", "refused", "outcome"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Index:
         self._place = Position()
         self._runs: dict[str, list[Record]] = {}
         self._versions: dict[tuple[str, str], list[Record]] = {}
+        self._last_commit: dict[tuple[str, str], int] = {}
+        self._landed: dict[tuple[str, str], list[Record]] = {}
 
     @property
     def last_seq(self) -> int:
@@ -56,6 +58,10 @@ class Index:
                 self._runs[record.run_id] = [record]
             elif record.run_id in self._runs:
                 self._runs[record.run_id].append(record)
+            if record.kind == LANDED:
+                self._landed.setdefault(table_of(record), []).append(record)
+            if record.kind == COMMIT:
+                self._last_commit[table_of(record)] = record.seq
             if record.kind == COMMIT and not self._is_hindsight(record.run_id):
                 self._versions.setdefault(table_of(record), []).append(record)
             self._place = place
@@ -73,7 +79,7 @@ class Index:
         if run_id not in self._runs:
             raise UnknownNameError("run", run_id, self._runs)
         genesis, *later = self._runs[run_id]
-        by_kind: dict[str, list[Record]] = {COMMIT: [], REFUSED: [], OUTCOME: []}
+        by_kind: dict[str, list[Record]] = {LANDED: [], COMMIT: [], REFUSED: [], OUTCOME: []}
         notes: list[Record] = []
         for record in later:
             by_kind.get(record.kind, notes).append(record)
@@ -90,6 +96,14 @@ class Index:
         count = len(versions) if at is None else bisect_right(versions, at, key=attrgetter("seq"))
         return versions[count - 1] if count else None
 
+    def landed(self, stage: str, sleeve: str) -> tuple[Record, ...]:
+        """Return every batch that was landed for a table, in order."""
+        return tuple(self._landed.get((stage, sleeve), ()))
+
+    def last_commit(self, stage: str, sleeve: str) -> int:
+        """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
+        return self._last_commit.get((stage, sleeve), -1)
+
     def heads(self, *, at: int | None = None) -> Mapping[tuple[str, str], Record]:
         """Return the newest commit of every table, by stage and sleeve; with `at`, the newest up to that seq."""
         found = {table: self.head(*table, at=at) for table in sorted(self._versions)}
@@ -97,5 +111,5 @@ class Index:
 
 
 def table_of(commit: Record) -> tuple[str, str]:
-    """Return stage and sleeve of a commit record."""
+    """Return stage and sleeve of a `commit` or `landed` record."""
     return commit.data["stage"], commit.data["sleeve"]

@@ -19,7 +19,8 @@ from quant_core.errors import ContractError, EvidenceError, IntegrityError, Miss
 from quant_core.evidence.documents import flush_path, staged, sweep
 from quant_core.evidence.names import encoded
 
-Part = Literal["valid", "exclusions"]
+Part = Literal["valid", "exclusions", "actions"]
+_LIST = {"sha256": pl.String(), "rows": pl.Int64()}
 
 ROW_GROUP = 131_072
 # Time stamps of files have the grain of the kernel's tick: a file this young may change and look the same.
@@ -31,7 +32,8 @@ _one_write = threading.Lock()
 class DataRef(BaseModel):
     """Which bytes of which table: all a stage needs to load it, and small enough to travel.
 
-    `path` is relative to the home and follows from the other fields, so a reference cannot point elsewhere.
+    `path` is relative to the home and follows from the other fields, so a reference cannot point elsewhere. In the form
+    "list" the file holds no rows but names the versions whose rows, one after the other, are the table.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -42,6 +44,7 @@ class DataRef(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     rows: int = Field(ge=0)
     path: str
+    form: Literal["rows", "list"] = "rows"
 
     @model_validator(mode="after")
     def _path_follows(self) -> Self:
@@ -93,8 +96,50 @@ class Store:
                 file.publish(f"{sha256}.parquet")
         return ref
 
+    def write_list(self, versions: Sequence[DataRef]) -> DataRef:
+        """Keep a table made of versions there are, of one part of one table; return its reference.
+
+        It costs what its list costs, not what its rows would: a table that grows by versions is never copied.
+        """
+        first = versions[0]
+        if len(versions) == 1:
+            return first
+        names = pl.DataFrame([(ref.sha256, ref.rows) for ref in versions], schema=_LIST, orient="row")
+        ref = self.write(names, stage=first.stage, sleeve=first.sleeve, key=(), part=first.part)
+        return ref.model_copy(update={"rows": int(names["rows"].sum()), "form": "list"})
+
     def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the table, or those of its columns, after its bytes were held against the hash."""
+        if ref.form == "list":
+            return pl.concat([self._read_rows(version, columns) for version in self.versions(ref)])
+        return self._read_rows(ref, columns)
+
+    def versions(self, ref: DataRef) -> tuple[DataRef, ...]:
+        """Return the versions a reference is made of: itself, or those its list names."""
+        if ref.form == "rows":
+            return (ref,)
+        names = self._read_file(ref, None)
+        if dict(names.schema) != _LIST or names["rows"].sum() != ref.rows:
+            raise IntegrityError(f"{_named(ref)} is no list of versions with {ref.rows} rows.")
+        return tuple(
+            DataRef(
+                stage=ref.stage,
+                sleeve=ref.sleeve,
+                part=ref.part,
+                sha256=sha256,
+                rows=rows,
+                path=str(version_path(ref.stage, ref.sleeve, sha256)),
+            )
+            for sha256, rows in names.iter_rows()
+        )
+
+    def _read_rows(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
+        frame = self._read_file(ref, columns)
+        if frame.height != ref.rows:
+            raise IntegrityError(f"{_named(ref)} has {frame.height} rows, {ref.rows} were recorded.")
+        return frame
+
+    def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
         path = self.home / ref.path
         try:
             # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
@@ -110,8 +155,6 @@ class Store:
             raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
         except (PolarsError, PanicException, OSError) as error:
             raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
-        if frame.height != ref.rows:
-            raise IntegrityError(f"{_named(ref)} has {frame.height} rows, {ref.rows} were recorded.")
         return frame
 
     def exists(self, ref: DataRef) -> bool:
@@ -182,6 +225,10 @@ def _normalised(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.Dat
             value = pl.col(column)
             zero_free.append(pl.when(value == 0).then(pl.lit(0.0, dtype=dtype)).otherwise(value).alias(column))
     frame = frame.with_columns(zero_free)
-    if key:
-        frame = frame.sort(list(key), maintain_order=True)
+    # A stable sort keeps the order of what is sorted by the last column already: most tables come symbol by symbol.
+    unsorted = list(key)
+    while unsorted and frame[unsorted[-1]].is_sorted():
+        unsorted.pop()
+    if unsorted:
+        frame = frame.sort(unsorted, maintain_order=True)
     return frame.rechunk()

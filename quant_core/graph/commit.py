@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, cast, get_args
 
 import polars as pl
 
-from quant_core.errors import GateError
+from quant_core.errors import GateError, UsageError
 from quant_core.evidence.chain import Record
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.documents import write_document
 from quant_core.evidence.names import encoded
-from quant_core.evidence.store import DataRef
+from quant_core.evidence.store import DataRef, Part
 from quant_core.graph.finish import EXCLUSION_KEY, Finished
 from quant_core.graph.stage import StageSpec
-from quant_core.market.contracts.split import validate
+from quant_core.market.contracts.meter import metered
+from quant_core.market.contracts.split import confirm, validate
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,10 @@ class Reader:
 
     def ref(self, source: str) -> DataRef:
         """Return the reference behind an input such as "ingest.raw" or "ingest.raw#exclusions"."""
-        stage, _, part = source.partition("#")
-        if not part and stage in self.given:
+        stage, part = parts_of(source)
+        if part == "valid" and stage in self.given:
             return self.given[stage]
-        return self.evidence.resolve(
-            stage,
-            self.sleeve,
-            run_id=self.run_id,
-            parents=self.parents,
-            part="exclusions" if part == "exclusions" else "valid",
-        )
+        return self.evidence.resolve(stage, self.sleeve, run_id=self.run_id, parents=self.parents, part=part)
 
     def frame(self, source: str) -> pl.DataFrame:
         """Return the table behind an input."""
@@ -65,6 +61,20 @@ class Reader:
     def frames(self, spec: StageSpec) -> dict[str, pl.DataFrame]:
         """Return every input of a stage by argument."""
         return {argument: self.frame(source) for argument, source in spec.inputs.items()}
+
+
+def parts_of(source: str) -> tuple[str, Part]:
+    """Return stage and part of an input such as "ingest.raw#exclusions"; without a part it is the valid rows.
+
+    Raises
+    ------
+    UsageError
+        No table has a part of that name.
+    """
+    stage, _, part = source.partition("#")
+    if part not in ("", *get_args(Part)):
+        raise UsageError(f"input {source!r}: a table has the parts {', '.join(get_args(Part))}.")
+    return stage, cast("Part", part or "valid")
 
 
 @dataclass(frozen=True)
@@ -92,24 +102,54 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
     if finished.broken:
         evidence.refuse(run_id=run_id, stage=spec.id, sleeve=reader.sleeve, reasons=list(finished.broken))
         raise GateError(f"{spec.id}: {' '.join(finished.broken)}")
-    validate(finished.valid, spec.output)
-    valid = evidence.store.write(finished.valid, stage=spec.id, sleeve=reader.sleeve, key=spec.output.key)
-    exclusions = evidence.store.write(
-        finished.exclusions, stage=spec.id, sleeve=reader.sleeve, key=EXCLUSION_KEY, part="exclusions"
-    )
+    start = perf_counter()
+    with metered() as meter:
+        refs = _kept(reader, spec, finished)
+    seconds = {
+        "stage": finished.seconds.get("stage", 0.0),
+        "validation": finished.seconds.get("validation", 0.0) + meter.seconds,
+        "write": perf_counter() - start - meter.seconds,
+    }
     facts: dict[str, Any] = {
         "excluded": finished.excluded,
         "metrics": dict(finished.metrics),
         "warnings": list(finished.warnings),
+        "seconds": {name: round(spent, 3) for name, spent in seconds.items()},
         "parents": {source: reader.ref(source).sha256 for source in spec.inputs.values()},
     }
     record = evidence.commit(
-        run_id=run_id, stage=spec.id, sleeve=reader.sleeve, valid=valid, exclusions=exclusions, facts=facts
+        run_id=run_id,
+        stage=spec.id,
+        sleeve=reader.sleeve,
+        valid=refs["valid"],
+        exclusions=refs["exclusions"],
+        actions=refs.get("actions"),
+        facts=facts,
     )
     if spec.publishes:
         is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
         publish(evidence.home, reader.sleeve, run_id, finished.valid, is_newest=is_newest)
-    return Committed(valid, exclusions, record)
+    return Committed(refs["valid"], refs["exclusions"], record)
+
+
+def _kept(reader: Reader, spec: StageSpec, finished: Finished) -> dict[Part, DataRef]:
+    """Store the parts of a result; of a landing, whose batches are in the store already, the list of them."""
+    store, view = reader.evidence.store, finished.view
+    if view is not None and view.versions:
+        return {part: store.write_list(versions) for part, versions in view.versions.items()}
+    # Rows that `finish` has just held against this contract need no second answer by the same rules.
+    judge = confirm if finished.contract is spec.output else validate
+    judge(finished.valid, spec.output)
+    frames: dict[Part, tuple[pl.DataFrame, tuple[str, ...]]] = {
+        "valid": (finished.valid, spec.output.key),
+        "exclusions": (finished.exclusions, EXCLUSION_KEY),
+    }
+    if view is not None:
+        frames["actions"] = (view.actions, ("row",))
+    return {
+        part: store.write(frame, stage=spec.id, sleeve=reader.sleeve, key=key, part=part)
+        for part, (frame, key) in frames.items()
+    }
 
 
 def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame, *, is_newest: bool) -> None:

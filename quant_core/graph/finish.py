@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from quant_core.graph.landing import View
 from quant_core.graph.stage import StageSpec
+from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.split import Split, split
 
 EXCLUSION_KEY = ("rule", "row")
+# Of fewer rows a share says little: one bad row in ten is no reason to refuse the other nine.
+BUDGET_FROM_ROWS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +32,25 @@ class Finished(Split):
         Findings that block nothing.
     metrics : mapping
         Aggregate numbers for the ledger.
+    view : View, optional
+        Of a landing: the versions the table is made of, and the actions that came with it.
+    seconds : mapping
+        Time the stage took, by `stage` and `validation`.
     """
 
     broken: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    view: View | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """Number of rows excluded per rule; of a landing, in all of it."""
+        return dict(self.view.counts) if self.view is not None else super().excluded
 
 
+@counted
 def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[str, int]) -> Finished:
     """Judge the result of a stage.
 
@@ -52,9 +68,8 @@ def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[st
         Columns or types of the result are not the contract's.
     """
     given = result if isinstance(result, Split) else Split(result)
-    judged = split(given.valid, spec.output)
-    excluded = pl.concat([given.exclusions, judged.exclusions])
-    parted = Split(judged.valid, excluded)
+    view = given if isinstance(given, View) else None
+    parted = given if view is not None else _judged(given, spec)
     broken = [*_over_budget(spec, parted), *_not_conserved(spec, parted, rows_in)]
     warnings: list[str] = []
     for rule in spec.rules:
@@ -62,17 +77,31 @@ def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[st
         if said is not None:
             (broken if rule.severity == "block" else warnings).append(f"{rule.name}: {said}")
     metrics = dict(spec.metrics(parted.valid)) if spec.metrics and not broken else {}
-    return Finished(parted.valid, parted.exclusions, tuple(broken), tuple(warnings), metrics)
+    return Finished(
+        parted.valid,
+        parted.exclusions,
+        tuple(broken),
+        tuple(warnings),
+        metrics,
+        view,
+        contract=parted.contract,
+    )
+
+
+def _judged(given: Split, spec: StageSpec) -> Split:
+    judged = split(given.valid, spec.output)
+    return Split(judged.valid, pl.concat([given.exclusions, judged.exclusions]), contract=judged.contract)
 
 
 def _over_budget(spec: StageSpec, parted: Split) -> list[str]:
-    counts = parted.excluded
-    rows = parted.valid.height + parted.exclusions.height
-    counts["*"] = parted.exclusions.height
+    counts = {rule: count for rule, count in parted.excluded.items() if rule not in spec.carried}
+    lost = sum(counts.values())
+    rows = parted.valid.height + lost
+    counts["*"] = lost
     return [
         f"budget: {rule} excluded {counts[rule]} of {rows} rows, more than its share of {share:g}."
         for rule, share in sorted(spec.budgets.items())
-        if rows and counts.get(rule, 0) > share * rows
+        if rows >= (1 if rule == "*" else BUDGET_FROM_ROWS) and counts.get(rule, 0) > share * rows
     ]
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import polars as pl
 from pydantic import JsonValue
 from uuid6 import uuid7
 
-from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError
+from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError, UsageError
 from quant_core.evidence.commits import Evidence, Outcome
 from quant_core.evidence.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
 from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
@@ -25,10 +27,12 @@ from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.finish import Finished, finish
+from quant_core.graph.landing import Clock, Landing, utc_now
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.market.calendar import instant_of
+from quant_core.market.contracts.meter import metered
 from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
@@ -71,21 +75,40 @@ class RunResult:
 
 
 def executed(
-    spec: StageSpec, frames: Mapping[str, pl.DataFrame], plan: Plan, *, compute: Compute, as_of: str | None
+    spec: StageSpec,
+    frames: Mapping[str, pl.DataFrame],
+    plan: Plan,
+    *,
+    compute: Compute,
+    as_of: str | None,
+    landing: Landing | None = None,
 ) -> Finished:
-    """Call a stage's function with what it names, and judge the result. Writes nothing."""
+    """Call a stage's function with what it names, and judge the result. Only a landing writes, batch by batch.
+
+    Raises
+    ------
+    UsageError
+        The stage touches the outside world and was given no landing.
+    """
+    if spec.is_edge and landing is None:
+        raise UsageError(f"{spec.id} lands what it reads, and there is no landing here.")
     offered: dict[str, Any] = {
         "params": plan.params[spec.id],
         "compute": compute,
         "sleeve": plan.sleeve,
         "as_of": as_of,
         "contracts": spec.input_contracts,
+        "landing": landing,
     }
-    try:
-        result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
-    except UnknownNameError as error:  # a stage knows names from its parameters only
-        raise UnknownKeyError(error.kind, error.name, error.known) from error
-    return finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
+    start = perf_counter()
+    with metered() as meter:
+        try:
+            result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
+        except UnknownNameError as error:  # a stage knows names from its parameters only
+            raise UnknownKeyError(error.kind, error.name, error.known) from error
+        finished = finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
+    spent = perf_counter() - start - meter.seconds
+    return replace(finished, seconds={"stage": spent, "validation": meter.seconds})
 
 
 def opened_run(
@@ -161,13 +184,16 @@ class DAGRunner:
     registry : StageRegistry
     compute : Compute
     progress : callable
-        Told (stage, "start" | "done") as the run goes.
+        Told (stage, "start"), (stage, "done") and, in between, lines of progress as the run goes.
+    clock : callable
+        Returns the instant of a landing.
     """
 
     settings: Settings
     registry: StageRegistry = field(default_factory=lambda: StageRegistry.load("quant_core"))
     compute: Compute = field(default_factory=SerialCompute)
     progress: Progress = _silent
+    clock: Clock = utc_now
 
     def run(
         self,
@@ -215,7 +241,12 @@ class DAGRunner:
                 for spec in self.registry.ordered(only):
                     steps["failed"] = [spec.id]
                     self.progress(spec, "start")
-                    finished = executed(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of)
+                    landing = Landing(
+                        evidence, plan.sleeve.name, run, clock=self.clock, tell=partial(self.progress, spec)
+                    )
+                    finished = executed(
+                        spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing
+                    )
                     refs[spec.id] = commit_finished(reader, spec, finished).ref
                     excluded |= {f"{spec.id}/{rule}": count for rule, count in finished.excluded.items()}
                     metrics |= finished.metrics
@@ -260,5 +291,6 @@ def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Comput
     facts = {"started_by": "context"}
     opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
     reader = Reader(evidence, context.sleeve, context.run_id, given=context.refs)
-    finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of)
+    landing = Landing(evidence, context.sleeve, context.run_id)
+    finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of, landing=landing)
     return context.with_ref(commit_finished(reader, spec, finished).ref)

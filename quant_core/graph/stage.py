@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quant_core.graph.context import SelectionContext
 
 Severity = Literal["block", "warn"]
-INJECTED = ("params", "compute", "sleeve", "as_of", "contracts")
+INJECTED = ("params", "compute", "sleeve", "as_of", "contracts", "landing")
 
 
 class Params(BaseModel):
@@ -90,9 +90,10 @@ class StageSpec:
         "room.table", for example "inference.conviction".
     function : callable
         Takes one DataFrame per input, then keyword-only whichever of `params`, `compute`, `sleeve`, `as_of`,
-        `contracts` it names. Returns a DataFrame or a Split.
+        `contracts`, `landing` it names. Returns a DataFrame or a Split. With `landing` it touches the outside world.
     inputs : mapping of argument to stage id
-        "room.table" for the valid rows, "room.table#exclusions" for what was excluded there.
+        "room.table" for the valid rows, "room.table#exclusions" for what was excluded there, "room.table#actions" for
+        corporate actions that came with them.
     declared : Contract or Derived
         What the stage says of its output; `output` is the contract itself.
     params : type of Params
@@ -100,6 +101,8 @@ class StageSpec:
         Tier 2, judged before the commit.
     budgets : mapping of rule name to share of rows
         Above its share a rule fails the stage; "*" bounds the sum of all.
+    carried : rule names
+        Rules whose rows live on in another one, such as a later version: they count neither as rows nor as lost.
     conserves : str, optional
         The input whose rows must all come out, as valid rows or as exclusions.
     metrics : callable, optional
@@ -117,6 +120,7 @@ class StageSpec:
     params: type[Params] = NoParams
     rules: Sequence[TableRule] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
+    carried: frozenset[str] = frozenset()
     conserves: str | None = None
     metrics: Callable[[pl.DataFrame], Mapping[str, float]] | None = None
     publishes: bool = False
@@ -165,6 +169,11 @@ class StageSpec:
         """Stage ids this one reads, without parts, in order, each once."""
         return tuple(dict.fromkeys(source.partition("#")[0] for source in self.inputs.values()))
 
+    @property
+    def is_edge(self) -> bool:
+        """Whether it touches the outside world, and may therefore fail for a while."""
+        return "landing" in self.wants
+
     def __call__(self, *args: Any, **kwargs: Any) -> pl.DataFrame | Split:  # noqa: D102 - calls the function
         return self.function(*args, **kwargs)
 
@@ -184,6 +193,7 @@ def stage(
     output: Contract | Derived,
     rules: Sequence[TableRule] = (),
     budgets: Mapping[str, float] | None = None,
+    carried: Iterable[str] = (),
     conserves: str | None = None,
     metrics: Callable[[pl.DataFrame], Mapping[str, float]] | None = None,
     publishes: bool = False,
@@ -213,6 +223,7 @@ def stage(
             params=hints.get("params", NoParams),
             rules=tuple(rules),
             budgets=dict(budgets or {}),
+            carried=frozenset(carried),
             conserves=conserves,
             metrics=metrics,
             publishes=publishes,

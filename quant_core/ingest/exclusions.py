@@ -9,10 +9,16 @@ from quant_core.market.contracts.ingest import Exclusions
 
 
 @stage(
-    "ingest.exclusions", inputs={"raw": "ingest.raw#exclusions", "bars": "ingest.bars#exclusions"}, output=Exclusions
+    "ingest.exclusions",
+    inputs={
+        "raw": "ingest.raw#exclusions",
+        "actions": "ingest.actions#exclusions",
+        "bars": "ingest.bars#exclusions",
+    },
+    output=Exclusions,
 )
-def exclusions(raw: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
-    """Stack the exclusions of the landing and of the bars; `row` is the position in the landing in both."""
-    stages = {"ingest.raw": raw, "ingest.bars": bars}
+def exclusions(raw: pl.DataFrame, actions: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    """Stack what the landing, the actions and the bars excluded; `row` is the position among the rows landed."""
+    stages = {"ingest.raw": raw, "ingest.actions": actions, "ingest.bars": bars}
     stacked = pl.concat(table.with_columns(stage=pl.lit(id)) for id, table in stages.items())
     return stacked.select(*Exclusions.dtypes)

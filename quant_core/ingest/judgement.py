@@ -5,6 +5,8 @@ The loops live in kernels/bars.py; rules on single rows are the contract's; what
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -14,82 +16,155 @@ from quant_core.kernels.bars import PROVISIONAL, TOXIC, count_repeats, judge_jum
 STALL_FLAGGED, STALL_EXCLUDED = 5, 20
 DEATH_SESSIONS = 20
 JUMP = 1.0
-# A row without a price says nothing: wide files hold one per symbol and date, long after a delisting too.
-_NO_SIGNS = ("off_session", "close:known")
-_NAMES = ("jump", "volume_spike", "stall")
-_FLAGS = pl.Series([",".join(name for k, name in enumerate(_NAMES) if code >> k & 1) for code in range(8)])
-Verdicts = pl.DataFrame
-VERDICT_SCHEMA = {"row": pl.Int64(), "rule": pl.String(), "detail": pl.String()}
+# A row without a price says nothing: wide files hold one per symbol and date, long after a delisting too. A row dated
+# far ahead says nothing of a day that has not come.
+NO_SIGNS = ("off_session", "far_future", "close:known")
+FLAGS = ("jump", "volume_spike", "stall", "unadjusted_split")
+_FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k & 1) for code in range(1 << len(FLAGS))])
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
-def judged_series(frame: pl.DataFrame, signs: pl.DataFrame, final_session: int) -> tuple[pl.DataFrame, Verdicts]:
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The rows that show a ticker was there, in order of symbol and session; those that are bars among them.
+
+    Attributes
+    ----------
+    code : ndarray [S]
+        A number per symbol.
+    session : int64 [S]
+        Ordinal of the row's session.
+    bars : int64 [R]
+        Which of the rows are bars, ascending, at most one per symbol and session.
+    final_session : int
+        Last session of the data; a symbol whose rows end DEATH_SESSIONS before it is dead.
+    """
+
+    code: npt.NDArray[np.int32]
+    session: Ints
+    bars: Ints
+    final_session: int
+
+    def stretch(self) -> Ints:
+        """Return the number of the stretch each row is in: one symbol, nowhere DEATH_SESSIONS sessions missing."""
+        is_new = _differs(self.code)
+        is_new[1:] |= np.diff(self.session) > DEATH_SESSIONS
+        return np.cumsum(is_new) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What the bars say of each other.
+
+    Attributes
+    ----------
+    is_stalled, is_toxic : bool [R]
+        Where a bar leaves.
+    change : float64 [R]
+        Of a toxic bar: its close over the last good one, less 1. NaN elsewhere.
+    life : int32 [R]
+    is_provisional : bool [R]
+        A jump whose trial the data cut short.
+    is_stall : bool [R]
+        Flagged, not excluded.
+    """
+
+    is_stalled: Mask
+    is_toxic: Mask
+    change: Floats
+    life: npt.NDArray[np.int32]
+    is_provisional: Mask
+    is_stall: Mask
+
+    @property
+    def is_kept(self) -> Mask:
+        """Where a bar stays."""
+        return ~(self.is_stalled | self.is_toxic)
+
+
+def judged_series(close: Floats, seen: Seen) -> Judged:
     """Judge each symbol's bars against each other.
 
-    The stall and volume rules look back only. The trial of a jump looks at most three bars ahead, and a jump whose
-    trial the data cut short is provisional, so data cut at any instant are judged by what was known then.
+    The stall rule looks back only. The trial of a jump looks at most three bars ahead, and a jump whose trial the data
+    cut short is provisional, so data cut at any instant are judged by what was known then.
 
     Parameters
     ----------
-    frame : DataFrame
-        row, date, symbol, session, close, volume and whatever else, one row per (symbol, date).
-    signs : DataFrame
-        Rows of the same columns that are no bars, yet show that the ticker was still there.
-    final_session : int
-        Last session of the data; a symbol whose rows and signs end DEATH_SESSIONS before it is dead.
-
-    Returns
-    -------
-    kept : DataFrame
-        Sorted by symbol and date, with life, is_provisional and flags.
-    verdicts : DataFrame
-        row, rule (`stalled`, `toxic_bar`) and detail of the others.
+    close : float64 [R]
+        Of the bars among `seen`, in their order; positive.
+    seen : Seen
     """
-    seen = pl.concat([frame.with_columns(is_bar=True), signs.with_columns(is_bar=False)])
-    seen = seen.sort("symbol", "date").with_columns(stretch=stretch_number())
-    ordered = seen.filter("is_bar").drop("is_bar")
-    repeats = np.empty(ordered.height, dtype=np.int64)
-    count_repeats(_floats(ordered["close"]), _offsets(ordered, "stretch"), repeats)
+    stretches = seen.stretch()
+    stretch = stretches[seen.bars]
+    repeats = np.empty(close.size, dtype=np.int64)
+    count_repeats(close, _offsets(stretch), repeats)
     is_stalled = repeats >= STALL_EXCLUDED
-    stalled = _verdicts(ordered, is_stalled, "stalled", f"{STALL_EXCLUDED} or more equal closes in a row")
-    trading = ordered.filter(~is_stalled)
-    verdict, life = _verdict_and_life(trading, seen, final_session)
+    trading = np.flatnonzero(~is_stalled)
+    offsets = _offsets(stretch[trading])
+    tried = stretch[trading][offsets[:-1]]
+    # The rows that are no trading bars still show that the ticker lives on.
+    ends = _offsets(stretches)
+    symbol, last_session = seen.code[ends[:-1]], seen.session[ends[1:] - 1]
+    is_followed = np.append(symbol[1:] == symbol[:-1], np.zeros(min(symbol.size, 1), dtype=np.bool_))
+    is_over = is_followed | (seen.final_session - last_session >= DEATH_SESSIONS)
+    first = symbol[tried]
+    is_reborn = ~_differs(first)
+    verdict, life = np.zeros(close.size, dtype=np.int8), np.zeros(close.size, dtype=np.int32)
+    tried_verdict, tried_life = np.empty(trading.size, dtype=np.int8), np.empty(trading.size, dtype=np.int32)
+    session = seen.session[seen.bars[trading]]
+    judge_jumps(close[trading], session, offsets, is_over[tried], is_reborn, tried_verdict, tried_life)
+    verdict[trading], life[trading] = tried_verdict, tried_life
     is_toxic = verdict == TOXIC
-    toxic = _verdicts(trading, is_toxic, "toxic_bar", "the price jumped and the level did not hold for three bars")
-    judged = trading.with_columns(
-        pl.Series("life", life),
-        pl.Series("is_provisional", verdict == PROVISIONAL),
-        pl.Series("is_stall", repeats[~is_stalled] >= STALL_FLAGGED),
-    ).filter(~is_toxic)
-    return judged.with_columns(_flags(judged)).drop("is_stall", "stretch"), pl.concat([stalled, toxic])
+    return Judged(
+        is_stalled,
+        is_toxic,
+        _changes(close, is_toxic, is_toxic | is_stalled),
+        life,
+        verdict == PROVISIONAL,
+        repeats >= STALL_FLAGGED,
+    )
+
+
+def _changes(close: Floats, is_toxic: Mask, is_out: Mask) -> Floats:
+    """Return the close of each toxic bar over the last one kept, less 1. A stretch never begins with a toxic bar."""
+    change = np.full(close.size, np.nan)
+    at = np.flatnonzero(is_toxic)
+    kept = np.flatnonzero(~is_out)
+    if at.size:
+        change[at] = close[at] / close[kept[np.searchsorted(kept, at) - 1]] - 1.0
+    return change
+
+
+def flags_of(bars: pl.DataFrame, code: npt.NDArray[np.int32], is_stall: Mask, is_split: Mask) -> pl.Series:
+    """Return the names of the flags of each bar, comma-separated.
+
+    Parameters
+    ----------
+    bars : DataFrame [R]
+        Sorted by symbol and date: close, volume, life, is_provisional.
+    code : ndarray [R]
+        A number per symbol.
+    is_stall, is_split : bool [R]
+        Bars in a stall, and first bars on the terms of a split that nobody told of.
+    """
+    close, life = bars["close"].to_numpy(), bars["life"].to_numpy()
+    is_jump = np.zeros(close.size, dtype=np.bool_)
+    is_jump[1:] = (close[1:] / close[:-1] - 1.0 > JUMP) & (code[1:] == code[:-1]) & (life[1:] == life[:-1])
+    is_jump &= ~bars["is_provisional"].to_numpy()
+    volume = pl.col("volume")
+    logs = bars.select(pl.when(volume > 0.0).then(volume.log()).otherwise(float("nan"))).to_series().to_numpy()
+    is_spike = np.empty(close.size, dtype=np.bool_)
+    mark_volume_spikes(logs, life, _offsets(code), is_spike)
+    number = is_jump + (is_spike * np.uint8(2)) + (is_stall * np.uint8(4)) + (is_split * np.uint8(8))
+    return _FLAGS.gather(pl.Series(number)).alias("flags")
 
 
 def is_sign_of_life() -> pl.Expr:
     """Return which excluded rows show that the ticker was there: those of a session that hold a price."""
-    return ~pl.col("rule").is_in(_NO_SIGNS)
-
-
-def stretch_number() -> pl.Expr:
-    """Return the number of the stretch a row is in: one symbol, nowhere DEATH_SESSIONS sessions missing."""
-    is_new = pl.col("symbol") != pl.col("symbol").shift(1)
-    is_reborn = pl.col("session") - pl.col("session").shift(1) > DEATH_SESSIONS
-    return (is_new | is_reborn).cast(pl.Int64).fill_null(0).cum_sum()
-
-
-def _verdict_and_life(
-    trading: pl.DataFrame, seen: pl.DataFrame, final_session: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int32]]:
-    """Return the verdict on each trading bar and its life; the other rows of `seen` show that the ticker lives on."""
-    verdict, life = np.empty(trading.height, dtype=np.int8), np.empty(trading.height, dtype=np.int32)
-    starts, offsets = _offsets(seen, "stretch"), _offsets(trading, "stretch")
-    symbol, last_session = seen[starts[:-1]]["symbol"], seen[starts[1:] - 1]["session"].to_numpy()
-    is_followed = (symbol == symbol.shift(-1)).fill_null(value=False).to_numpy()
-    is_over = is_followed | (final_session - last_session >= DEATH_SESSIONS)
-    traded = trading[offsets[:-1]]["stretch"].to_numpy()
-    first = symbol.gather(traded)
-    is_reborn = (first == first.shift(1)).fill_null(value=False).to_numpy()
-    sessions = np.ascontiguousarray(trading["session"].to_numpy())
-    judge_jumps(_floats(trading["close"]), sessions, offsets, is_over[traded], is_reborn, verdict, life)
-    return verdict, life
+    return ~pl.col("rule").is_in(NO_SIGNS)
 
 
 def bar_return() -> pl.Expr:
@@ -102,26 +177,13 @@ def bar_return() -> pl.Expr:
     return pl.when(is_same_life & ~pl.col("is_provisional")).then(change)
 
 
-def _flags(judged: pl.DataFrame) -> pl.Series:
-    """Return the names of the flags of each bar, comma-separated."""
-    is_jump = judged.select((bar_return() > JUMP).fill_null(value=False)).to_series().to_numpy()
-    volume = pl.col("volume")
-    logs = judged.select(pl.when(volume > 0.0).then(volume.log())).to_series()
-    is_spike = np.empty(judged.height, dtype=np.bool_)
-    mark_volume_spikes(_floats(logs), judged["life"].to_numpy(), _offsets(judged, "symbol"), is_spike)
-    code = is_jump.astype(np.int8) + 2 * is_spike + 4 * judged["is_stall"].to_numpy()
-    return _FLAGS.gather(pl.Series(code)).alias("flags")
+def _offsets(numbers: npt.NDArray[np.integer]) -> Ints:
+    """Return where each run of equal numbers starts, and where the last one ends."""
+    return np.append(np.flatnonzero(_differs(numbers)), numbers.size)
 
 
-def _verdicts(frame: pl.DataFrame, where: npt.NDArray[np.bool_], rule: str, detail: str) -> Verdicts:
-    return frame.filter(where).select("row", rule=pl.lit(rule), detail=pl.lit(detail))
-
-
-def _offsets(ordered: pl.DataFrame, by: str) -> npt.NDArray[np.int64]:
-    """Return where each run of equal `by` starts in a sorted table, and where the last one ends."""
-    starts = ordered.select((pl.col(by) != pl.col(by).shift(1)).fill_null(value=True).arg_true()).to_series()
-    return np.append(starts.to_numpy().astype(np.int64), ordered.height)
-
-
-def _floats(values: pl.Series) -> npt.NDArray[np.float64]:
-    return np.ascontiguousarray(values.to_numpy(), dtype=np.float64)
+def _differs(numbers: npt.NDArray[np.integer]) -> Mask:
+    """Return where a number is another one than the one before it; the first one is."""
+    is_other = np.ones(numbers.size, dtype=np.bool_)
+    is_other[1:] = numbers[1:] != numbers[:-1]
+    return is_other

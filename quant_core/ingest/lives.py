@@ -1,21 +1,32 @@
 """When each symbol began, paused, came back and ended, each event with the instant from which it was known.
 
-Whether a symbol could be held is said in universe.py; which bars belong to one life, in judgement.py.
+Whether a symbol could be held is said in universe.py; which bars belong to one life, in judgement.py; what to ask the
+source for where bars are missing, in gaps.py.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import polars as pl
 
 from quant_core.graph.stage import stage
-from quant_core.ingest.judgement import DEATH_SESSIONS, is_sign_of_life, stretch_number
-from quant_core.ingest.sessions import sessions_of
-from quant_core.kernels.bars import TRIAL_BARS
+from quant_core.ingest.judgement import DEATH_SESSIONS, bar_return
+from quant_core.ingest.presence import Ints, Presence, presence_of
+from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.contracts.ingest import Lives
 from quant_core.market.sleeves import Sleeve
 
-# Excluded rows that stand in the series a jump is tried by.
-_JUDGED = ("stalled", "toxic_bar")
+
+class _Events(NamedTuple):
+    """Events of one kind: symbol, life, session, and the session from whose close on each was known."""
+
+    event: str
+    code: Ints
+    life: Ints
+    session: Ints
+    known: Ints
 
 
 @stage("ingest.lives", inputs={"bars": "ingest.bars", "lost": "ingest.bars#exclusions"}, output=Lives)
@@ -24,75 +35,121 @@ def lives(bars: pl.DataFrame, lost: pl.DataFrame, *, sleeve: Sleeve) -> pl.DataF
 
     A halt begins with the first session without a bar; a death with the 20th in a row without any priced row of the
     symbol, a bar or not, counted up to the last date of the sleeve's data, so a file's end kills nobody. Both are known
-    at that session's close. A life that a rise above 500 % began is known once the rise held for three bars.
+    at that session's close, except two events a trial stands before: a halt that begins with a toxic bar was known once
+    the bar was found toxic (see `_found_toxic`), a life that a rise above 500 % began once the rise held for three
+    bars. The life an event names is the one the whole sample gives it.
     """
     if bars.is_empty():
         return Lives.empty()
-    sessions = sessions_of(pl.concat([bars["date"], lost["date"].drop_nulls()]), sleeve.market)
-    final = int(sessions["session"][-1])
-    trading = _neighbours(bars.select("symbol", "date", "life"), sessions)
-    present = _neighbours(_present(bars, lost), sessions).with_columns(
-        pl.col("life").forward_fill().over("symbol"), stretch=stretch_number()
-    )
-    missed = pl.col("next_session").fill_null(final + 1) - pl.col("session") - 1
-    halts = _events_at_session(trading.filter(missed >= 1), "halt", 1, sessions)
-    ends = present.filter((missed >= DEATH_SESSIONS) & pl.col("life").is_not_null())
-    # Rows that bring no bar do not revive a life, so it ends once.
-    ends = ends.unique(["symbol", "life"], keep="first", maintain_order=True)
-    deaths = _events_at_session(ends, "death", DEATH_SESSIONS, sessions)
-    is_first = pl.col("life").ne_missing(pl.col("last_life"))
-    has_paused = pl.col("session") - pl.col("last_session") > 1
-    resumes = trading.filter(~is_first & has_paused).select(
-        "symbol", "life", event=pl.lit("resume"), date="date", known_at="available_at"
-    )
-    geneses = _geneses(trading.filter(is_first), present)
-    return pl.concat([geneses, halts, resumes, deaths]).select(*Lives.dtypes)
+    there = presence_of(bars, lost, sleeve.market)
+    trading = there.only(there.is_bar)
+    is_same = trading.is_second()
+    is_same[1:] &= trading.life[1:] == trading.life[:-1]
+    back = trading.only(is_same)  # a run that goes on with its life comes after a pause
+    resumes = _Events("resume", back.code, back.life, back.first, back.first)
+    geneses = _geneses(there, trading, np.flatnonzero(~is_same))
+    halts = _halts(trading)
+    if there.is_toxic.any():
+        halts = _found_toxic(halts, there, _held_jumps(there, bars, geneses))
+    return _table([geneses, halts, resumes, _deaths(there)], there)
 
 
-def _neighbours(rows: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return rows sorted by symbol and date with their session and those of the symbol's rows before and after."""
-    ordered = rows.join(sessions.drop("is_session"), on="date", how="left").sort("symbol", "date")
-    is_second = pl.col("symbol") == pl.col("symbol").shift(1)
-    is_followed = pl.col("symbol") == pl.col("symbol").shift(-1)
-    return ordered.with_columns(
-        last_life=pl.when(is_second).then(pl.col("life").shift(1)),
-        last_session=pl.when(is_second).then(pl.col("session").shift(1)),
-        next_session=pl.when(is_followed).then(pl.col("session").shift(-1)),
-    )
+def _halts(trading: Presence) -> _Events:
+    """Return each first session without a bar, known at its close."""
+    last = trading.only(trading.missed_after() >= 1)
+    return _Events("halt", last.code, last.life, last.last + 1, last.last + 1)
 
 
-def _present(bars: pl.DataFrame, lost: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per symbol and date on which it was there; the life is null where no bar is."""
-    signs = lost.filter(is_sign_of_life()).join(bars, on="symbol", how="semi")
-    rows = pl.concat(
-        [
-            bars.select("symbol", "date", "life", is_judged=True),
-            signs.select("symbol", "date", life=pl.lit(None, pl.Int32), is_judged=pl.col("rule").is_in(_JUDGED)),
-        ]
-    )
-    ordered = rows.sort("symbol", "date", "is_judged", "life", descending=[False, False, True, False], nulls_last=True)
-    return ordered.unique(["symbol", "date"], keep="first", maintain_order=True)
+def _found_toxic(halts: _Events, there: Presence, jumps: _Events) -> _Events:
+    """Return the halts, those that begin with a toxic bar known once it was found toxic: until then it was a bar.
+
+    It is by a later bar that leaves its level: the next one that is kept or, where several trials follow upon each
+    other, one before it, and never later than TRIAL_BARS bars after the toxic one. The earlier of both bounds is the
+    end of a single trial and at most two bars late for the first of several, never early. Where a jump that held was
+    still on trial by then, the verdict had to wait for that.
+    """
+    tried = there.only(there.is_bar | there.is_toxic)
+    run, is_there = tried.run_at(halts.code, halts.session)
+    is_toxic = is_there & tried.is_toxic[run] & (tried.first[run] == halts.session)
+    run, code, session = run[is_toxic], halts.code[is_toxic], halts.session[is_toxic]
+    row, kept = tried.rows_before(), np.flatnonzero(tried.is_bar)
+    next_kept = kept[np.minimum(np.searchsorted(kept, run), kept.size - 1)]
+    verdict = tried.session_after(run, np.minimum(row[next_kept] - row[run], TRIAL_BARS))
+    before = np.searchsorted(there.key(jumps.code, jumps.session), there.key(code, session))
+    for back in range(1, TRIAL_BARS) if jumps.code.size else ():  # the trial of a third jump before would be over
+        jump = np.maximum(before - back, 0)
+        waits = (before >= back) & (jumps.code[jump] == code)
+        verdict = np.where(waits, np.maximum(verdict, jumps.known[jump]), verdict)
+    known = halts.known.copy()
+    known[is_toxic] = verdict
+    return halts._replace(known=known)
 
 
-def _events_at_session(last: pl.DataFrame, event: str, after: int, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return an event `after` sessions behind each row, known at that session's close."""
-    open_sessions = sessions.filter("is_session")
-    at = open_sessions[last["session"] + after]
-    return last.select("symbol", "life", event=pl.lit(event)).with_columns(
-        at["date"], at["available_at"].alias("known_at")
-    )
+def _held_jumps(there: Presence, bars: pl.DataFrame, geneses: _Events) -> _Events:
+    """Return the rises and falls that held, sorted, known when their trial was over.
+
+    That of a fall is with the first bar three sessions later or with the death before it. Falls are looked for where
+    there are toxic bars only.
+    """
+    names = there.symbols.gather(np.unique(there.code[there.is_toxic]))
+    series = bars.filter(pl.col("symbol").is_in(names.implode())).sort("symbol", "date")
+    fell = series.filter(bar_return() < LOWEST_RETURN)
+    code, session = there.code_of(fell["symbol"]), there.session_of(fell["date"])
+    tried, ends = there.only(there.is_bar | there.is_toxic), there.only(there.missed_after() >= DEATH_SESSIONS)
+    run, is_tried = tried.run_at(code, session + TRIAL_BARS)
+    known = np.where(is_tried, np.maximum(tried.first[run], session + TRIAL_BARS), there.final)
+    end, is_over = ends.run_at(code, session)
+    if ends.code.size:
+        known = np.where(is_over, np.minimum(known, ends.last[end] + DEATH_SESSIONS), known)
+    is_rise = geneses.known > geneses.session
+    code, session = np.append(code, geneses.code[is_rise]), np.append(session, geneses.session[is_rise])
+    life, known = np.append(fell["life"].to_numpy(), geneses.life[is_rise]), np.append(known, geneses.known[is_rise])
+    order = np.argsort(there.key(code, session))
+    return _Events("jump", code[order], life[order], session[order], known[order])
 
 
-def _geneses(first: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
+def _deaths(there: Presence) -> _Events:
+    """Return the 20th session of each hole of so many; rows that bring no bar do not revive a life: it ends once."""
+    end = np.flatnonzero(there.missed_after() >= DEATH_SESSIONS)
+    bar = _last_bar(there, end)
+    end, bar = end[bar >= 0], bar[bar >= 0]
+    is_first = np.ones(end.size, dtype=np.bool_)
+    is_first[1:] = (there.code[bar[1:]] != there.code[bar[:-1]]) | (there.life[bar[1:]] != there.life[bar[:-1]])
+    end, bar = end[is_first], bar[is_first]
+    session = there.last[end] + DEATH_SESSIONS
+    return _Events("death", there.code[end], there.life[bar], session, session)
+
+
+def _last_bar(there: Presence, runs: Ints) -> Ints:
+    """Return the symbol's last run of bars at or before each of `runs`; -1 where it had none yet."""
+    bars = np.flatnonzero(there.is_bar)
+    before = np.searchsorted(bars, runs, side="right") - 1
+    bar = bars[np.maximum(before, 0)]
+    return np.where((before >= 0) & (there.code[bar] == there.code[runs]), bar, -1)
+
+
+def _geneses(there: Presence, trading: Presence, born: Ints) -> _Events:
     """Return the beginnings; one without a death before it is a rise that had to hold first."""
-    is_same = pl.col("symbol") == pl.col("symbol").shift(-TRIAL_BARS)
-    trials = present.filter("is_judged").select(
-        "symbol",
-        "date",
-        held_at=pl.when(is_same).then(pl.col("available_at").shift(-TRIAL_BARS)),
-        is_rise=(pl.col("stretch") == pl.col("stretch").shift(1)).fill_null(value=False),
-    )
-    known_at = pl.when("is_rise").then("held_at").otherwise("available_at")
-    return first.join(trials, on=["symbol", "date"], how="left").select(
-        "symbol", "life", event=pl.lit("genesis"), date="date", known_at=known_at
-    )
+    judged = np.flatnonzero(there.is_judged)
+    run = np.flatnonzero(there.is_bar)[born]
+    place = np.searchsorted(judged, run)
+    before = judged[np.maximum(place - 1, 0)]
+    has_lived = (place > 0) & (there.code[before] == there.code[run])
+    holes = np.flatnonzero(there.missed_after() >= DEATH_SESSIONS)
+    is_rise = has_lived & (np.searchsorted(holes, before) == np.searchsorted(holes, run))
+    session = trading.first[born]
+    held = there.only(there.is_judged).session_after(place, TRIAL_BARS)
+    return _Events("genesis", trading.code[born], trading.life[born], session, np.where(is_rise, held, session))
+
+
+def _table(events: list[_Events], there: Presence) -> pl.DataFrame:
+    """Return the events under the contract, kind after kind."""
+    known = pl.Series(np.concatenate([kind.known for kind in events]))
+    columns = {
+        "symbol": there.symbols.gather(np.concatenate([kind.code for kind in events])),
+        "life": pl.Series(np.concatenate([kind.life for kind in events]), dtype=pl.Int32),
+        "event": pl.concat([pl.repeat(kind.event, kind.code.size, eager=True) for kind in events]),
+        "date": there.closes["date"].gather(np.concatenate([kind.session for kind in events])),
+        "known_at": there.closes["available_at"].gather(known.set(known < 0, None)),
+    }
+    return pl.DataFrame(columns).select(*Lives.dtypes)

@@ -7,6 +7,7 @@ Where the columns come from is the sources' business; what a price must keep to,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import polars as pl
 
@@ -14,32 +15,35 @@ from quant_core.errors import SourceError
 from quant_core.market.contracts.split import Split, excluded_rows
 
 PRICES = ("open", "high", "low", "close", "volume")
-COLUMNS = ("date", "symbol", *PRICES, "known_at")
+COLUMNS = ("date", "timestamp", "symbol", *PRICES, "known_at")
 # A day, perhaps with a clock, perhaps with an offset: 2024-01-31, 2024-01-31T00:00:00Z, 2024-01-31 00:00:00-05:00.
 _STAMP = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:\d{2}(?:\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$"
 _CLOCK = r"^\d{4}-\d{2}-\d{2}[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)"
 _END_OF_DAY = pl.duration(days=1) - pl.duration(microseconds=1)
 
 
-def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, broken_off: int | None = None) -> Split:
+def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, decimal: str = ".") -> Split:
     """Parse the columns of a table.
 
     Parameters
     ----------
     frame : DataFrame
-        `row` and any of date, symbol, open, high, low, close, volume, known_at, of whatever type the source has.
+        `row` and any of date or timestamp, symbol, open, high, low, close, volume, known_at, of whatever type the
+        source has.
     where : str
         The source, for error messages.
     venue : str, optional
         Venue of symbols that name none.
-    broken_off : int, optional
-        The `row` in which the source ends without a line end; what is missing of it nobody knows.
+    decimal : str
+        The decimal sign of numbers in text, "." or ",": the other one makes a text no number. Thousands separators
+        are never read.
 
     Returns
     -------
     Split
-        Rows in the types of Raw, and rows with a value that does not parse: `close:not_a_number`, `date:not_a_date`,
-        `known_at:not_a_time`, `truncated_line`.
+        Rows in the types of Raw (timestamp: Datetime us UTC; naive stamps are UTC), and rows with a value that does
+        not parse: `close:not_a_number`, `close:finite` (inf, 1e400), `date:not_a_date`, `known_at:not_a_time`,
+        `timestamp:not_a_time`. NaN is not known, like empty text.
 
     Raises
     ------
@@ -47,16 +51,20 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, br
         A column has a type that cannot be read, dates have times within the day, or no row can be read.
     """
     columns: dict[str, pl.Series] = {"row": frame["row"]}
-    faults = {"truncated_line": frame["row"] == broken_off} if broken_off is not None else {}
+    faults: dict[str, pl.Series] = {}
     for name in frame.columns[1:]:
-        parse, kind = _PARSERS.get(name, (_numbers, "number"))
+        parse, kind = _PARSERS.get(name, (partial(_numbers, decimal=decimal), "number"))
         values = parse(frame[name], where)
         is_bad = values.is_null() & frame[name].is_not_null()
         if frame.schema[name] == pl.String:
             is_bad &= frame[name].str.strip_chars() != ""
         if is_bad.any():
             faults[f"{name}:not_a_{kind}"] = is_bad
-        columns[name] = values.fill_nan(None) if values.dtype == pl.Float64 else values
+        if values.dtype == pl.Float64:
+            if values.is_infinite().any():
+                faults[f"{name}:finite"] = values.is_infinite().fill_null(value=False)
+            values = values.fill_nan(None)
+        columns[name] = values
     if venue is not None and "symbol" in columns:
         symbol = pl.col("symbol")
         named = pl.when(symbol.str.contains(":", literal=True)).then(symbol).otherwise(f"{venue}:" + symbol)
@@ -68,9 +76,7 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, br
 def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.Series], where: str) -> Split:
     why = frame.with_columns(is_bad.alias(rule) for rule, is_bad in faults.items()).select(
         rule=pl.coalesce(pl.when(rule).then(pl.lit(rule)) for rule in faults),
-        detail=pl.concat_str(
-            [pl.when(rule).then(_shown(rule, frame)) for rule in faults], separator=", ", ignore_nulls=True
-        ),
+        detail=pl.concat_str([pl.when(rule).then(_shown(rule)) for rule in faults], separator=", ", ignore_nulls=True),
     )
     is_bad = why["rule"].is_not_null()
     if is_bad.all():
@@ -82,16 +88,19 @@ def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.S
     return Split(values.filter(~is_bad), excluded)
 
 
-def _shown(rule: str, frame: pl.DataFrame) -> pl.Expr:
+def _shown(rule: str) -> pl.Expr:
     name = rule.partition(":")[0]
-    if name not in frame.columns:
-        return pl.lit("the source ends inside this line")
     return pl.format("{}='{}'", pl.lit(name), pl.col(name).cast(pl.String))
 
 
-def _numbers(values: pl.Series, where: str) -> pl.Series:
+def _numbers(values: pl.Series, where: str, *, decimal: str = ".") -> pl.Series:
     if values.dtype == pl.String:
-        return values.str.strip_chars().cast(pl.Float64, strict=False)
+        texts = values.str.strip_chars()
+        if decimal == ",":
+            has_point = texts.str.contains(".", literal=True)
+            point = pl.when(~pl.lit(has_point)).then(pl.lit(texts).str.replace(",", ".", literal=True))
+            texts = pl.select(point.alias(values.name)).to_series()
+        return texts.cast(pl.Float64, strict=False)
     if values.dtype.is_numeric() or values.dtype == pl.Null:
         return values.cast(pl.Float64)
     raise SourceError(f"{where}: {values.name} is {values.dtype}, not numbers.")
@@ -118,7 +127,10 @@ def _days(values: pl.Series, where: str) -> pl.Series:
         raise SourceError(f"{where}: {values.name} is {values.dtype}, not a date.")
     if is_within.any():
         stamp = values.filter(is_within)[0]
-        raise SourceError(f"{where}: {values.name} has times within the day, such as {stamp}; bars are daily so far.")
+        raise SourceError(
+            f"{where}: {values.name} has times within the day, such as {stamp}; bars within the day are stamped in "
+            'the column timestamp and need the option interval, such as interval = "1h".'
+        )
     return days.alias(values.name)
 
 
@@ -146,8 +158,19 @@ def _instants(values: pl.Series, where: str) -> pl.Series:
     return texts.select(stamped.dt.replace_time_zone("UTC").alias(values.name)).to_series()
 
 
+def _stamps(values: pl.Series, where: str) -> pl.Series:
+    """Return UTC instants; a stamp without offset is UTC, a bare day is no instant."""
+    if values.dtype == pl.Date:
+        raise SourceError(f"{where}: {values.name} is {values.dtype}, not a time.")
+    if values.dtype != pl.String:
+        return _instants(values, where)
+    has_clock = values.str.contains(_CLOCK)
+    return pl.select(pl.when(pl.lit(has_clock)).then(pl.lit(_instants(values, where))).alias(values.name)).to_series()
+
+
 _PARSERS: Mapping[str, tuple[Callable[[pl.Series, str], pl.Series], str]] = {
     "date": (_days, "date"),
+    "timestamp": (_stamps, "time"),
     "symbol": (_texts, "text"),
     "known_at": (_instants, "time"),
 }

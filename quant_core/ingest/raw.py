@@ -1,24 +1,38 @@
-"""The landing: rows as their source sent them, in order of arrival, cut at the knowledge time of the run.
+"""The landing: rows as their source sent them, kept batch by batch, and the view of them at the run's knowledge time.
 
-The only stage that touches the outside world, through the sources in sources/. Whether a row makes a trustworthy bar is
-decided in bars.py.
+The only stage that touches the outside world, through the sources in sources/. Where batches are kept is graph/
+landing.py's; whether a row makes a trustworthy bar is decided in bars.py.
 """
 
 from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import polars as pl
 from pydantic import Field, JsonValue
 
 from quant_core.errors import ConfigError, SourceError
+from quant_core.graph.landing import Landing, View
 from quant_core.graph.stage import Params, stage
+from quant_core.ingest.adjustment import demand_factors
+from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.source import sources
+from quant_core.ingest.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
-from quant_core.market.contracts.ingest import Raw
-from quant_core.market.contracts.split import Split, split
+from quant_core.market.contracts.ingest import Actions, Raw
+from quant_core.market.contracts.split import Contract, Split, split
 from quant_core.market.sleeves import Sleeve
 
-# `split` numbers the rows it judges in a column `row`; the landing's own one steps aside meanwhile.
+STAGE = "ingest.raw"
+# Small answers are kept together up to here; a landing that is interrupted repeats at most one such batch. The record
+# of a batch, requests and marks included, is one line of the ledger.
+BATCH_ROWS = 200_000
+BATCH_TEXT = 32 * 1024
+BATCH_SECONDS = 60.0
 
 
 class RawParams(Params):
@@ -28,54 +42,179 @@ class RawParams(Params):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="The source's own keys.")
 
 
-# Most rows unreadable means the wrong file or the wrong column names, not a few bad rows.
-@stage("ingest.raw", output=Raw, budgets={"*": 0.60})
-def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None) -> Split:
-    """Read the sleeve's source, number its rows, and leave out what was not known at `as_of`.
+def landing_counts(rows: pl.DataFrame) -> Mapping[str, float]:
+    """Return what is worth knowing of rows as they came: symbols, disorder, volumes and openings that are not there."""
+    is_same = pl.col("symbol") == pl.col("symbol").shift(1)
+    symbols = rows["symbol"].n_unique()
+    is_grouped = rows.select((~is_same).fill_null(value=True).sum()).item() == symbols
+    ordered = (
+        rows if is_grouped else rows.select("date", "symbol", "volume", "open").sort("symbol", maintain_order=True)
+    )
+    counted = ordered.select(
+        out_of_order=(is_same & (pl.col("date") < pl.col("date").shift(1))).sum(),
+        zero_volume=(pl.col("volume") == 0.0).sum(),
+        no_volume=pl.col("volume").null_count(),
+        no_open=pl.col("open").null_count(),
+        symbols=pl.lit(symbols),
+    )
+    return {f"raw.{name}": float(value) for name, value in counted.row(0, named=True).items()}
 
-    A bar is known from its session's close, and not before the source's own stamp `known_at`. Rows of a later date
-    than `as_of` are not excluded: for that run they do not exist yet.
+
+@stage(STAGE, output=Raw, budgets=budgets_of(STAGE), carried=carried_of(STAGE), metrics=landing_counts)
+def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landing) -> View:
+    """Land what the sleeve's source has new, number its rows, and leave out what was not known at `as_of`.
+
+    What has landed is never changed. A snapshot (a file) replaces the one before in the view, batches of a source that
+    grows add to it. A run with a knowledge time asks a source only if nothing ever landed from it; it sees the batches
+    that had landed then, those of the first landing of a source that is not live always, and of their rows those that
+    were known: from their session's close, and not before the source's own stamp `known_at`. Later rows are not
+    excluded: for that run they do not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        The sleeve names no source, an option the source refuses, or raw prices of a source that tells no splits.
+    SourceError
+        The source cannot be read, or no usable row had landed.
     """
     if not params.kind:
         known = ", ".join(sources())
         raise ConfigError(f"the sleeve {sleeve.name!r} names no source: [source] needs kind, one of {known}.")
     source = sources()[params.kind]
-    read = source(source.options(params.options), sleeve)
-    given = read if isinstance(read, Split) else Split(read)
-    judged = _judged(_landed(given.valid))
-    parted = Split(judged.valid, pl.concat([given.exclusions, judged.exclusions]).sort("row"))
-    if parted.valid.is_empty():
-        reasons = ", ".join(f"{rule}: {count}" for rule, count in parted.excluded.items())
+    options = source.options(params.options)
+    landing.begin(STAGE, source=source.name, fingerprint=_fingerprint(source, options))
+    if as_of is None or not (landing.batches or source.is_live):
+        _land(source, options, sleeve, landing)
+    demand_factors(sleeve, Actions.empty() if landing.has_actions else None)
+    view = landing.view(as_of)
+    if view is None:
+        raise SourceError(
+            f"nothing of source {source.name!r} of sleeve {sleeve.name!r} had landed at {as_of or 'all'}."
+        )
+    if not (sum(ref.rows for ref in view.versions["valid"]) if view.versions else view.valid.height):
+        reasons = ", ".join(f"{rule}: {count}" for rule, count in view.counts.items())
         raise SourceError(f"source {source.name!r} of sleeve {sleeve.name!r} has no usable row ({reasons or 'empty'}).")
-    return parted if as_of is None else _known_at(parted, as_of, sleeve.market)
+    return view if as_of is None else _known_at(view, as_of, sleeve.market)
 
 
-def _landed(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return `frame` with all columns of Raw in order: rows numbered, absent optional columns null."""
+def _fingerprint(source: Source, options: Params) -> str:
+    """Return what identifies the thing a source reads: all options of a snapshot, else those it is anchored to."""
+    given = options.model_dump(mode="json")
+    told = {name: given[name] for name in source.anchors} if source.grows else given
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass
+class _Pending:
+    """Batches that wait to be landed together.
+
+    Attributes
+    ----------
+    row, action : int
+        Numbers of the next row and the next action.
+    stamp : datetime, optional
+        What rows without a stamp of their own get.
+    """
+
+    row: int
+    action: int
+    stamp: datetime | None
+    rows: list[pl.DataFrame] = field(default_factory=list)
+    lost: list[pl.DataFrame] = field(default_factory=list)
+    actions: list[pl.DataFrame] = field(default_factory=list)
+    requests: list[Mapping[str, JsonValue]] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what waits is worth a version of its own."""
+        text = len(json.dumps([self.requests, self.marks]))
+        return sum(frame.height for frame in self.rows) >= BATCH_ROWS or text >= BATCH_TEXT
+
+    def add(self, batch: Batch) -> None:
+        """Judge a batch by its contract and number it; exclusions keep the place of their row in the answer."""
+        judged = _judged(_shaped(batch.rows.valid, Raw, self.stamp), Raw)
+        lost = pl.concat([batch.rows.exclusions, judged.exclusions]).sort("row")
+        moved = pl.col("row") + self.row
+        self.rows.append(judged.valid.with_columns(moved))
+        self.lost.append(lost.with_columns(moved))
+        self.row = 1 + max(self.row - 1, *(_last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
+        if batch.actions is not None:
+            # What an action must keep to is judged by actions.py, where it can be excluded.
+            shaped = _shaped(batch.actions, Actions, self.stamp)
+            self.actions.append(shaped.with_columns(pl.col("row") + self.action))
+            self.action += shaped.height
+        if batch.request:
+            self.requests.append(batch.request)
+        self.marks |= batch.marks
+
+    def land(self, landing: Landing, *, replaces: bool, known_from: datetime | None) -> None:
+        """Hand over what waits, and wait for more."""
+        if self.rows:
+            parted = Split(pl.concat(self.rows), pl.concat(self.lost))
+            landing.land(
+                parted,
+                pl.concat([Actions.empty(), *self.actions]),
+                replaces=replaces,
+                known_from=known_from,
+                marks=self.marks,
+                request=self.requests,
+                has_actions=bool(self.actions),
+            )
+        self.rows, self.lost, self.actions, self.requests, self.marks = [], [], [], [], {}
+
+
+def _land(source: Source, options: Params, sleeve: Sleeve, landing: Landing) -> None:
+    """Ask the source and keep what it answers, also when it fails half way: the next landing goes on from there."""
+    now = since = landing.clock()
+    known_from = now if source.is_live or not landing.is_first else None
+    row, action = (landing.next_row, landing.next_action) if source.grows else (0, 0)
+    waiting = _Pending(row, action, now if source.is_live else None)
+    try:
+        for batch in source.batches(options, sleeve, Landed(landing.marks, now, landing.tell)):
+            waiting.add(batch)
+            if waiting.is_full or (landing.clock() - since).total_seconds() >= BATCH_SECONDS:
+                waiting.land(landing, replaces=not source.grows, known_from=known_from)
+                since = landing.clock()
+    finally:
+        waiting.land(landing, replaces=not source.grows, known_from=known_from)
+
+
+def _shaped(frame: pl.DataFrame, contract: Contract, stamp: datetime | None) -> pl.DataFrame:
+    """Return all columns of a contract in order: rows numbered and stamped, absent optional columns null."""
     if "row" not in frame.columns:
         frame = frame.with_row_index("row")
-    absent = {name: pl.lit(None, dtype=kind) for name, kind in Raw.dtypes.items() if name not in frame.columns}
-    return frame.with_columns(pl.col("row").cast(pl.Int64), **absent).select(*Raw.dtypes)
+    absent = {name: pl.lit(None, dtype=kind) for name, kind in contract.dtypes.items() if name not in frame.columns}
+    shaped = frame.with_columns(pl.col("row").cast(pl.Int64), **absent).select(*contract.dtypes)
+    if stamp is None:
+        return shaped
+    return shaped.with_columns(pl.col("known_at").fill_null(pl.lit(stamp, contract.dtypes["known_at"])))
 
 
-def _judged(frame: pl.DataFrame) -> Split:
-    parted = split(frame, Raw)
+def _judged(frame: pl.DataFrame, contract: Contract) -> Split:
+    # `split` numbers the rows it judges in a column `row`; the landing's own one steps aside meanwhile.
+    parted = split(frame, contract)
     return Split(
         parted.valid, parted.exclusions.with_columns(frame["row"].gather(parted.exclusions["row"]).alias("row"))
     )
 
 
-def _known_at(parted: Split, as_of: str, market: Calendar) -> Split:
-    """Keep the rows and exclusions known at `as_of`; an exclusion whose date is not known stays."""
+def _last_row(frame: pl.DataFrame) -> int:
+    return -1 if frame.is_empty() else int(frame.select(pl.col("row").max()).item())
+
+
+def _known_at(view: View, as_of: str, market: Calendar) -> View:
+    """Keep the rows, exclusions and actions known at `as_of`; an exclusion whose date is not known stays."""
     moment = instant_of(as_of)
-    closes = sessions_of(parted.valid["date"], market).select("date", "available_at")
+    closes = sessions_of(view.valid["date"], market).select("date", "available_at")
 
     def is_over(frame: pl.DataFrame) -> pl.Series:
         known = frame.select("date").join(closes, on="date", how="left", maintain_order="left")
         return known.select(pl.col("available_at").fill_null(next_midnight()).fill_null(moment) <= moment).to_series()
 
-    rows = parted.valid.filter(is_over(parted.valid) & (parted.valid["known_at"].fill_null(moment) <= moment))
+    rows = view.valid.filter(is_over(view.valid) & (view.valid["known_at"].fill_null(moment) <= moment))
     if rows.is_empty():
-        first = parted.valid.select(pl.col("date").min()).item()
+        first = view.valid.select(pl.col("date").min()).item()
         raise SourceError(f"as_of={as_of} is before the first bar known, that of {first}.")
-    return Split(rows, parted.exclusions.filter(is_over(parted.exclusions)))
+    exclusions = view.exclusions.filter(is_over(view.exclusions))
+    return View(rows, exclusions, view.actions, counts=Split(rows, exclusions).excluded)

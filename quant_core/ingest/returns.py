@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from quant_core.graph.stage import TableRule, stage
+from quant_core.ingest.drift import drift, drift_numbers
 from quant_core.ingest.judgement import bar_return
+from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import ReturnsSchema
 
 PADDED_SHARE = 0.5
@@ -26,11 +30,25 @@ def padding(returns: pl.DataFrame) -> str | None:
     inputs={"bars": "ingest.bars"},
     output=ReturnsSchema,
     conserves="bars",
-    rules=(TableRule("padding", padding, "warn"),),
+    rules=(TableRule("padding", padding, "warn"), TableRule("drift", drift, "warn")),
+    metrics=drift_numbers,
 )
 def returns(bars: pl.DataFrame) -> pl.DataFrame:
     """Return close over the symbol's previous close less 1; null at the first bar of a life and while on trial.
 
+    Rows stand in the order of the bars.
+
     Across a halt or an excluded bar the return runs from the last trustworthy close: no move is lost, none is padded.
     """
-    return bars.sort("symbol", "date").select("date", "symbol", simple_return=bar_return())
+    day = bars["date"].to_physical()
+    order = order_of(codes_of(bars["symbol"]).code, (day - day.min()).to_numpy() if len(day) else day.to_numpy())
+    series = bars.select("symbol", "close", "life", "is_provisional")
+    changes = (series if order is None else series[order]).select(bar_return()).to_series()
+    return bars.select("date", "symbol").with_columns(simple_return=changes if order is None else _back(changes, order))
+
+
+def _back(values: pl.Series, order: npt.NDArray[np.int64]) -> pl.Series:
+    """Return values that were taken in an order to where they came from."""
+    place = np.empty(order.size, dtype=np.int64)
+    place[order] = np.arange(order.size)
+    return values.gather(place)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import date
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from quant_core.market.calendar import Calendar, next_midnight
@@ -53,3 +55,22 @@ def sessions_of(dates: pl.Series, market: Calendar) -> pl.DataFrame:
         .with_columns((pl.col("is_session").cast(pl.Int64).cum_sum() - 1).alias("session"))
         .select(*SESSIONS_SCHEMA)
     )
+
+
+def places_of(dates: pl.Series, sessions: pl.DataFrame) -> npt.NDArray[np.int32]:
+    """Return the row of `sessions` that each date stands in: a table over the days, where a join would hash each row.
+
+    Parameters
+    ----------
+    dates : pl.Series of Date [R]
+        None null, each among those `sessions` was made of.
+    sessions : DataFrame
+        As `sessions_of` returns it.
+    """
+    days = sessions["date"].to_physical().to_numpy()
+    if not days.size:
+        return np.empty(0, dtype=np.int32)
+    place = np.full(int(days[-1]) - int(days[0]) + 1, -1, dtype=np.int32)
+    place[days - days[0]] = np.arange(days.size, dtype=np.int32)
+    found: npt.NDArray[np.int32] = place[dates.to_physical().to_numpy() - days[0]]
+    return found

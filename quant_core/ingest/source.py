@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from quant_core.errors import ConfigError
 from quant_core.graph.catalog import Catalog, collect
@@ -20,35 +21,104 @@ from quant_core.graph.stage import Params
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve, first_fault
 
-P = TypeVar("P", bound=Params)
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one answer of a source holds: landed as it came, once, and never changed.
+
+    Attributes
+    ----------
+    rows : Split
+        Valid: date, symbol, close and any of open, high, low, volume, known_at, row, in order of arrival. Exclusions:
+        rows that could not be read, `row` giving their position in the answer.
+    request : mapping
+        What was asked, as JSON values: no path of this machine, no secret.
+    marks : mapping of str to str
+        How far the source has been read after this batch, under names of the source's own: a symbol's last date, a
+        file's hash. What was landed before keeps its marks.
+    actions : DataFrame, optional
+        Corporate actions: date (ex-date), symbol, kind, factor, and where known to, known_at; see the contract Actions.
+    """
+
+    rows: Split
+    request: Mapping[str, JsonValue] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    actions: pl.DataFrame | None = None
+
+
+def _silent(said: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a source that grows is told before it asks.
+
+    Attributes
+    ----------
+    marks : mapping of str to str
+        As left by the batches landed so far; empty at the first landing.
+    now : datetime
+        The landing's clock, aware, UTC.
+    tell : callable
+        Takes one line of progress.
+    """
+
+    marks: Mapping[str, str]
+    now: datetime
+    tell: Callable[[str], None] = _silent
+
+
+Snapshot = Callable[[Any, Sleeve], pl.DataFrame | Split | Batch]
+Increments = Callable[[Any, Sleeve, Landed], Iterator[Batch]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A source as found in its module: calling it reads it.
+    """A source as found in its module.
 
     Attributes
     ----------
     name : str
         The `kind` a sleeve file names.
     function : callable
-        Takes (params, sleeve) and returns rows with date, symbol, close and any of open, high, low, volume, known_at,
-        row, in order of arrival; or a Split where rows could not be read, `row` giving their position in the source.
+        Of a snapshot: takes (params, sleeve) and returns everything there is; what it leaves out is no longer known.
+        Of a source that grows: takes (params, sleeve, landed) and yields batches of what has not landed yet, so that
+        an interrupted landing goes on where it stopped.
     params : type of Params
         The other keys of the `[source]` table.
+    grows : bool
+        Whether batches add to what has landed; else each landing replaces the one before.
+    is_live : bool
+        Whether rows without a stamp are known from their landing on. Else those of the first landing are known always.
+    anchors : tuple of str
+        Options of a source that grows which say what it reads from, such as the exchange: another value is another
+        source, and its landing starts anew.
     """
 
     name: str
-    function: Callable[[Any, Sleeve], pl.DataFrame | Split]
+    function: Snapshot | Increments
     params: type[Params]
+    grows: bool = False
+    is_live: bool = False
+    anchors: tuple[str, ...] = ()
 
     @property
     def doc(self) -> str:
         """The function's docstring."""
         return inspect.getdoc(self.function) or ""
 
-    def __call__(self, params: Params, sleeve: Sleeve) -> pl.DataFrame | Split:  # noqa: D102 - see `function`
-        return self.function(params, sleeve)
+    def __call__(self, *args: Any) -> Any:  # noqa: D102 - calls the function
+        return self.function(*args)
+
+    def batches(self, params: Params, sleeve: Sleeve, landed: Landed) -> Iterator[Batch]:
+        """Read the source: one batch of a snapshot, as many as there are of a source that grows."""
+        if self.grows:
+            yield from cast("Increments", self.function)(params, sleeve, landed)
+        else:
+            read = cast("Snapshot", self.function)(params, sleeve)
+            split = Split(read) if isinstance(read, pl.DataFrame) else read
+            yield split if isinstance(split, Batch) else Batch(split)
 
     def options(self, given: Mapping[str, Any]) -> Params:
         """Return the `[source]` keys as this source's parameters.
@@ -66,11 +136,13 @@ class Source:
             raise ConfigError(said) from error
 
 
-def source(name: str, *, params: type[P]) -> Callable[[Callable[[P, Sleeve], pl.DataFrame | Split]], Source]:
-    """Make a function a source of the kind `name`."""
+def source(
+    name: str, *, params: type[Params], grows: bool = False, is_live: bool = False, anchors: tuple[str, ...] = ()
+) -> Callable[[Snapshot | Increments], Source]:
+    """Make a function a source of the kind `name`; see `Source`."""
 
-    def made(function: Callable[[P, Sleeve], pl.DataFrame | Split]) -> Source:
-        return Source(name, function, params)
+    def made(function: Snapshot | Increments) -> Source:
+        return Source(name, function, params, grows, is_live, anchors)
 
     return made
 

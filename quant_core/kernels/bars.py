@@ -22,6 +22,7 @@ HIGHEST_RETURN = 5.0
 LOWEST_RETURN = -0.8
 NEAR = 2.0  # closes within this factor of each other are one level
 TRIAL_BARS = 3
+BACK_SESSIONS = 20  # a rise that is taken back within them has told of no gain
 SPIKE_BARS = 60
 SPIKE_Z = 10.0
 NORMAL_MAD = 1.4826  # the MAD of a normal distribution is its standard deviation over this
@@ -50,20 +51,25 @@ def judge_jumps(
     level (see `is_holding`) ends the trial: the bars before it are toxic, and it is judged against the last good close
     itself. That it ends there, however near or far the bar lands, keeps the verdict on it free of later bars. A fall
     that death leaves open is real; a rise that death leaves open stays provisional.
+
+    A fall that takes back a rise (see `is_way_back`) is tried like a rise and starts a new life as well: no return told
+    of the way up, and none is told of the way down.
     """
     number = 0
     for k in range(offsets.size - 1):
         start, stop = offsets[k], offsets[k + 1]
         number = number + 1 if is_reborn[k] else 0
         verdict[start], life[start] = KEPT, number
-        good, i = start, start + 1
+        good, before, rise, i = start, start, -1, start + 1
         while i < stop:
             change = close[i] / close[good] - 1.0
-            is_rise = change > HIGHEST_RETURN
-            left, has_held = -1, not (is_rise or change < LOWEST_RETURN)
+            is_rise, is_fall = change > HIGHEST_RETURN, change < LOWEST_RETURN
+            is_back = is_fall and rise >= 0 and is_way_back(close[i], close[before], session[i] - session[rise])
+            is_birth = is_rise or is_back
+            left, has_held = -1, not (is_rise or is_fall)
             j = i + 1
             while j < stop and left < 0 and not has_held:
-                seen = j - i if is_rise else session[j] - session[i]
+                seen = j - i if is_birth else session[j] - session[i]
                 if seen <= TRIAL_BARS and not is_holding(close[j], close[i], close[good]):
                     left = j
                 has_held = seen >= TRIAL_BARS
@@ -72,8 +78,10 @@ def judge_jumps(
                 while i < left:
                     verdict[i], life[i] = TOXIC, number
                     i += 1
-            elif has_held or (is_over[k] and not is_rise):
-                number += 1 if is_rise else 0
+            elif has_held or (is_over[k] and not is_birth):
+                number += 1 if is_birth else 0
+                if is_birth:
+                    before, rise = good, i if is_rise else -1
                 verdict[i], life[i], good = KEPT, number, i
                 i += 1
             else:
@@ -96,6 +104,12 @@ def is_holding(close: float, jump: float, good: float) -> bool:
 
 
 @kernel
+def is_way_back(close: float, level: float, sessions: int) -> bool:
+    """Return whether `close` is back at the level before a rise, so many sessions after it: soon, and near."""
+    return sessions <= BACK_SESSIONS and level <= close * NEAR and close <= level * NEAR
+
+
+@kernel
 def mark_volume_spikes(log_volume: Floats, life: Lives, offsets: Ints, out: Mask) -> None:
     """Mark bars whose log volume has a robust z above SPIKE_Z against the SPIKE_BARS bars before, within one life.
 
@@ -103,6 +117,7 @@ def mark_volume_spikes(log_volume: Floats, life: Lives, offsets: Ints, out: Mask
     known and their MAD is not zero. Median and MAD are exact: the window is kept sorted by insertion.
     """
     window = np.empty(SPIKE_BARS)
+    half, quarter = SPIKE_BARS // 2, SPIKE_BARS // 4
     for k in range(offsets.size - 1):
         held = 0
         for i in range(offsets[k], offsets[k + 1]):
@@ -113,20 +128,37 @@ def mark_volume_spikes(log_volume: Floats, life: Lives, offsets: Ints, out: Mask
             if np.isnan(value):
                 held = 0
                 continue
-            if held == SPIKE_BARS:
-                median = 0.5 * (window[SPIKE_BARS // 2 - 1] + window[SPIKE_BARS // 2])
-                spread = median_distance(window, median)
-                out[i] = spread > 0.0 and value - median > SPIKE_Z * NORMAL_MAD * spread
-                gone = np.searchsorted(window, log_volume[i - SPIKE_BARS])
-                for j in range(gone, SPIKE_BARS - 1):
-                    window[j] = window[j + 1]
-                held -= 1
             j = held
+            if held == SPIKE_BARS:
+                median = 0.5 * (window[half - 1] + window[half])
+                # The nearer half of the window takes in the quarter below the median or the quarter above it.
+                least = min(median - window[half - quarter], window[half + quarter - 1] - median)
+                if value - median > SPIKE_Z * NORMAL_MAD * least:
+                    spread = median_distance(window, median)
+                    out[i] = spread > 0.0 and value - median > SPIKE_Z * NORMAL_MAD * spread
+                j = place_of(window, log_volume[i - SPIKE_BARS])
+                while j + 1 < SPIKE_BARS and window[j + 1] < value:
+                    window[j] = window[j + 1]
+                    j += 1
+            else:
+                held += 1
             while j > 0 and window[j - 1] > value:
                 window[j] = window[j - 1]
                 j -= 1
             window[j] = value
-            held += 1
+
+
+@kernel
+def place_of(ordered: Floats, value: float) -> int:
+    """Return the first place of a sorted array that holds `value`, which is there."""
+    low, high = 0, ordered.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @kernel

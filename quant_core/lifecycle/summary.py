@@ -31,7 +31,8 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
     -------
     dict
         run_id, sleeve, rows (bars read), excluded ({rule: rows}), selection (last rebalance, headline method), metrics,
-        refs ({stage: {sha256, rows, path}}), warnings, headline, figures (of all portfolios), report.
+        refs ({stage: {sha256, rows, path}}), warnings, headline, figures (of all portfolios), seconds (by stage,
+        validation, write), report.
 
     Raises
     ------
@@ -53,6 +54,9 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
         .filter(pl.col("method") == headline)
         .sort("weight", "symbol", descending=[True, False])
     )
+    seconds: Counter[str] = Counter()
+    for record in commits.values():
+        seconds.update(record.data["facts"].get("seconds", {}))
     return {
         "run_id": run_id,
         "sleeve": sleeve,
@@ -68,6 +72,7 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
         ],
         "headline": headline,
         "figures": frames["backtest.metrics"].select(_FIGURES).to_dicts(),
+        "seconds": {name: round(spent, 3) for name, spent in sorted(seconds.items())},
         "report": str(evidence.home / "reports" / encoded(sleeve) / "tear_sheet.html"),
     }
 
@@ -88,6 +93,9 @@ def told(summary: dict[str, Any]) -> str:
             interval = "" if lower is None else f"  [{_number(lower)}, {_number(upper)}]"
             lines.append(f"  {figure['metric']:<24} {_number(figure['value'])}{interval}")
     lines += [f"warning: {warning}" for warning in summary["warnings"]]
+    seconds = summary["seconds"]
+    if total := sum(seconds.values()):
+        lines += ["", f"validation took {seconds['validation'] / total:.1%} of {total:.1f} s"]
     return "\n".join([*lines, "", f"report: {summary['report']}"])
 
 

@@ -1,6 +1,7 @@
-"""When markets are open, when a bar is known, and the one walk-forward schedule.
+"""When markets are open, when a bar is known, which day a stamp belongs to, and the one walk-forward schedule.
 
-The only importer of exchange_calendars. What a missing bar means (halt, death) is decided in ingest/lives.py.
+The only importer of exchange_calendars. What a missing bar means (halt, death) is decided in ingest/lives.py; how
+sleeves of several calendars meet, in alignment.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 
@@ -18,6 +20,10 @@ ALWAYS_OPEN = "24/7"
 WEEKDAYS = "24/5"
 _DAYS_PER_YEAR = {ALWAYS_OPEN: 365, WEEKDAYS: 252}
 _WEEKDAY_CLOSE = time(20, 0)
+_TO_MIDNIGHT = timedelta(hours=24 - _WEEKDAY_CLOSE.hour)
+_INSTANT = pl.Datetime("us", "UTC")
+_SESSIONS_SCHEMA = {"date": pl.Date(), "opens_at": _INSTANT, "closes_at": _INSTANT}
+_Stamps = TypeVar("_Stamps", pl.Expr, pl.Series)
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,14 @@ class Calendar:
         Returns
         -------
         DataFrame
-            date (Date) and closes_at (Datetime us UTC), the instant the session's bar is known. Before an exchange
+            date (Date), opens_at and closes_at (Datetime us UTC), the instant the session's bar is known: half days and
+            summer time are in them. A session of a market without hours is the day before its close. Before an exchange
             calendar's own first date nothing is known and nothing is returned: see `known_from`.
+
+        Raises
+        ------
+        CalendarError
+            `last` is before `first` or past what the calendar knows.
         """
         if last < first:
             raise CalendarError(f"sessions from {first} to {last}: the end is before the start.")
@@ -52,11 +64,27 @@ class Calendar:
         return _exchange_sessions(self.name, first, last).filter(pl.col("date").is_between(first, last))
 
     def known_from(self, first: date, last: date) -> date:
-        """Return the first date this calendar can judge; dates before it are unknown, not defects."""
+        """Return the first date from `first` on this calendar can judge; `last` bounds what is asked of it.
+
+        Dates before it are unknown, not defects. It is after `last` where the calendar begins later still.
+        """
+        if last < first:
+            raise CalendarError(f"sessions from {first} to {last}: the end is before the start.")
         if self.name in _DAYS_PER_YEAR:
             return first
-        known: date = _exchange_sessions(self.name, first, last)["date"][0]
-        return first if known <= first + timedelta(days=7) else known
+        earliest, _ = _bounds(self.name)
+        return first if earliest is None else max(first, earliest)
+
+
+class _Opened(NamedTuple):
+    """The widest span of an exchange calendar this process has opened."""
+
+    first: date
+    last: date
+    sessions: pl.DataFrame
+
+
+_opened: dict[str, _Opened] = {}
 
 
 def calendar(name: str) -> Calendar:
@@ -83,7 +111,8 @@ def _plain_sessions(name: str, first: date, last: date) -> pl.DataFrame:
         closes = pl.col("date").dt.combine(_WEEKDAY_CLOSE).dt.replace_time_zone("UTC")
     else:
         closes = next_midnight()
-    return days.to_frame().with_columns(closes.dt.cast_time_unit("us").alias("closes_at"))
+    closed = days.to_frame().with_columns(closes.dt.cast_time_unit("us").alias("closes_at"))
+    return closed.with_columns(opens_at=pl.col("closes_at") - pl.duration(days=1)).select(*_SESSIONS_SCHEMA)
 
 
 def next_midnight() -> pl.Expr:
@@ -91,29 +120,86 @@ def next_midnight() -> pl.Expr:
     return pl.col("date").dt.offset_by("1d").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-@cache
-def _exchange_sessions(name: str, first: date, last: date) -> pl.DataFrame:
-    """Open the calendar from the first bar to a year past the last: its default start depends on the clock."""
-    import exchange_calendars
-    import pandas as pd
+def market_day(stamps: _Stamps) -> _Stamps:
+    """Return the session a stamp of a 24/5 venue (currencies, futures) belongs to: days are cut at 20:00 UTC.
 
-    factory = exchange_calendars.get_calendar(name)
-    earliest, latest = factory.bound_min(), factory.bound_max()
-    start, end = pd.Timestamp(first), pd.Timestamp(last) + pd.DateOffset(years=1)
-    if latest is not None and pd.Timestamp(last) > latest:
-        raise CalendarError(f"{name} is known until {latest.date()} only; the bars go to {last}.")
-    opened = exchange_calendars.get_calendar(
-        name,
-        start=start if earliest is None else max(start, earliest),
-        end=end if latest is None else min(end, latest),
-    )
-    closes = opened.closes
-    return pl.DataFrame(
-        {
-            "date": pl.Series(closes.index.to_pydatetime().tolist(), dtype=pl.Datetime("us")).cast(pl.Date),
-            "closes_at": pl.Series([stamp.to_pydatetime() for stamp in closes], dtype=pl.Datetime("us", "UTC")),
-        }
-    )
+    A session runs from 20:00 UTC, that instant included, to 20:00 of the next weekday, so stamps are those of a bar's
+    beginning or of a trade: a bar that ends at 20:00 sharp is stamped an hour or a minute before. What comes between
+    Friday 20:00 and Monday 20:00 is Monday's. Exchanges take their sessions from the calendar, 24/7 venues their UTC
+    days; neither is cut here.
+
+    Parameters
+    ----------
+    stamps : pl.Expr or pl.Series [T]
+        Datetime with a time zone, of any unit. A Date is a session already and comes back as it is.
+
+    Returns
+    -------
+    pl.Expr or pl.Series [T]
+        Date; null where the stamp is null.
+
+    Raises
+    ------
+    CalendarError
+        The stamps have no time zone or are no instants.
+    """
+    if isinstance(stamps, pl.Expr):
+        return stamps.map_batches(market_day, return_dtype=pl.Date, is_elementwise=True)
+    if stamps.dtype == pl.Date:
+        return stamps
+    if not isinstance(stamps.dtype, pl.Datetime) or stamps.dtype.time_zone is None:
+        raise CalendarError(f"market days are cut from instants with a time zone; got {stamps.dtype}.")
+    day = (stamps.dt.convert_time_zone("UTC") + _TO_MIDNIGHT).dt.date().alias(stamps.name)
+    weekday = pl.col(stamps.name).dt.weekday().cast(pl.Int32)
+    to_monday = pl.when(weekday > 5).then(8 - weekday).otherwise(0)
+    return day.to_frame().select(pl.col(stamps.name) + pl.duration(days=to_monday)).to_series()
+
+
+@cache
+def _bounds(name: str) -> tuple[date | None, date | None]:
+    """Return the first and last date an exchange calendar can judge; None: no bound.
+
+    Any opened calendar knows them. It is opened over a fixed month, so that no clock is asked.
+    """
+    from exchange_calendars import get_calendar
+
+    known = get_calendar(name, start="2024-01-02", end="2024-01-31")
+    earliest, latest = known.bound_min(), known.bound_max()
+    return (None if earliest is None else earliest.date()), (None if latest is None else latest.date())
+
+
+def _exchange_sessions(name: str, first: date, last: date) -> pl.DataFrame:
+    """Return the sessions of a span that holds `first` to `last`.
+
+    The calendar is opened from the first date asked for to a year past the last, because its own default span depends
+    on the clock. Opening decades takes a third of a second, so the widest span of a process is kept and answers for
+    every span within it: which span was opened changes no session and no close.
+    """
+    earliest, latest = _bounds(name)
+    if latest is not None and last > latest:
+        raise CalendarError(f"{name} is known until {latest} only; the bars go to {last}.")
+    if earliest is not None and last < earliest:
+        return pl.DataFrame(schema=_SESSIONS_SCHEMA)
+    first = first if earliest is None else max(first, earliest)
+    held = _opened.get(name)
+    if held is None or first < held.first or last > held.last:
+        if held is not None:
+            first, last = min(first, held.first), max(last, held.last)
+        held = _opened[name] = _Opened(first, last, _opened_sessions(name, first, last, latest))
+    return held.sessions
+
+
+def _opened_sessions(name: str, first: date, last: date, latest: date | None) -> pl.DataFrame:
+    from exchange_calendars import get_calendar
+    from pandas import DateOffset, Timestamp
+
+    end = Timestamp(last) + DateOffset(years=1)
+    opened = get_calendar(name, start=Timestamp(first), end=end if latest is None else min(end, Timestamp(latest)))
+    days = {"date": opened.closes.index.to_numpy().astype("datetime64[D]")}
+    for column, stamps in {"opens_at": opened.opens, "closes_at": opened.closes}.items():
+        instants = stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        days[column] = pl.Series(instants).dt.replace_time_zone("UTC")
+    return pl.DataFrame(days, schema=_SESSIONS_SCHEMA)
 
 
 def walk_forward(dates: pl.Series, *, train: int, test: int, step: int) -> pl.DataFrame:

@@ -18,6 +18,7 @@ from quant_core.errors import ConfigError, UnknownNameError
 from quant_core.market.calendar import Calendar, calendar
 
 _MAX_BYTES = 1 << 20
+_PATHS = ("path", "factors")
 
 
 class Sleeve(BaseModel):
@@ -30,7 +31,8 @@ class Sleeve(BaseModel):
     format: Literal[1] = Field(default=1, description="Version of the sleeve file format.")
     adjustment: Literal["total", "split", "raw"] | None = Field(
         default=None,
-        description="What prices are adjusted for: total (splits and dividends), split; null: not declared.",
+        description="What prices are adjusted for: total (splits and dividends), split; raw: nothing, "
+        "the source brings factors; null: not declared.",
     )
     volume_unit: Literal["units", "value"] = Field(default="units", description="Unit of volume: units or value.")
     benchmark: str | None = Field(default=None, description="Symbol; null: equal weight of the eligible universe.")
@@ -44,16 +46,6 @@ class Sleeve(BaseModel):
             return calendar(name).name
         except UnknownNameError as error:
             raise ValueError(str(error)) from error
-
-    @field_validator("adjustment")
-    @classmethod
-    def _has_factors(cls, adjustment: str | None) -> str | None:
-        if adjustment == "raw":
-            raise ValueError(
-                "raw prices need split and dividend factors, and no source of factors exists; "
-                'adjust the prices and declare "total" or "split", or leave adjustment out'
-            )
-        return adjustment
 
     @property
     def market(self) -> Calendar:
@@ -69,7 +61,7 @@ class SleeveFile:
     ----------
     sleeve : Sleeve
     source : mapping
-        The `[source]` table; a relative `path` is made absolute against the file.
+        The `[source]` table; a relative `path` or `factors` is made absolute against the file.
     rooms : mapping of room to table
         All other tables, untouched.
     sha256 : str
@@ -94,7 +86,8 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
     Raises
     ------
     ConfigError
-        The file is missing, is not TOML, lacks `[sleeve]` or `[source]`, or names another sleeve.
+        The file is missing, is not TOML, lacks `[sleeve]` or `[source]`, names another sleeve, or declares raw prices
+        of a file without one of factors.
     """
     try:
         content = path.read_bytes()
@@ -118,6 +111,12 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
     loose = [room for room, table in rooms.items() if not isinstance(table, dict)]
     if loose:
         raise ConfigError(f"sleeve file {path}: {loose[0]!r} stands outside a table.")
+    # A source that reads no file tells of splits itself, and whether it does is judged when it lands.
+    if sleeve.adjustment == "raw" and "path" in tables["source"] and "factors" not in tables["source"]:
+        raise ConfigError(
+            f'sleeve file {path}: adjustment = "raw" needs the splits and dividends of the prices. Name their file as '
+            '[source] factors = "FILE", or adjust the prices and declare "total" or "split".'
+        )
     return SleeveFile(sleeve, _anchored(tables["source"], path.parent), rooms, hashlib.sha256(content).hexdigest())
 
 
@@ -148,10 +147,13 @@ def first_fault(error: ValidationError) -> str:
 
 
 def _anchored(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    path = source.get("path")
-    if not isinstance(path, str):
-        return dict(source)
-    try:
-        return {**source, "path": str((folder / path).resolve())}
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"[source] path {path!r} is no path: {error}.") from error
+    anchored = dict(source)
+    for key in _PATHS:
+        path = source.get(key)
+        if not isinstance(path, str):
+            continue
+        try:
+            anchored[key] = str((folder / path).resolve())
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"[source] {key} {path!r} is no path: {error}.") from error
+    return anchored

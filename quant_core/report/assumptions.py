@@ -16,6 +16,7 @@ _ADJUSTED: Mapping[str | None, str] = {
     None: "Adjustment not declared",
     "total": "Adjusted for splits and dividends",
     "split": "Adjusted for splits only",
+    "raw": "As sent, adjusted here for the splits and dividends told",
 }
 
 

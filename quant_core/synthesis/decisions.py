@@ -14,6 +14,7 @@ from quant_core.errors import InfeasibleError, UnknownNameError
 from quant_core.graph.compute import Compute
 from quant_core.graph.stage import TableRule, stage
 from quant_core.market.contracts.synthesis import Decisions
+from quant_core.market.identity import economic_identity
 from quant_core.market.sleeves import Sleeve
 from quant_core.market.universe import universe_mask
 from quant_core.synthesis.ladder import STRICT, LadderParams, ladder
@@ -190,7 +191,7 @@ def _with_metadata(rows: pl.DataFrame, sleeve: Sleeve, required: Sequence[str]) 
         schema={"symbol": pl.String, "sector": pl.String},
     )
     return rows.join(sectors, on="symbol", how="left").with_columns(
-        pl.col("symbol").str.splitn(":", 2).struct.field("field_1").alias("identity"),
+        economic_identity(pl.col("symbol")).alias("identity"),
         pl.lit(sleeve.benchmark, dtype=pl.String).eq_missing(pl.col("symbol")).alias("is_benchmark"),
         pl.sum_horizontal(pl.lit(0), *(pl.col(name).is_null().cast(pl.Int32) for name in required)).alias(
             "missing_metadata"

@@ -14,6 +14,10 @@ DOORS = {
     "pandera": "market/contracts/",
     "matplotlib": "report/",
     "skfolio": "allocation/",
+    "ccxt": "ingest/sources/ccxt.py",
+    "yfinance": "ingest/sources/yfinance.py",
+    "requests": "ingest/transport.py",
+    "tenacity": "ingest/transport.py",
 }
 
 
@@ -47,6 +51,7 @@ def test_loading_the_stages_loads_no_engine_no_compiler_no_plots() -> None:
     loaded = loaded_by("from quant_core.graph.registry import StageRegistry; StageRegistry.load('quant_core')")
     assert "quant_core" in loaded
     assert not loaded & {"dagster", "mlflow", "ray", "numba", "matplotlib", "skfolio", "scipy", "sklearn"}
+    assert not loaded & {"ccxt", "yfinance", "requests", "tenacity"}
 
 
 def test_the_current_settings_are_asked_for_only_at_the_edges() -> None:

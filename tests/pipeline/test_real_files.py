@@ -1,7 +1,7 @@
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -11,18 +11,15 @@ import pytest
 from quant_core.evidence.commits import Evidence
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.market.sleeves import read_sleeve
-from quant_core.settings import CHECKOUT, Settings
+from quant_core.settings import Settings
 
-# Prices whose terms forbid shipping them stay where they are; tests read them there.
-FOLDER = Path(os.environ.get("QUANT_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
-INGEST = ("ingest.raw", "ingest.bars", "ingest.exclusions", "ingest.lives", "ingest.returns")
+Find = Callable[[str], Path]
+INGEST = ("ingest.raw", "ingest.actions", "ingest.bars", "ingest.exclusions", "ingest.lives", "ingest.returns")
 LUNA = "BINANCE:LUNAUSDT"
 
 
-def sleeve_file(folder: Path, name: str, calendar: str) -> Path:
-    source = FOLDER / f"{name}.parquet"
-    if not source.is_file():
-        pytest.skip(f"no {source}; set QUANT_SHARED_DATA to a folder of real prices")
+def sleeve_file(folder: Path, source: Path, calendar: str) -> Path:
+    name = source.stem
     file = folder / f"{name}.toml"
     file.write_text(
         f'[sleeve]\nname = "{name}"\ncalendar = "{calendar}"\n[source]\nkind = "parquet"\npath = "{source}"\n'
@@ -30,13 +27,13 @@ def sleeve_file(folder: Path, name: str, calendar: str) -> Path:
     return file
 
 
-def ingested(folder: Path, name: str, calendar: str) -> RunResult:
-    file = sleeve_file(folder, name, calendar)
+def ingested(folder: Path, source: Path, calendar: str) -> RunResult:
+    file = sleeve_file(folder, source, calendar)
     return DAGRunner(Settings(home=folder / "home")).run(read_sleeve(file), only=INGEST)
 
 
-def test_a_genuine_fall_of_half_stays_and_no_row_of_the_file_is_lost(tmp_path: Path) -> None:
-    result = ingested(tmp_path, "us_wiki_1d", "XNYS")
+def test_a_genuine_fall_of_half_stays_and_no_row_of_the_file_is_lost(tmp_path: Path, shared_data: Find) -> None:
+    result = ingested(tmp_path, shared_data("us_wiki_1d"), "XNYS")
     assert result.excluded == {}
     assert result.refs["ingest.bars"].rows == result.refs["ingest.raw"].rows == 12_154
     fall = (pl.col("symbol") == "US:AAPL") & (pl.col("date") == date(2000, 9, 29))
@@ -45,8 +42,8 @@ def test_a_genuine_fall_of_half_stays_and_no_row_of_the_file_is_lost(tmp_path: P
     assert bar.select("is_provisional", "life").row(0) == (False, 0)
 
 
-def test_luna_falls_for_real_and_no_return_crosses_into_the_coin_after_it(tmp_path: Path) -> None:
-    result = ingested(tmp_path, "crypto_binance_2021_2022_1d", "24/7")
+def test_luna_falls_for_real_and_no_return_crosses_into_the_coin_after_it(tmp_path: Path, shared_data: Find) -> None:
+    result = ingested(tmp_path, shared_data("crypto_binance_2021_2022_1d"), "24/7")
     assert result.excluded == {"ingest.bars/duplicate_row": 93}
     luna = pl.col("symbol") == LUNA
     bars = result.frame("ingest.bars").filter(luna)
@@ -62,14 +59,14 @@ def test_luna_falls_for_real_and_no_return_crosses_into_the_coin_after_it(tmp_pa
     assert events.filter(pl.col("date") == reborn)["event"].to_list() == ["genesis"]
 
 
-def test_every_row_of_a_hundred_stocks_is_a_bar_or_an_exclusion_with_its_reason(tmp_path: Path) -> None:
-    result = ingested(tmp_path, "us_sp500_5yr_1d", "XNYS")
+def test_every_row_of_a_hundred_stocks_is_a_bar_or_an_exclusion(tmp_path: Path, shared_data: Find) -> None:
+    result = ingested(tmp_path, shared_data("us_sp500_5yr_1d"), "XNYS")
     landed = result.refs["ingest.raw"].rows
     exclusions = result.frame("ingest.exclusions")
     assert landed == 121_855
     assert result.refs["ingest.bars"].rows + exclusions.height == landed
     assert exclusions.height == exclusions["row"].n_unique()
-    source = pl.read_parquet(FOLDER / "us_sp500_5yr_1d.parquet").with_row_index("row")
+    source = pl.read_parquet(shared_data("us_sp500_5yr_1d")).with_row_index("row")
     low, high = pl.col("low"), pl.col("high")
     is_broken = (high < low) | ~pl.col("open").is_between(low, high) | ~pl.col("close").is_between(low, high)
     broken = source.filter(is_broken)
@@ -81,9 +78,9 @@ def test_every_row_of_a_hundred_stocks_is_a_bar_or_an_exclusion_with_its_reason(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_command_runs_five_hundred_perpetuals_from_file_to_report(tmp_path: Path) -> None:
+def test_the_command_runs_five_hundred_perpetuals_from_file_to_report(tmp_path: Path, shared_data: Find) -> None:
     name = "crypto_binance_perp_1d"
-    file = sleeve_file(tmp_path, name, "24/7")
+    file = sleeve_file(tmp_path, shared_data(name), "24/7")
     file.write_text(
         file.read_text() + '[allocation]\nmethods = ["equal_weight", "inverse_volatility", "hrp", "minimum_variance"]\n'
     )

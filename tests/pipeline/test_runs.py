@@ -68,7 +68,8 @@ def test_a_run_that_is_stopped_says_so_and_where(place: Place, stop: type[BaseEx
         DAGRunner(Settings(home=place.home), progress=progress).run(read_sleeve(place.sleeve))
     closed = Evidence(place.home).runs()[-1].outcome
     assert closed is not None
-    assert closed.data == {"outcome": outcome, "steps": {"ok": ["ingest.raw"], "failed": ["ingest.bars"]}}
+    steps = {"ok": ["ingest.raw", "ingest.actions"], "failed": ["ingest.bars"]}
+    assert closed.data == {"outcome": outcome, "steps": steps}
 
 
 SLOW_RUN = """

@@ -1,4 +1,4 @@
-"""Contracts of ingest: raw, bars, exclusions, lives, universe, returns."""
+"""Contracts of ingest: raw, actions, bars, exclusions, health, lives, gaps, universe, returns."""
 
 from __future__ import annotations
 
@@ -33,6 +33,20 @@ class _Raw(_Prices):
     known_at: UtcInstant = pa.Field(nullable=True, description="When the source says it was known; null: always.")
 
 
+class _Actions(pa.DataFrameModel):
+    """One corporate action, as its source sent it."""
+
+    row: pl.Int64 = pa.Field(ge=0, description="Position among the actions landed, in order of arrival.")
+    date: pl.Date = pa.Field(ge=EARLIEST, le=LATEST, description="Ex-date: the first session priced on the new terms.")
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    kind: pl.String = pa.Field(isin=["split", "dividend", "rename"], description="What happened.")
+    factor: pl.Float64 = pa.Field(
+        gt=0, nullable=True, description="What every earlier price is multiplied by; null for a rename."
+    )
+    to: pl.String = pa.Field(str_matches=SYMBOL, nullable=True, description="A rename's new symbol.")
+    known_at: UtcInstant = pa.Field(nullable=True, description="When the source says it was known; null: its ex-date.")
+
+
 class _Bars(pa.DataFrameModel):
     """One trustworthy bar."""
 
@@ -46,8 +60,11 @@ class _Bars(pa.DataFrameModel):
     available_at: UtcInstant = pa.Field(description="Instant of the bar's close: known from then on.")
     life: pl.Int32 = pa.Field(ge=0, description="Which life of the ticker this is; no return crosses lives.")
     is_provisional: pl.Boolean = pa.Field(description="A jump not yet confirmed by later bars; its return is null.")
+    adjustment: pl.Float64 = pa.Field(
+        gt=0, description="What the source's prices were multiplied by here, its volume divided; 1: as sent."
+    )
     flags: pl.String = pa.Field(
-        description="Warnings that exclude nothing, comma-separated: jump, volume_spike, stall."
+        description="Warnings that exclude nothing, comma-separated: jump, volume_spike, stall, unadjusted_split."
     )
 
 
@@ -73,14 +90,46 @@ class _Lives(pa.DataFrameModel):
     known_at: UtcInstant = pa.Field(description="Instant from which a decision may use the event.")
 
 
+class _Health(pa.DataFrameModel):
+    """One verdict on the health of a symbol, with the day on which it expires."""
+
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    date: pl.Date = pa.Field(description="Session of the verdict.")
+    event: pl.String = pa.Field(isin=["quarantined", "extended", "readmitted"], description="What was decided.")
+    defects: pl.Int64 = pa.Field(ge=0, description="Broken or toxic rows among the rows judged.")
+    rows: pl.Int64 = pa.Field(ge=1, description="Rows judged.")
+    until: pl.Date = pa.Field(nullable=True, description="Session of the re-test; null: readmitted.")
+    reason: pl.String = pa.Field(description="The rules broken, each with its count.")
+    known_at: UtcInstant = pa.Field(description="Instant from which a decision may use the verdict.")
+
+
+class _Gaps(pa.DataFrameModel):
+    """One stretch of sessions on which a symbol has no bar, and why."""
+
+    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
+    start: pl.Date = pa.Field(description="First session without a bar.")
+    end: pl.Date = pa.Field(description="Last session without a bar, within the data.")
+    sessions: pl.Int64 = pa.Field(ge=1, description="Sessions without a bar, both ends included.")
+    kind: pl.String = pa.Field(
+        isin=["pre_listing", "gap", "excluded", "halted", "delisted"],
+        description="Why: not listed yet, bars missing, rows came and were excluded, no bars from any source, dead.",
+    )
+    request: pl.String = pa.Field(nullable=True, description="What to ask the source for, as JSON; null: nothing.")
+
+
 class _Universe(pa.DataFrameModel):
     """One interval in which a symbol was, or was not, an eligible member."""
 
     symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
     start: pl.Date = pa.Field(description="First date of the interval.")
     end: pl.Date = pa.Field(nullable=True, description="Last date of the interval; null while it lasts.")
+    seen_until: pl.Date = pa.Field(description="Last date of the interval within the data.")
     is_eligible: pl.Boolean = pa.Field(description="Whether the symbol could be held.")
-    reason: pl.String = pa.Field(description="Why: member, short_history, halted, dead, ...")
+    reason: pl.String = pa.Field(
+        description="Why: member, short_history, on_trial, halted, dead, unhealthy, illiquid, ..."
+    )
+    identity: pl.String = pa.Field(description="The economic identity: one per asset, whatever venue and quote.")
+    sector: pl.String = pa.Field(nullable=True, description="Sector, where the sleeve knows it.")
 
 
 class _Returns(pa.DataFrameModel):
@@ -113,8 +162,11 @@ _ORDERED = (
 )
 
 Raw = contract(_Raw, key=("row",))
+Actions = contract(_Actions, key=("row",))
 Bars = contract(_Bars, key=("date", "symbol"), rules=_ORDERED)
 Exclusions = contract(_Exclusions, key=("stage", "rule", "row"))
 Lives = contract(_Lives, key=("symbol", "date", "event"))
+Health = contract(_Health, key=("symbol", "date"))
+Gaps = contract(_Gaps, key=("symbol", "start"))
 Universe = contract(_Universe, key=("symbol", "start"))
 ReturnsSchema = contract(_Returns, key=("date", "symbol"))

@@ -8,8 +8,8 @@ from polars.testing import assert_frame_equal
 from quant_core import features
 from quant_core.alpha.catalogue import catalogue
 from quant_core.alpha.factors import Factors, factors
-from quant_core.market.contracts.ingest import Universe
 from quant_core.market.contracts.split import validate
+from tests.builders import intervals
 
 FAMILIES = ("trend", "volatility", "predictability", "liquidity", "tail")
 START = date(2024, 1, 1)
@@ -34,9 +34,9 @@ def everything_off():
     return {family: family_table(family) for family in FAMILIES}
 
 
-def members(*intervals):
-    rows = [(symbol, first, last, True, "member") for symbol, first, last in intervals]
-    return pl.DataFrame(rows, schema=Universe.dtypes, orient="row")
+def members(*spans):
+    rows = [(symbol, first, last, True, "member") for symbol, first, last in spans]
+    return intervals(rows)
 
 
 def market(seed, length=12, symbols=("X:A", "X:B", "X:C", "X:D", "X:E")):
@@ -76,9 +76,7 @@ def test_who_is_not_eligible_has_no_row_and_no_part_in_the_ranking():
     rows = [{"date": d, "symbol": s, "momentum": v} for d in (first, second) for s, v in values.items()]
     tables = everything_off() | {"trend": family_table("trend", rows)}
     universe = members(("X:A", first, None), ("X:B", second, None), ("X:Z", first, None))
-    universe = universe.vstack(
-        pl.DataFrame([("X:C", first, None, False, "halted")], schema=Universe.dtypes, orient="row")
-    )
+    universe = universe.vstack(intervals([("X:C", first, None, False, "halted")]))
     found = factors(**tables, universe=universe)
     assert found.select("date", "symbol", "momentum").rows() == [
         (first, "X:A", 0.5),

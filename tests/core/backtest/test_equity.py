@@ -17,6 +17,7 @@ from quant_core.market.contracts.portfolio import Equity, Metrics, Schedule, Wei
 from quant_core.market.contracts.split import validate
 from quant_core.market.contracts.synthesis import AtomReturns, Atoms
 from quant_core.market.sleeves import Sleeve
+from tests.builders import intervals
 
 START = date(2024, 1, 1)
 NAMES = ("X:A", "X:B", "X:C", "X:D")
@@ -42,7 +43,7 @@ class World:
         self.returns = pl.DataFrame(rows, schema=ReturnsSchema.dtypes, orient="row").fill_nan(None)
         self.schedule = schedule(self.returns, params=ScheduleParams(train=10, test=5, step=5))
         members = [(name, START, None, True, "member") for name in self.names]
-        self.universe = pl.DataFrame(members, schema=Universe.dtypes, orient="row")
+        self.universe = intervals(members)
         self.lives = Lives.empty()
         chosen = [
             (when, f"{name}_trend_{side}", name, "trend", side, 1, 0.5)

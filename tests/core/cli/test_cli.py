@@ -6,6 +6,9 @@ import pytest
 
 from quant_core import cli
 from quant_core.evidence.commits import Evidence
+from quant_core.graph.runner import DAGRunner
+from quant_core.market.sleeves import read_sleeve
+from quant_core.settings import Settings
 
 SLEEVE = '[sleeve]\nname = "mine"\ncalendar = "24/7"\n[source]\nkind = "parquet"\npath = "bars.csv"\n'
 ROWS = "date,symbol,close\n2024-01-01,X:A,10\n2024-01-02,X:A,11\n"
@@ -124,3 +127,18 @@ def test_the_summary_of_a_sleeve_never_run_is_an_error(call) -> None:  # type: i
     code, _, err = call("summary", "us_equities")
     assert code == 1
     assert "quant run us_equities" in err
+
+
+def test_exclusions_are_counted_by_rule_and_listed_with_the_row_as_it_came(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    sleeve(tmp_path, "date,symbol,close\n2024-01-01,A:X,1\n2024-01-02,A:X,-1\n2024-01-03,A:X,1\n")
+    runner = DAGRunner(Settings(home=tmp_path / "home", sleeves=tmp_path))
+    runner.run(read_sleeve(tmp_path / "mine.toml"), only=["ingest.raw", "ingest.actions", "ingest.bars"])
+    code, out, _ = call("exclusions", "mine")
+    assert code == 0
+    assert "close:greater_than" in out
+    code, out, _ = call("exclusions", "mine", "--rule", "close:greater_than", "--json")
+    told = json.loads(out)
+    assert [(row["rule"], row["rows"]) for row in told["counts"]] == [("close:greater_than", 1)]
+    assert told["rows"][0]["symbol"] == "A:X"
+    assert call("exclusions", "mine", "--rule", "close:greater_then")[0] == 2
+    assert call("exclusions", "nobody")[0] == 1

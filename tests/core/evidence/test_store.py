@@ -301,3 +301,55 @@ def test_a_full_disk_leaves_what_was_there_and_says_so(tmp_path):
     assert "too large" in said
     assert os.listdir(tmp_path / "store/ingest/bars/us") == [f"{ref.sha256}.parquet"]
     assert Store(tmp_path).read(ref).height == 12
+
+
+def grown(store: Store, *values: int) -> list[DataRef]:
+    frames = (pl.DataFrame({"row": [value], "close": [float(value)]}) for value in values)
+    return [store.write(frame, stage="ingest.raw", sleeve="us", key=["row"]) for frame in frames]
+
+
+def test_a_list_of_versions_reads_as_their_rows_one_after_the_other(tmp_path):
+    store = Store(tmp_path)
+    versions = grown(store, 3, 1, 2)
+    ref = store.write_list(versions)
+    assert (ref.form, ref.rows, store.versions(ref)) == ("list", 3, tuple(versions))
+    assert store.read(ref)["row"].to_list() == [3, 1, 2]
+    assert store.read(ref, ["close"])["close"].to_list() == [3.0, 1.0, 2.0]
+    assert DataRef.model_validate_json(ref.model_dump_json()) == ref
+
+
+def test_a_list_of_one_version_is_that_version(tmp_path):
+    store = Store(tmp_path)
+    (only,) = grown(store, 1)
+    assert store.write_list([only]) == only
+    assert store.versions(only) == (only,)
+
+
+def test_equal_lists_are_one_file_and_a_longer_one_is_another(tmp_path):
+    store = Store(tmp_path)
+    one, two, three = grown(store, 1, 2, 3)
+    assert store.write_list([one, two]) == store.write_list([one, two])
+    assert store.write_list([one, two]).sha256 != store.write_list([one, two, three]).sha256
+    assert store.write_list([two, one]).sha256 != store.write_list([one, two]).sha256
+
+
+def test_a_false_byte_in_any_version_of_a_list_or_in_the_list_is_found(tmp_path):
+    versions = grown(Store(tmp_path), 1, 2)
+    ref = Store(tmp_path).write_list(versions)
+    for harmed in (ref, *versions):
+        path = tmp_path / harmed.path
+        sound = path.read_bytes()
+        path.write_bytes(sound[:50] + bytes([sound[50] ^ 1]) + sound[51:])
+        with pytest.raises(IntegrityError, match="other bytes"):
+            Store(tmp_path).read(ref)
+        path.write_bytes(sound)
+    (tmp_path / versions[1].path).unlink()
+    with pytest.raises(MissingVersionError):
+        Store(tmp_path).read(ref)
+
+
+def test_a_table_that_is_no_list_is_not_read_as_one(tmp_path):
+    store = Store(tmp_path)
+    (table,) = grown(store, 1)
+    with pytest.raises(IntegrityError, match="is no list of versions with 1 rows"):
+        store.read(table.model_copy(update={"form": "list"}))

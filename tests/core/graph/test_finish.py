@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ContractError
-from quant_core.graph.finish import finish
+from quant_core.graph.finish import BUDGET_FROM_ROWS, finish
 from quant_core.graph.stage import StageSpec, TableRule
 from quant_core.market.contracts.ingest import ReturnsSchema
 from quant_core.market.contracts.split import Split, excluded_rows
@@ -47,6 +47,26 @@ def test_a_lost_row_breaks_the_conservation_law() -> None:
 def test_exclusions_over_their_budget_fail_the_stage(budgets: dict[str, float], is_over: bool) -> None:
     done = finish(spec(budgets=budgets), returns(0.1, 9.0), rows_in={})
     assert bool(done.broken) is is_over
+
+
+@pytest.mark.parametrize(("rows", "is_over"), [(BUDGET_FROM_ROWS - 1, False), (BUDGET_FROM_ROWS, True)])
+def test_the_budget_of_one_rule_is_judged_from_a_thousand_rows_on(rows: int, is_over: bool) -> None:
+    own = excluded_rows(returns(*[0.5] * 20), "toxic_bar", "came back")
+    many = pl.concat([returns(0.1)] * (rows - 20)).with_columns(
+        date=pl.date(1990, 1, 1) + pl.duration(days=pl.int_range(pl.len()))
+    )
+    done = finish(spec(budgets={"toxic_bar": 0.01}), Split(many, own), rows_in={})
+    assert bool(done.broken) is is_over
+
+
+def test_rows_that_live_on_in_another_one_count_neither_as_rows_nor_as_lost() -> None:
+    copies = excluded_rows(returns(*[0.5] * 8), "duplicate_row", "came again")
+    parted = Split(returns(0.1, 9.0), copies)
+    assert finish(spec(budgets={"*": 0.6}, carried=["duplicate_row"]), parted, rows_in={}).broken == ()
+    assert finish(spec(budgets={"*": 0.4}, carried=["duplicate_row"]), parted, rows_in={}).broken == (
+        "budget: * excluded 1 of 2 rows, more than its share of 0.4.",
+    )
+    assert finish(spec(budgets={"*": 0.6}), parted, rows_in={}).broken
 
 
 def test_a_blocking_rule_breaks_and_a_warning_only_warns() -> None:

@@ -1,26 +1,28 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
 
+from quant_core.evidence.commits import Evidence
 from quant_core.graph.finish import Finished, finish
+from quant_core.graph.landing import Landing, utc_now
 from quant_core.graph.stage import StageSpec
-from quant_core.ingest.bars import BarsParams, bars
+from quant_core.ingest.bars import bars
 from quant_core.ingest.exclusions import exclusions
+from quant_core.ingest.health import HealthParams, health
 from quant_core.ingest.lives import lives
 from quant_core.ingest.raw import RawParams, raw
 from quant_core.ingest.returns import returns
 from quant_core.ingest.universe import UniverseParams, universe
-from quant_core.market.contracts.ingest import Raw
+from quant_core.market.contracts.ingest import Actions, Raw
 from quant_core.market.sleeves import Sleeve
-from quant_core.settings import CHECKOUT
 
 Closes = Mapping[str, Sequence[float | None]]
 
@@ -55,14 +57,18 @@ def _finished(spec: StageSpec, result: object, **rows_in: int) -> Finished:
     return done
 
 
-def _from_raw(landed: pl.DataFrame, sleeve: Sleeve, *, floor: int | None = None, defect_share: float = 0.2) -> Ingested:
-    params = BarsParams(defect_share=defect_share)
-    parted = _finished(bars, bars(landed, params=params, sleeve=sleeve), raw=landed.height)
+def _from_raw(
+    landed: pl.DataFrame, sleeve: Sleeve, *, floor: int | None = None, sent: pl.DataFrame | None = None, **health_: Any
+) -> Ingested:
+    sent = Actions.empty() if sent is None else sent
+    parted = _finished(bars, bars(landed, sent, sleeve=sleeve), raw=landed.height)
     kept, lost = parted.valid, parted.exclusions
     events = _finished(lives, lives(kept, lost, sleeve=sleeve)).valid
-    members = _finished(universe, universe(kept, events, params=UniverseParams(floor=floor), sleeve=sleeve)).valid
+    verdicts = _finished(health, health(kept, lost, params=HealthParams(**health_), sleeve=sleeve)).valid
+    params = UniverseParams(floor=floor)
+    members = _finished(universe, universe(kept, events, verdicts, params=params, sleeve=sleeve)).valid
     changes = _finished(returns, returns(kept), bars=kept.height).valid
-    reasons = _finished(exclusions, exclusions(lost.clear(), lost)).valid
+    reasons = _finished(exclusions, exclusions(lost.clear(), lost.clear(), lost)).valid
     return Ingested(landed, kept, lost, events, members, changes, reasons)
 
 
@@ -106,28 +112,27 @@ def ingest() -> Callable[..., Ingested]:
 
 
 @pytest.fixture
-def ingest_source() -> Callable[..., Ingested]:
+def new_landing(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Landing]:
+    """Open a run in a home, a new one unless given, and its landing."""
+
+    def made(home: Path | None = None, *, at: datetime | None = None, sleeve: str = "test") -> Landing:
+        evidence, run_id = Evidence(home or tmp_path_factory.mktemp("home")), uuid4().hex
+        evidence.open_run(run_id, {})
+        return Landing(evidence, sleeve, run_id, clock=(lambda: at) if at else utc_now)
+
+    return made
+
+
+@pytest.fixture
+def ingest_source(new_landing: Callable[..., Landing]) -> Callable[..., Ingested]:
     """Run the room from a source on."""
 
     def run(
         kind: str, calendar: str = "24/7", *, as_of: str | None = None, floor: int | None = None, **options: object
     ) -> Ingested:
         sleeve = Sleeve(name="test", calendar=calendar)
-        read = raw(params=RawParams(kind=kind, options=options), sleeve=sleeve, as_of=as_of)
-        return _from_raw(_finished(raw, read).valid, sleeve, floor=floor)
+        params = RawParams(kind=kind, options=options)
+        read = _finished(raw, raw(params=params, sleeve=sleeve, as_of=as_of, landing=new_landing()))
+        return _from_raw(read.valid, sleeve, floor=floor, sent=read.view.actions)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Callable[[str], Path]:
-    """Find a file of real prices that the repository may not carry."""
-
-    def found(name: str) -> Path:
-        folder = Path(os.environ.get("QUANT_SHARED_DATA", CHECKOUT.parent / "shared" / "data"))
-        path = folder / f"{name}.parquet"
-        if not path.is_file():
-            pytest.skip(f"no {path}; set QUANT_SHARED_DATA to the folder of real prices")
-        return path
-
-    return found

@@ -18,7 +18,7 @@ from quant_core.kernels.bars import (
 )
 
 LEVELS = st.sampled_from([1.0, 1.2, 1.7, 3.0, 8.0, 30.0, 90.0, 0.19, 0.1, 0.02, 0.003])
-GAPS = st.sampled_from([1, 1, 1, 1, 2, 5])
+GAPS = st.sampled_from([1, 1, 1, 1, 2, 5, 19])
 
 
 def judged(
@@ -44,14 +44,20 @@ def slowly_judged(close: Sequence[float], session: Sequence[int], *, is_over: bo
     """Obviously right: settle the first jump, then judge what is left as if it began there."""
     verdict, life, number = [KEPT], [0], 0
     good, at = close[0], 1
+    last_rise: tuple[int, float] | None = None
     while at < len(close):
         change = close[at] / good - 1.0
+        is_back = False
+        if last_rise is not None and change < -0.8:
+            is_back = (
+                session[at] - last_rise[0] <= 20 and last_rise[1] <= 2 * close[at] and close[at] <= 2 * last_rise[1]
+            )
         if -0.8 <= change <= 5.0:
             verdict.append(KEPT)
             life.append(number)
             good, at = close[at], at + 1
             continue
-        if change > 5.0:
+        if change > 5.0 or is_back:
             jury = list(range(at + 1, at + 4))
             is_complete = at + 3 < len(close)
         else:
@@ -62,8 +68,12 @@ def slowly_judged(close: Sequence[float], session: Sequence[int], *, is_over: bo
             verdict += [TOXIC] * (left[0] - at)
             life += [number] * (left[0] - at)
             at = left[0]
-        elif is_complete or (is_over and change < 0.0):
-            number += change > 0.0
+        elif is_complete or (is_over and change < 0.0 and not is_back):
+            number += change > 0.0 or is_back
+            if change > 0.0:
+                last_rise = (session[at], good)
+            elif is_back:
+                last_rise = None
             verdict.append(KEPT)
             life.append(number)
             good, at = close[at], at + 1
@@ -81,7 +91,7 @@ def test_a_spike_that_comes_back_is_toxic_and_nothing_else() -> None:
 
 def test_the_third_bar_may_still_acquit_the_fourth_may_not() -> None:
     assert judged([10, 200, 200, 200, 10])[0] == [0, TOXIC, TOXIC, TOXIC, 0]
-    assert judged([10, 200, 200, 200, 200, 10, 10, 10, 10]) == ([0] * 9, [0, 1, 1, 1, 1, 1, 1, 1, 1])
+    assert judged([10, 200, 200, 200, 200, 10, 10, 10, 10]) == ([0] * 9, [0, 1, 1, 1, 1, 2, 2, 2, 2])
 
 
 def test_a_rise_that_holds_starts_a_new_life_and_a_fall_that_holds_is_real() -> None:
@@ -133,6 +143,34 @@ def test_a_jump_that_goes_on_holds() -> None:
 def test_a_trial_ends_with_the_first_bar_that_leaves_the_level() -> None:
     assert judged([100, 700, 300]) == ([0, TOXIC, 0], [0] * 3)
     assert judged([100, 1, 160], is_over=True) == ([0, TOXIC, 0], [0] * 3)
+
+
+def test_a_fall_that_soon_takes_back_a_rise_is_no_loss_but_another_life() -> None:
+    up = [10, 200, 210, 220, 205]
+    assert judged([*up, 12, 11, 12, 13])[1] == [0, 1, 1, 1, 1, 2, 2, 2, 2]
+    assert judged([*up, 20, 20, 20, 20])[1][5:] == [2] * 4
+    assert judged([*up, 20.1, 20.1, 20.1, 20.1])[1][5:] == [1] * 4
+    assert judged([*up, 5, 5, 5, 5])[1][5:] == [2] * 4
+    assert judged([*up, 4.9, 4.9, 4.9, 4.9])[1][5:] == [1] * 4
+
+
+@pytest.mark.parametrize(("sessions", "life"), [(20, 2), (21, 1)])
+def test_a_rise_is_taken_back_within_twenty_sessions(sessions: int, life: int) -> None:
+    path = [10.0, *[200.0] * sessions, 10.0, 10.0, 10.0, 10.0]
+    assert judged(path)[1][-1] == life
+    assert not any(judged(path)[0])
+
+
+def test_the_way_back_is_tried_by_three_bars_and_stays_open_at_death() -> None:
+    up = [10, 200, 210, 220, 205]
+    assert judged([*up, 12, 11, 13])[0][5:] == [PROVISIONAL] * 3
+    assert judged([*up, 12, 11, 13], is_over=True)[0][5:] == [PROVISIONAL] * 3
+    assert judged([*up, 12, 11, 200]) == ([0, 0, 0, 0, 0, TOXIC, TOXIC, 0], [0, 1, 1, 1, 1, 1, 1, 1])
+
+
+def test_only_the_last_rise_is_taken_back_and_only_once() -> None:
+    assert judged([10, *[200] * 4, *[10] * 4, *[1] * 4])[1] == [0, *[1] * 4, *[2] * 8]
+    assert judged([10, *[200] * 4, *[4000] * 4, *[200] * 4, *[10] * 4])[1] == [0, *[1] * 4, *[2] * 4, *[3] * 8]
 
 
 def test_the_end_of_the_data_leaves_a_jump_open() -> None:

@@ -3,7 +3,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from quant_core.errors import ContractError
 from quant_core.ingest.lives import lives
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA
@@ -69,6 +72,52 @@ def test_a_toxic_bar_is_a_halt_in_hindsight(ingest: Any, closes_of: Any) -> None
     assert done.events("A:X") == [("genesis", DAY), ("halt", after(2)), ("resume", after(3))]
 
 
+@pytest.mark.parametrize(
+    ("path", "toxic", "found"),
+    [
+        pytest.param([1.0, 1.1, 30.0, 1.2, 1.1], 2, 3, id="the next bar is back"),
+        pytest.param([1.0, 1.1, 30.0, 31.0, 1.2, 1.1], 2, 4, id="the second bar is back"),
+        pytest.param([1.0, 1.1, 30.0, 31.0, 32.0, 1.2, 1.1], 2, 5, id="the third bar is back"),
+        pytest.param([1.0, 1.1, 30.0, None, None, None, 1.2, 1.1], 2, 6, id="the next bar is back after a halt"),
+        pytest.param([1.0, 1.1, 0.01, 1.2, 1.1], 2, 3, id="a fall that is back"),
+        pytest.param([9.0, 1.0, 0.01, 1.2, 1.1, 1.0], 2, 4, id="a fall within the trial of a fall that held"),
+        pytest.param([1.0, 9.0, 90.0, 9.1, 9.2, 9.3], 2, 4, id="a rise within the trial of a rise that held"),
+        pytest.param([1.0, 1.1, 30.0, 0.01, 1.2, 1.1], 2, 4, id="two trials in a row, known a bar late"),
+    ],
+)
+def test_a_halt_that_a_toxic_bar_makes_was_known_once_the_bar_was_found_toxic(
+    ingest: Any, closes_of: Any, path: list[float | None], toxic: int, found: int
+) -> None:
+    done = ingest(closes_of({"A:X": path, "A:Y": STEADY[: len(path)]}))
+    assert "toxic_bar" in done.excluded()
+    halt = done.lives.row(by_predicate=(pl.col("event") == "halt") & (pl.col("date") == after(toxic)), named=True)
+    assert halt["known_at"].date() == after(found + 1)
+
+
+LEVELS = st.sampled_from([1.0] * 5 + [30.0, 300.0, 0.01, 0.1, 3.0])
+JUMPY = st.lists(
+    st.tuples(LEVELS, st.integers(1, 3), st.integers(0, 5).map(lambda k: max(0, k - 3))), min_size=3, max_size=8
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(legs=JUMPY, share=st.floats(0.3, 1.0))
+def test_a_halt_known_at_a_date_stands_in_the_run_of_that_date(
+    legs: list[tuple[float, int, int]], share: float, ingest: Any, closes_of: Any
+) -> None:
+    path: list[float | None] = [1.0]
+    for level, bars, missing in legs:
+        path += [level * (1.0 + 0.01 * k) for k in range(bars)] + [None] * missing
+    path += [1.0 + 0.01 * k for k in range(4)]
+    landed = closes_of({"A:X": path, "A:Y": (STEADY * 2)[: len(path)], "A:Z": (STEADY * 2)[: len(path)]})
+    cut = after(int(share * (len(path) - 1)))
+    halts = [
+        run.lives.filter((pl.col("event") == "halt") & (pl.col("known_at").dt.date() <= cut + timedelta(days=1)))
+        for run in (ingest(landed), ingest(landed.filter(pl.col("date") <= cut)))
+    ]
+    assert set(halts[0]["symbol", "date"].rows()) <= set(halts[1]["symbol", "date"].rows())
+
+
 def test_rows_that_show_a_price_stood_still_show_that_the_ticker_lived(ingest: Any, closes_of: Any) -> None:
     done = ingest(closes_of({"A:X": [7.0] * 50, "A:Y": STEADY[:50]}))
     assert done.events("A:X") == [("genesis", DAY), ("halt", after(19))]
@@ -117,3 +166,62 @@ def test_broken_rows_do_not_shorten_the_trial_of_a_rise(ingest: Any, closes_of: 
 def test_no_bars_have_no_lives() -> None:
     lost = pl.DataFrame(schema=EXCLUSION_SCHEMA)
     assert lives(Bars.empty(), lost, sleeve=Sleeve(name="x", calendar="24/7")).is_empty()
+
+
+def test_the_order_of_rows_does_not_matter(ingest: Any, closes_of: Any) -> None:
+    path = [1.0, 1.1, 30.0, 1.2, None, None, -1.0, 1.1, *[None] * 25, 5.0, 5.1]
+    done = ingest(closes_of({"A:X": path, "A:Y": STEADY[: len(path)], "A:Z": [None] * 4 + STEADY[: len(path) - 4]}))
+    sleeve = Sleeve(name="test", calendar="24/7")
+    orders = [
+        (done.bars.sort("date", "symbol"), done.lost),
+        (done.bars.sort("symbol", "date"), done.lost.reverse()),
+        (done.bars.sample(fraction=1.0, shuffle=True, seed=5), done.lost.sample(fraction=1.0, shuffle=True, seed=5)),
+    ]
+    first, *others = (lives(kept, lost, sleeve=sleeve).sort("symbol", "date", "event") for kept, lost in orders)
+    assert all(first.equals(other) for other in others)
+    assert first.height == done.lives.height
+
+
+def test_a_stray_of_a_later_time_kills_nobody(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": STEADY[:30], "A:Y": STEADY[:30], "A:BAD": [*STEADY[:9], -1.0, *STEADY[:9]]}))
+    lost = done.lost.filter(pl.col("symbol") == "A:BAD")
+    stray = lost.with_columns(rule=pl.lit("far_future"), date=pl.lit(date(2099, 1, 1)))
+    told = lives(done.bars, pl.concat([lost, stray]), sleeve=Sleeve(name="test", calendar="24/7"))
+    assert lost.height == stray.height == 1
+    assert told.equals(done.lives.select(told.columns))
+
+
+def test_bars_off_session_are_refused(ingest: Any, closes_of: Any) -> None:
+    done = ingest(closes_of({"A:X": STEADY[:10]}))
+    with pytest.raises(ContractError, match="no session on 2024-01-06"):
+        lives(done.bars, done.lost, sleeve=Sleeve(name="test", calendar="24/5"))
+
+
+def test_a_ticker_another_security_held_before_has_two_lives(shared_data: Any, ingest_source: Any) -> None:
+    done = ingest_source("parquet", "XNYS", path=str(shared_data("eq_lean_1d")))
+    ends = pl.col("event").is_in(["genesis", "death"])
+    births = {
+        symbol: done.lives.filter((pl.col("symbol") == symbol) & ends)
+        .sort("date")
+        .select("event", "life", "date")
+        .rows()
+        for symbol in ("US:EEM", "US:AAA")
+    }
+    assert births["US:EEM"] == [
+        ("genesis", 0, date(1998, 1, 6)), ("death", 0, date(2003, 1, 6)), ("genesis", 1, date(2003, 4, 11))
+    ]  # fmt: skip
+    assert births["US:AAA"] == [
+        ("genesis", 0, date(2002, 5, 22)), ("death", 0, date(2007, 6, 18)), ("genesis", 1, date(2020, 9, 9))
+    ]  # fmt: skip
+
+
+def test_the_coin_that_took_over_a_dead_ones_ticker_is_known_once_its_price_held(
+    shared_data: Any, ingest_source: Any
+) -> None:
+    done = ingest_source("parquet", path=str(shared_data("crypto_binance_2021_2022_1d")))
+    luna = done.lives.filter(pl.col("symbol") == "BINANCE:LUNAUSDT").sort("date").select("event", "date", "known_at")
+    assert [(event, day, known.date()) for event, day, known in luna.iter_rows()] == [
+        ("genesis", date(2021, 1, 1), date(2021, 1, 2)),
+        ("halt", date(2022, 5, 14), date(2022, 5, 15)),
+        ("genesis", date(2022, 5, 31), date(2022, 6, 4)),
+    ]

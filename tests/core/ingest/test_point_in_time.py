@@ -13,8 +13,9 @@ from quant_core.market.universe import universe_mask
 
 DAY = date(2024, 1, 1)
 EVENTS = st.sampled_from(
-    ["calm"] * 6 + ["up", "down", "spike", "crash", "shy", "dip", "gap", "long_gap", "broken", "stall"]
+    ["calm"] * 6 + ["up", "back", "down", "spike", "crash", "shy", "dip", "gap", "long_gap", "broken", "stall"]
 )
+SHIFTS = {"up": 8.0, "back": 0.125, "down": 0.05, "spike": 30.0, "crash": 0.01, "shy": 3.0, "dip": 0.3}
 PATHS = st.lists(st.tuples(EVENTS, st.integers(1, 6)), min_size=2, max_size=12)
 
 
@@ -29,9 +30,9 @@ def path_of(events: list[tuple[str, int]]) -> list[float | None]:
         elif event == "stall":
             close += [level] * (16 + 2 * size)
         else:
-            shift = {"up": 8.0, "down": 0.05, "spike": 30.0, "crash": 0.01, "shy": 3.0, "dip": 0.3}.get(event, 1.0)
+            shift = SHIFTS.get(event, 1.0)
             close += [level * shift * (1.0 + 0.01 * ((k + j) % 5)) for j in range(size)]
-            level *= shift if event in ("up", "down") else 1.0
+            level *= shift if event in ("up", "back", "down") else 1.0
     return close
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,14 +17,14 @@ Land = Callable[..., Split]
 
 
 @pytest.fixture
-def land(tmp_path: Path) -> Land:
+def land(tmp_path: Path, new_landing: Any) -> Land:
     """Land a CSV."""
 
     def done(text: str, *, calendar: str = "24/7", as_of: str | None = None) -> Split:
         path = tmp_path / "bars.csv"
         path.write_text(text)
         params = RawParams(kind="parquet", options={"path": str(path)})
-        return raw(params=params, sleeve=Sleeve(name="x", calendar=calendar), as_of=as_of)
+        return raw(params=params, sleeve=Sleeve(name="x", calendar=calendar), as_of=as_of, landing=new_landing())
 
     return done
 
@@ -97,5 +98,6 @@ def test_an_as_of_before_all_data_or_none_at_all_is_an_error(land: Land) -> None
 def test_every_landed_row_keeps_the_contract(land: Land) -> None:
     parted = land("date,symbol,close,volume\n2024-01-01,A:X,1,5\n2024-01-02,A:X,-1,nan\n")
     done = finish(raw, parted, rows_in={})
+    assert not done.broken
     assert done.valid.equals(parted.valid)
     assert done.valid.select(pl.col("date").max()).item() == date(2024, 1, 2)

@@ -27,9 +27,10 @@ def test_twenty_stocks_from_1990_to_2022_are_read_and_conserved(ingest_source: A
 
 def test_reading_it_does_not_import_skfolio() -> None:
     code = (
-        "import sys; from quant_core.ingest.raw import RawParams, raw; from quant_core.market.sleeves import Sleeve; "
-        "n = raw(params=RawParams(kind='skfolio_sp500'), sleeve=Sleeve(name='x', calendar='24/7'), as_of=None); "
-        "print(n.valid.height, sorted({'skfolio', 'numba', 'scipy', 'matplotlib'} & set(sys.modules)))"
+        "import sys; from quant_core.ingest.sources.skfolio_sp500 import skfolio_sp500; "
+        "from quant_core.graph.stage import NoParams; from quant_core.market.sleeves import Sleeve; "
+        "rows = skfolio_sp500(NoParams(), Sleeve(name='x', calendar='24/7')); "
+        "print(rows.height, sorted({'skfolio', 'numba', 'scipy', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
     assert done.stdout.strip() == "166260 []", done.stderr

@@ -1,3 +1,5 @@
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -16,14 +18,14 @@ def test_every_source_is_found_by_its_kind_and_says_what_it_reads() -> None:
     assert all(entry.doc for entry in found.values())
 
 
-def test_an_unknown_kind_names_the_near_one() -> None:
+def test_an_unknown_kind_names_the_near_one(new_landing: Any) -> None:
     with pytest.raises(UnknownNameError, match=r"source kind 'parket'. Did you mean parquet"):
-        raw(params=RawParams(kind="parket"), sleeve=SLEEVE, as_of=None)
+        raw(params=RawParams(kind="parket"), sleeve=SLEEVE, as_of=None, landing=new_landing())
 
 
-def test_a_sleeve_without_a_kind_is_told_the_kinds() -> None:
-    with pytest.raises(ConfigError, match="needs kind, one of parquet, simulator"):
-        raw(params=RawParams(), sleeve=SLEEVE, as_of=None)
+def test_a_sleeve_without_a_kind_is_told_the_kinds(new_landing: Any) -> None:
+    with pytest.raises(ConfigError, match="needs kind, one of binance_dump, ccxt, folder, parquet, simulator"):
+        raw(params=RawParams(), sleeve=SLEEVE, as_of=None, landing=new_landing())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 from datetime import UTC, date, datetime, timedelta
 
+import exchange_calendars
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import quant_core.market.calendar as calendar_module
 from quant_core.errors import CalendarError, ConfigError, UnknownNameError, WindowError
-from quant_core.market.calendar import calendar, instant_of, walk_forward
+from quant_core.market.calendar import calendar, instant_of, market_day, walk_forward
 
 
 def test_an_always_open_market_closes_each_midnight() -> None:
@@ -19,11 +23,171 @@ def test_a_weekday_market_has_no_weekend() -> None:
 
 
 def test_an_exchange_knows_holidays_half_days_and_summer_time() -> None:
-    closes = dict(calendar("XNYS").sessions(date(2023, 11, 20), date(2024, 7, 5)).iter_rows())
+    sessions = calendar("XNYS").sessions(date(2023, 11, 20), date(2024, 7, 5))
+    closes = dict(sessions.select("date", "closes_at").iter_rows())
+    opens = dict(sessions.select("date", "opens_at").iter_rows())
+    assert opens[date(2024, 3, 8)] == datetime(2024, 3, 8, 14, 30, tzinfo=UTC)
+    assert opens[date(2024, 3, 11)] == datetime(2024, 3, 11, 13, 30, tzinfo=UTC)
     assert date(2023, 11, 23) not in closes
     assert closes[date(2023, 11, 24)] == datetime(2023, 11, 24, 18, tzinfo=UTC)
     assert closes[date(2024, 1, 3)] == datetime(2024, 1, 3, 21, tzinfo=UTC)
     assert closes[date(2024, 6, 3)] == datetime(2024, 6, 3, 20, tzinfo=UTC)
+
+
+def close_of(name: str, day: date) -> datetime | None:
+    closes = calendar(name).sessions(day, day)["closes_at"]
+    return closes[0] if len(closes) else None
+
+
+@pytest.mark.parametrize(
+    ("day", "hour"),
+    [
+        (date(2023, 11, 24), 18),
+        (date(2024, 12, 24), 18),
+        (date(2025, 7, 3), 17),
+        (date(2013, 7, 3), 17),
+        (date(1999, 11, 26), 18),
+    ],
+)
+def test_half_days_of_new_york_close_at_one_in_winter_and_in_summer(day: date, hour: int) -> None:
+    assert close_of("XNYS", day) == datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+def test_summer_time_moves_the_close_in_utc_by_an_hour() -> None:
+    friday_and_monday = [(date(2024, 3, 8), date(2024, 3, 11)), (date(2024, 11, 1), date(2024, 11, 4))]
+    closes = [close_of("XNYS", day) for days in friday_and_monday for day in days]
+    assert [close.hour for close in closes if close] == [21, 20, 20, 21]
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes"),
+    [
+        (date(2024, 3, 8), 270),
+        (date(2024, 3, 11), 210),
+        (date(2024, 3, 28), 210),
+        (date(2024, 4, 2), 270),
+        (date(2024, 10, 25), 270),
+        (date(2024, 10, 28), 210),
+        (date(2024, 11, 1), 210),
+        (date(2024, 11, 4), 270),
+    ],
+)
+def test_new_york_closes_an_hour_nearer_to_london_while_only_one_of_them_has_summer_time(
+    day: date, minutes: int
+) -> None:
+    london, new_york = close_of("XLON", day), close_of("XNYS", day)
+    assert london is not None
+    assert new_york is not None
+    assert new_york - london == timedelta(minutes=minutes)
+
+
+def test_a_royal_wedding_closes_london_alone() -> None:
+    assert close_of("XLON", date(2011, 4, 29)) is None
+    assert close_of("XNYS", date(2011, 4, 29)) == datetime(2011, 4, 29, 20, tzinfo=UTC)
+
+
+def test_an_exchange_is_opened_from_the_first_date_to_a_year_past_the_last_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[date, date]] = []
+    real = exchange_calendars.get_calendar
+
+    def told(name: str, start: object, end: object) -> object:
+        opened = real(name, start=start, end=end)
+        asked.append((pl.Series([opened.first_session]).dt.date()[0], pl.Series([end]).cast(pl.Date)[0]))
+        return opened
+
+    calendar("XNYS").known_from(date(2003, 1, 2), date(2003, 1, 2))
+    monkeypatch.setattr(calendar_module, "_opened", {})
+    monkeypatch.setattr(exchange_calendars, "get_calendar", told)
+    calendar("XNYS").sessions(date(2003, 1, 2), date(2004, 12, 31))
+    assert asked == [(date(2003, 1, 2), date(2005, 12, 31))]
+    assert calendar("XNYS").sessions(date(2003, 5, 1), date(2004, 5, 31)).height == 273
+    assert len(asked) == 1
+    calendar("XNYS").sessions(date(2004, 1, 2), date(2005, 6, 30))
+    assert asked[1:] == [(date(2003, 1, 2), date(2006, 6, 30))]
+
+
+@pytest.mark.parametrize("name", ["XNYS", "XLON", "XTKS", "XHKG"])
+def test_how_much_of_a_calendar_was_opened_changes_no_session(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = date(2011, 4, 1), date(2012, 3, 31)
+    monkeypatch.setattr(calendar_module, "_opened", {})
+    narrow = calendar(name).sessions(first, last)
+    calendar(name).sessions(date(1998, 1, 1), date(2020, 12, 31))
+    assert calendar(name).sessions(first, last).equals(narrow)
+
+
+def test_a_long_holiday_at_the_beginning_is_known_to_be_closed() -> None:
+    golden_week = date(2019, 4, 27), date(2019, 5, 10)
+    assert calendar("XTKS").sessions(*golden_week)["date"][0] == date(2019, 5, 7)
+    assert calendar("XTKS").known_from(*golden_week) == golden_week[0]
+
+
+def test_data_that_end_before_the_calendar_begins_have_no_sessions() -> None:
+    span = date(1990, 1, 1), date(1990, 12, 31)
+    assert calendar("XTKS").sessions(*span).is_empty()
+    assert calendar("XTKS").known_from(*span) == date(1997, 1, 1)
+
+
+def stamps_of(*moments: datetime) -> pl.Series:
+    return pl.Series("stamp", moments, dtype=pl.Datetime("us", "UTC"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        (datetime(2024, 1, 4, 0, 0), date(2024, 1, 4)),
+        (datetime(2024, 1, 4, 19, 59), date(2024, 1, 4)),
+        (datetime(2024, 1, 4, 19, 59, 59, 999999), date(2024, 1, 4)),
+        (datetime(2024, 1, 4, 20, 0), date(2024, 1, 5)),
+        (datetime(2024, 1, 4, 21, 0), date(2024, 1, 5)),
+        (datetime(2024, 1, 5, 19, 59), date(2024, 1, 5)),
+        (datetime(2024, 1, 5, 20, 0), date(2024, 1, 8)),
+        (datetime(2024, 1, 6, 12, 0), date(2024, 1, 8)),
+        (datetime(2024, 1, 6, 23, 0), date(2024, 1, 8)),
+        (datetime(2024, 1, 7, 22, 0), date(2024, 1, 8)),
+        (datetime(2024, 1, 8, 20, 0), date(2024, 1, 9)),
+        (datetime(2024, 2, 29, 20, 0), date(2024, 3, 1)),
+        (datetime(1969, 12, 31, 20, 0), date(1970, 1, 1)),
+    ],
+)
+def test_a_currency_day_is_cut_at_twenty_hours_and_weekends_are_mondays(moment: datetime, day: date) -> None:
+    assert market_day(stamps_of(moment)).to_list() == [day]
+    frame = stamps_of(moment).to_frame().lazy()
+    assert frame.select(market_day(pl.col("stamp")).alias("day")).collect()["day"].to_list() == [day]
+
+
+def test_a_date_is_never_shifted() -> None:
+    days = pl.date_range(date(2024, 1, 1), date(2024, 1, 14), eager=True).alias("day")
+    assert market_day(days).equals(days)
+    assert days.to_frame().select(market_day(pl.col("day")))["day"].equals(days)
+
+
+def test_a_stamp_of_another_zone_is_cut_at_the_same_instant() -> None:
+    stamps = stamps_of(datetime(2024, 7, 4, 19, 59), datetime(2024, 7, 4, 20))
+    assert market_day(stamps.dt.convert_time_zone("Asia/Tokyo")).to_list() == [date(2024, 7, 4), date(2024, 7, 5)]
+    assert market_day(stamps.cast(pl.Datetime("ns", "UTC"))).equals(market_day(stamps))
+
+
+def test_no_stamp_has_no_market_day() -> None:
+    assert market_day(pl.Series([None], dtype=pl.Datetime("us", "UTC"))).to_list() == [None]
+    assert market_day(stamps_of()).dtype == pl.Date
+
+
+@pytest.mark.parametrize("stamps", [pl.Series("t", [datetime(2024, 1, 4)]), pl.Series("t", [20240104])])
+def test_what_is_no_instant_has_no_market_day(stamps: pl.Series) -> None:
+    with pytest.raises(CalendarError, match="time zone"):
+        market_day(stamps)
+    with pytest.raises(CalendarError, match="time zone"):
+        stamps.to_frame().select(market_day(pl.col("t")))
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2040, 1, 1)))
+def test_a_market_day_is_the_first_weekday_session_that_closes_after_the_stamp(moment: datetime) -> None:
+    day = market_day(stamps_of(moment)).item()
+    sessions = calendar("24/5").sessions(moment.date(), moment.date() + timedelta(days=5))
+    after = sessions.filter(pl.col("closes_at") > moment.replace(tzinfo=UTC))
+    assert day == after["date"][0]
 
 
 def test_sessions_long_ago_do_not_depend_on_the_clock() -> None:

@@ -41,7 +41,7 @@ def test_a_sleeve_file_is_read_whole(tmp_path: Path) -> None:
         (MINE.replace("24/7", "XNYZ"), "Did you mean"),
         (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\ncolour = "red"'), "colour"),
         (MINE.replace('"mine"', '"../mine"'), "name"),
-        (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "raw"'), "no source of factors exists"),
+        (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "raw"'), r"\[source\] factors = "),
         (MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "none"'), "adjustment"),
         ("loose = 1\n" + MINE, "outside a table"),
     ],
@@ -68,6 +68,18 @@ def test_an_adjustment_that_is_not_declared_is_not_assumed(tmp_path: Path) -> No
     assert read_sleeve(written(tmp_path, MINE)).sleeve.adjustment is None
     declared = MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "split"')
     assert read_sleeve(written(tmp_path, declared)).sleeve.adjustment == "split"
+
+
+def test_raw_prices_of_a_file_come_with_a_file_of_factors(tmp_path: Path) -> None:
+    raw = MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "raw"')
+    file = read_sleeve(written(tmp_path, raw.replace('"bars.parquet"', '"bars.parquet"\nfactors = "factors.csv"')))
+    assert file.sleeve.adjustment == "raw"
+    assert file.source["factors"] == str(tmp_path / "factors.csv")
+
+
+def test_a_source_that_reads_no_file_may_tell_of_splits_itself(tmp_path: Path) -> None:
+    raw = MINE.replace('calendar = "24/7"', 'calendar = "24/7"\nadjustment = "raw"')
+    assert read_sleeve(written(tmp_path, raw.replace('path = "bars.parquet"\n', ""))).source == {"kind": "parquet"}
 
 
 @pytest.mark.parametrize("name", ["us_equities", "crypto_sim"])

@@ -1,14 +1,16 @@
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandera.config import ValidationDepth, config_context
+from pandera.errors import SchemaErrors
 
 from quant_core.errors import ContractError
 from quant_core.market.contracts.ingest import Bars, Raw, ReturnsSchema
 from quant_core.market.contracts.portfolio import Orders
-from quant_core.market.contracts.split import excluded_rows, split, validate
+from quant_core.market.contracts.split import Contract, RowRule, excluded_rows, split, validate
 from quant_core.market.contracts.synthesis import Decisions
 
 DAY = date(2024, 1, 1)
@@ -94,7 +96,7 @@ def test_a_table_of_another_shape_is_refused_as_a_whole(frame: pl.DataFrame, sai
 def test_rules_across_columns_name_themselves() -> None:
     bar = {
         "date": DAY, "symbol": "US:A", "open": 1.0, "high": 2.0, "low": 1.0, "close": 1.5, "volume": 1.0,
-        "available_at": None, "life": 0, "is_provisional": False, "flags": "",
+        "available_at": None, "life": 0, "is_provisional": False, "adjustment": 1.0, "flags": "",
     }  # fmt: skip
     rows = [bar, bar | {"high": 0.5}, bar | {"open": 3.0}, bar | {"close": 0.9}, bar | {"high": None}]
     frame = pl.DataFrame(rows, schema=Bars.dtypes).with_columns(
@@ -137,3 +139,59 @@ def test_no_row_is_lost_and_a_second_split_excludes_nothing(rows) -> None:  # ty
         frame.with_row_index("row").join(parted.valid, on=frame.columns, how="semi")["row"].to_list()
     ) or parted.excluded.get("duplicate_key")
     validate(parted.valid, ReturnsSchema)
+
+
+def pandera_keeps(frame: pl.DataFrame, contract: Contract) -> bool:
+    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+        try:
+            contract.schema.validate(frame, lazy=True)
+        except SchemaErrors:
+            return False
+    return True
+
+
+BARS = st.fixed_dictionaries(
+    {
+        "symbol": st.sampled_from(["US:A", "US:B", "nowhere", "US:", None]),
+        "close": st.sampled_from([1.0, 2.0, 0.0, -1.0, None]),
+        "volume": st.sampled_from([0.0, 5.0, -0.5, None]),
+        "life": st.sampled_from([0, 1, -1, None]),
+        "flags": st.sampled_from(["", "jump", None]),
+    }
+)
+
+
+@given(st.lists(BARS, min_size=1, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_rows_are_judged_as_by_the_model_itself(rows) -> None:  # type: ignore[no-untyped-def]
+    same = {"date": DAY, "available_at": datetime(2024, 1, 2, tzinfo=UTC), "is_provisional": False, "adjustment": 1.0}
+    frame = pl.DataFrame([same | row for row in rows], schema=Bars.dtypes)
+    once = Contract("Bars", Bars.schema, ())
+    parted = split(frame, once)
+    assert parted.valid.height + parted.exclusions.height == len(rows)
+    assert pandera_keeps(parted.valid, once)
+    assert not any(pandera_keeps(frame[row], once) for row in parted.exclusions["row"])
+
+
+def test_rows_without_a_key_may_repeat() -> None:
+    frame = returns([(DAY, "US:A", 0.1)] * 3)
+    assert split(frame, Contract("Loose", ReturnsSchema.schema, ())).exclusions.is_empty()
+
+
+def test_two_rules_of_one_name_are_refused() -> None:
+    rules = tuple(RowRule("small", pl.col("simple_return") < bound, "It is small.") for bound in (1.0, 2.0))
+    with pytest.raises(ContractError, match="two rules on rows have one name"):
+        split(returns([]), Contract("Twice", ReturnsSchema.schema, (), rules))
+
+
+def test_what_validate_refuses_is_named_with_a_few_examples() -> None:
+    frame = returns([(DAY + timedelta(days=k), "US:A", 9.0) for k in range(7)])
+    with pytest.raises(ContractError) as refused:
+        validate(frame, ReturnsSchema)
+    assert str(refused.value).startswith("Returns: 7 rows break it, such as [('simple_return:in_range', ")
+    assert str(refused.value).count("US:A") == 5
+
+
+def test_a_split_names_the_contract_its_valid_rows_were_held_against() -> None:
+    assert split(returns([(DAY, "US:A", 0.1)]), ReturnsSchema).contract is ReturnsSchema
+    assert split(returns([(DAY, "US:A", 9.0)]), ReturnsSchema).contract is ReturnsSchema

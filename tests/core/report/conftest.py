@@ -11,6 +11,7 @@ from quant_core.market.calendar import walk_forward
 from quant_core.market.contracts import alpha, ingest, portfolio, synthesis
 from quant_core.market.contracts.split import Contract, validate
 from quant_core.market.sleeves import Sleeve
+from tests.builders import intervals
 
 TICKERS = "AAPL AMD BAC BBY CVX GE HD JNJ JPM KO LLY MRK MSFT PEP PFE PG RRC UNH WMT XOM"
 SYMBOLS = [f"US:{ticker}" for ticker in TICKERS.split()]
@@ -61,6 +62,7 @@ def bars_of(dates: pl.Series, closes: np.ndarray) -> pl.DataFrame:
             pl.lit(datetime(2017, 1, 2, 21, tzinfo=UTC)).alias("available_at"),
             pl.lit(0).alias("life"),
             pl.lit(value=False).alias("is_provisional"),
+            pl.lit(1.0).alias("adjustment"),
             pl.lit("").alias("flags"),
         ).filter((pl.col("symbol") != "US:RRC") | (pl.col("date") < date(2020, 5, 1))),
         ingest.Bars,
@@ -69,7 +71,7 @@ def bars_of(dates: pl.Series, closes: np.ndarray) -> pl.DataFrame:
 
 def members(first: date) -> pl.DataFrame:
     rows = [(symbol, first, None, True, "member") for symbol in SYMBOLS]
-    return pl.DataFrame(rows, schema=ingest.Universe.dtypes, orient="row")
+    return intervals(rows)
 
 
 def decided(rng: np.random.Generator, dates: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:

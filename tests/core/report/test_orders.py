@@ -9,13 +9,14 @@ from quant_core.market.contracts import ingest
 from quant_core.market.contracts import portfolio as contracts
 from quant_core.market.contracts.split import validate
 from quant_core.report.orders import OrdersParams, orders
+from tests.builders import intervals
 
 START, FRIDAY, MONDAY = date(2019, 1, 1), date(2020, 2, 28), date(2020, 3, 2)
 
 
 def bars(*rows):
     known = datetime(2020, 3, 2, 21, tzinfo=UTC)
-    made = [(day, s, None, None, None, close, None, known, 0, jump, "") for day, s, close, jump in rows]
+    made = [(day, s, None, None, None, close, None, known, 0, jump, 1.0, "") for day, s, close, jump in rows]
     return pl.DataFrame(made, schema=ingest.Bars.dtypes, orient="row")
 
 
@@ -43,7 +44,7 @@ HALVES = held_portfolio(
 
 def universe(**states):
     made = [(f"US:{name}", START, None, reason == "member", reason) for name, reason in states.items()]
-    return pl.DataFrame(made, schema=ingest.Universe.dtypes, orient="row")
+    return intervals(made)
 
 
 MEMBERS = universe(A="member", B="member", C="member")
@@ -176,13 +177,13 @@ def test_what_the_universe_does_not_know_is_not_bought():
 
 
 def test_eligibility_is_that_of_the_last_date_of_bars():
-    intervals = [
+    made = [
         ("US:A", START, FRIDAY, True, "member"),
         ("US:A", MONDAY, None, False, "halted"),
         ("US:B", START, FRIDAY, False, "on_trial"),
         ("US:B", MONDAY, None, True, "member"),
     ]
-    members = pl.DataFrame(intervals, schema=ingest.Universe.dtypes, orient="row")
+    members = intervals(made)
     found = parted(members=members)
     assert found.valid["symbol"].to_list() == ["US:B"]
     assert judged(found) == [("not_eligible", MONDAY, "US:A", "halted since 2020-03-02")]

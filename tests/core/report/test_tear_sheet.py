@@ -11,13 +11,13 @@ import pytest
 
 from quant_core.errors import UnknownNameError
 from quant_core.market.contracts import portfolio as contracts
-from quant_core.market.contracts.ingest import Universe
 from quant_core.market.contracts.split import validate
 from quant_core.market.sleeves import Sleeve
 from quant_core.report.figures import FIGURES
 from quant_core.report.orders import OrdersParams, orders
 from quant_core.report.portfolio import portfolio
 from quant_core.report.tear_sheet import TearSheetParams, tear_sheet
+from tests.builders import intervals
 
 HOSTILE = 'US:"><script>alert(1)</script>&amp;{{7*7}}'
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -236,9 +236,7 @@ def last_of(tables, symbol):
     """Return a held symbol's last bar a week before the others', and a universe in which it is halted since."""
     end = tables["bars"]["date"].max()
     gone = (pl.col("symbol") == symbol) & (pl.col("date") > end - timedelta(days=7))
-    halted = pl.DataFrame(
-        [(symbol, end - timedelta(days=6), None, False, "halted")], schema=Universe.dtypes, orient="row"
-    )
+    halted = intervals([(symbol, end - timedelta(days=6), None, False, "halted")])
     until = pl.when(pl.col("symbol") == symbol).then(end - timedelta(days=7)).otherwise("end").alias("end")
     members = pl.concat([tables["universe"].with_columns(until), halted])
     return tables | {"bars": tables["bars"].filter(~gone), "universe": members}

@@ -188,6 +188,24 @@ def test_the_benchmark_of_the_sleeve_is_spared_the_hurst_band():
     assert all("hurst" in row["vetoes"] for row in at(found, "X:S1"))
 
 
+def test_one_coin_wins_once_whatever_its_venues_quotes_and_units():
+    names = {
+        "X:S0": "BINANCE:BTCUSDT.P",
+        "X:S1": "COINBASE:BTCUSD",
+        "X:S2": "BYBIT:1000PEPEUSDT.P",
+        "X:S3": "BINANCE:PEPEUSDT",
+    }
+    renamed = {
+        name: table.with_columns(pl.col("symbol").replace(names)) if "symbol" in table.columns else table
+        for name, table in world().items()
+    }
+    for tables, winners in ((world(), 8), (renamed, 6)):
+        found = decided(tables, floor=8, cap=8, top=8).filter("is_selected")
+        assert found.group_by("date").len()["len"].to_list() == [winners] * 3
+    for twins in (["BINANCE:BTCUSDT.P", "COINBASE:BTCUSD"], ["BYBIT:1000PEPEUSDT.P", "BINANCE:PEPEUSDT"]):
+        assert found.filter(pl.col("symbol").is_in(twins)).group_by("date").len()["len"].to_list() == [1, 1, 1]
+
+
 def rules():
     return {rule.name: rule for rule in decisions.rules}
 

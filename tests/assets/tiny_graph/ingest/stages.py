@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pandera.polars as pa
 import polars as pl
 from pydantic import Field, JsonValue
 
-from quant_core.errors import SourceError
+from quant_core.errors import SourceError, UnavailableError
 from quant_core.graph.compute import Compute
+from quant_core.graph.landing import Landing
 from quant_core.graph.stage import Params, TableRule, stage
 from quant_core.market.contracts.split import contract
 
@@ -51,14 +53,27 @@ class BarsParams(Params):
 
 
 @stage("ingest.raw", output=Landed)
-def raw(*, params: RawParams) -> pl.DataFrame:
-    """Return a ramp of prices."""
+def raw(*, params: RawParams, landing: Landing) -> pl.DataFrame:
+    """Return a ramp of prices. With `tries`, a file that counts them, the first two do not get it."""
+    _try(params.options.get("tries"), params.options.get("refuses", False))
+    landing.tell("asking for a ramp")
     size = params.options.get("bars", 20)
     assert isinstance(size, int)
     row = pl.Series("row", range(size), dtype=pl.Int64)
     close = pl.Series("close", [-1.0 if i % 10 == 9 else 100.0 + i for i in range(size)], dtype=pl.Float64)
     days = pl.Series("date", [date(2024, 1, 1) + timedelta(days=i) for i in range(size)], dtype=pl.Date)
     return pl.DataFrame([row, days, pl.Series("symbol", ["X:A"] * size, dtype=pl.String), close])
+
+
+def _try(path: JsonValue, refuses: JsonValue) -> None:
+    if isinstance(path, str):
+        tries = Path(path)
+        with tries.open("a") as file:
+            file.write("x")
+        if refuses:
+            raise SourceError("there is no such ramp.")
+        if tries.stat().st_size < 3:
+            raise UnavailableError("the ramp does not answer.")
 
 
 def _no_low_price(frame: pl.DataFrame) -> str | None:
@@ -77,7 +92,7 @@ def _few(frame: pl.DataFrame) -> str | None:
     output=Kept,
     conserves="landed",
     rules=[TableRule("no_low_price", _no_low_price), TableRule("few", _few, severity="warn")],
-    budgets={"close:greater_than": 0.5},
+    budgets={"*": 0.5},
     metrics=lambda frame: {"bars.rows": float(frame.height)},
 )
 def bars(landed: pl.DataFrame, *, params: BarsParams, compute: Compute) -> pl.DataFrame:

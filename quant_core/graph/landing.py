@@ -1,0 +1,229 @@
+"""The landing: what sources sent, batch by batch, kept as it came; and the view of it at a knowledge time.
+
+A batch is an immutable, content-addressed version with a `landed` record in the ledger. How a source is asked and what
+a row must keep to is decided in ingest/; which bytes a reader gets afterwards, in commit.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import polars as pl
+
+from quant_core.evidence.chain import Record
+from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.store import DataRef, Part
+from quant_core.market.calendar import instant_of
+from quant_core.market.contracts.split import Split
+
+PARTS: tuple[Part, ...] = get_args(Part)
+Clock = Callable[[], datetime]
+Tell = Callable[[str], None]
+
+
+def utc_now() -> datetime:
+    """Return the machine's clock."""
+    return datetime.now(UTC)
+
+
+def silent(said: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class View(Split):
+    """What had landed at a knowledge time, rows not yet cut at it.
+
+    Attributes
+    ----------
+    valid, exclusions : DataFrame
+        Of the whole view, or, where `versions` are given, of those batches of it that no commit has judged yet.
+    actions : DataFrame
+        Corporate actions, likewise.
+    versions : mapping of part to DataRef, ...
+        The batches the view is made of, oldest first; empty: its rows are written as a version of their own.
+    counts : mapping of rule to rows
+        Rows excluded in the whole view.
+    """
+
+    actions: pl.DataFrame = field(default_factory=pl.DataFrame)
+    versions: Mapping[Part, tuple[DataRef, ...]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Landing:
+    """The landed batches of one table of one sleeve, as one run may read and extend them.
+
+    A change of the source or of what it is anchored to (its `fingerprint`) starts anew: what landed before stays in
+    the store and in the ledger, and is no longer in the view.
+    """
+
+    def __init__(
+        self, evidence: Evidence, sleeve: str, run_id: str, *, clock: Clock = utc_now, tell: Tell = silent
+    ) -> None:
+        self.clock, self.tell = clock, tell
+        self._evidence, self._sleeve, self._run_id = evidence, sleeve, run_id
+        self._stage, self._source = "", {"source": "", "fingerprint": ""}
+        self._records: tuple[Record, ...] = ()
+        self._fresh: dict[int, tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]] = {}
+
+    def begin(self, stage: str, *, source: str, fingerprint: str) -> None:
+        """Say which table is landed, and from which source."""
+        self._stage, self._source = stage, {"source": source, "fingerprint": fingerprint}
+        self._records = self._evidence.landed(stage, self._sleeve)
+
+    @property
+    def batches(self) -> tuple[Record, ...]:
+        """The `landed` records of this source, oldest first."""
+        own = len(self._records)
+        while own and all(self._records[own - 1].data[name] == value for name, value in self._source.items()):
+            own -= 1
+        return self._records[own:]
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """How far the source was read, by names of its own."""
+        return {name: mark for record in self.batches for name, mark in record.data["marks"].items()}
+
+    @property
+    def has_actions(self) -> bool:
+        """Whether any batch told of corporate actions, be it that there are none."""
+        return any(record.data["has_actions"] for record in self.batches)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no landing of this source was completed yet; one that adds batches is when a commit follows it."""
+        batches = self.batches
+        return not any(record.data["replaces"] for record in batches) and (
+            not batches or self._evidence.last_commit(self._stage, self._sleeve) < batches[0].seq
+        )
+
+    @property
+    def next_row(self) -> int:
+        """The first row number no batch of this source has used."""
+        return max((int(record.data["next_row"]) for record in self.batches), default=0)
+
+    @property
+    def next_action(self) -> int:
+        """The first action number no batch of this source has used."""
+        return max((int(record.data["next_action"]) for record in self.batches), default=0)
+
+    def land(
+        self,
+        split: Split,
+        actions: pl.DataFrame,
+        *,
+        replaces: bool,
+        known_from: datetime | None,
+        marks: Mapping[str, str],
+        request: Sequence[Any],
+        has_actions: bool = False,
+    ) -> None:
+        """Keep a batch. One that replaces the one before with the same bytes is that one.
+
+        Parameters
+        ----------
+        split : Split
+            Rows and exclusions, each with the column `row`.
+        actions : DataFrame
+            With the column `row`.
+        replaces : bool
+            Whether the batch is all there is; else it adds to what has landed.
+        known_from : datetime, optional
+            Instant before which a view does not hold the batch; None: it always does.
+        marks, request
+            See ingest/source.py.
+        has_actions : bool
+            Whether the source told of corporate actions, be it that there are none.
+
+        Raises
+        ------
+        ConflictError
+            Another run landed a batch of the sleeve meanwhile.
+        """
+        frames = (split.valid, split.exclusions, actions)
+        refs = {part: self._written(part, frame) for part, frame in zip(PARTS, frames, strict=True)}
+        last = self.batches[-1] if self.batches else None
+        if replaces and last is not None and all(ref_in(last, part) == ref for part, ref in refs.items()):
+            self._fresh[last.seq] = frames
+            return
+        days = split.valid["date"]
+        rows, lost, sent = (1 + _last_row(frame) for frame in frames)
+        facts = {
+            **self._source,
+            "replaces": replaces,
+            "known_from": None if known_from is None else known_from.isoformat(),
+            "first": None if days.is_empty() else str(days.min()),
+            "last": None if days.is_empty() else str(days.max()),
+            "excluded": split.excluded,
+            "next_row": max(rows, lost) if replaces else max(rows, lost, self.next_row),
+            "next_action": sent if replaces else max(sent, self.next_action),
+            "has_actions": has_actions,
+            "marks": dict(marks),
+            "request": list(request),
+        }
+        record = self._evidence.land(
+            run_id=self._run_id,
+            stage=self._stage,
+            sleeve=self._sleeve,
+            after=self._records[-1].seq if self._records else -1,
+            facts=facts,
+            **refs,
+        )
+        self._records = (*self._records, record)
+        self._fresh[record.seq] = frames
+
+    def view(self, as_of: str | None) -> View | None:
+        """Return what had landed at `as_of`, None if nothing had.
+
+        With `as_of` the whole view comes as rows, for the caller to cut; without, as the versions it is made of and the
+        rows of those no commit has judged.
+        """
+        seen = self._seen(as_of)
+        if not seen:
+            return None
+        counts = Counter[str]()
+        for record in seen:
+            counts.update(record.data["excluded"])
+        told = dict(sorted(counts.items()))
+        if as_of is not None:
+            frames = [self._frames(record) for record in seen]
+            return View(*_stacked(frames), counts=told)
+        head = self._evidence.heads().get((self._stage, self._sleeve))
+        new = [record for record in seen if head is None or record.seq > head.seq]
+        valid, exclusions, actions = _stacked([self._frames(record) for record in new or seen[-1:]])
+        versions = {part: tuple(ref_in(record, part) for record in seen) for part in PARTS}
+        return View(valid, exclusions, actions, versions, told)
+
+    def _seen(self, as_of: str | None) -> list[Record]:
+        moment = None if as_of is None else instant_of(as_of)
+        seen: list[Record] = []
+        for record in self.batches:
+            known_from = record.data["known_from"]
+            if moment is None or known_from is None or datetime.fromisoformat(known_from) <= moment:
+                seen = [record] if record.data["replaces"] else [*seen, record]
+        return seen
+
+    def _written(self, part: Part, frame: pl.DataFrame) -> DataRef:
+        key = ("rule", "row") if part == "exclusions" else ("row",)
+        return self._evidence.store.write(frame, stage=self._stage, sleeve=self._sleeve, key=key, part=part)
+
+    def _frames(self, record: Record) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        if record.seq in self._fresh:
+            return self._fresh[record.seq]
+        valid, exclusions, actions = (self._evidence.store.read(ref_in(record, part)) for part in PARTS)
+        return valid, exclusions, actions
+
+
+def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    valid, exclusions, actions = (pl.concat(column) for column in zip(*frames, strict=True))
+    return valid, exclusions, actions
+
+
+def _last_row(frame: pl.DataFrame) -> int:
+    last = frame["row"].max()
+    return -1 if last is None else int(str(last))

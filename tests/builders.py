@@ -1,0 +1,20 @@
+"""Tables that tests of several rooms put together by hand."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from quant_core.market.contracts.ingest import Universe
+
+FOREVER = date(2100, 1, 1)
+
+
+def intervals(rows: Sequence[tuple[str, date, date | None, bool, str]]) -> pl.DataFrame:
+    """Return a Universe of (symbol, start, end, is_eligible, reason): each symbol an identity of its own."""
+    names = ["symbol", "start", "end", "is_eligible", "reason"]
+    given = pl.DataFrame(rows, schema={name: Universe.dtypes[name] for name in names}, orient="row")
+    full = given.with_columns(
+        seen_until=pl.col("end").fill_null(FOREVER), identity="symbol", sector=pl.lit(None, pl.String)
+    )
+    return full.select(*Universe.dtypes)
