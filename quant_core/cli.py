@@ -27,6 +27,7 @@ from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import StageSpec
 from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows
 from quant_core.lifecycle.exclusions import told as exclusions_told
+from quant_core.lifecycle.repairs import repairs_of, repairs_told
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.market.sleeves import find_sleeve, read_sleeve
 from quant_core.settings import Settings
@@ -133,6 +134,22 @@ def exclusions(
     wanted = Wanted(sleeve, stage, rule, symbol, None if since is None else since.date(), run_id)
     counts, rows = exclusion_counts(evidence, wanted), exclusion_rows(evidence, wanted, limit=limit)
     click.echo(json.dumps(document_of(counts, rows)) if as_json else exclusions_told(counts, rows))
+
+
+@quant.command()
+@click.argument("sleeve")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Requests listed.")
+@_home
+@_as_json
+def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
+    """Count the sessions of SLEEVE without a bar by kind, and list what to ask its source for again."""
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    kinds, requests = repairs_of(evidence, sleeve)
+    if as_json:
+        asked = [json.loads(request) for request in requests["request"]]
+        click.echo(json.dumps({"sleeve": sleeve, "kinds": kinds.to_dicts(), "requests": asked}))
+    else:
+        click.echo(repairs_told(kinds, requests, limit=limit))
 
 
 @quant.group()

@@ -157,6 +157,20 @@ class Store:
             raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
         return frame
 
+    def verify(self, ref: DataRef) -> None:
+        """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
+        for version in dict.fromkeys((ref, *self.versions(ref))):
+            path = self.home / version.path
+            try:
+                with path.open("rb") as stream:
+                    self._vouch(version, path, stream)
+            except FileNotFoundError as error:
+                raise MissingVersionError(
+                    f"{_named(version)} is not in {self.home}. Replay the run that made it."
+                ) from error
+            except OSError as error:
+                raise IntegrityError(f"{_named(version)} cannot be read: {error}") from error
+
     def exists(self, ref: DataRef) -> bool:
         """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
         return (self.home / ref.path).is_file()
@@ -210,21 +224,28 @@ def _normalised(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.Dat
     """Return the one form of all tables equal to `frame`: sorted, in one chunk, without negative zero."""
     if missing := [column for column in key if column not in frame.columns]:
         raise ContractError(f"{name}: key column {missing[0]!r} is not in the table. It has {frame.columns}.")
-    zero_free = []
+    floats = []
     for column, dtype in frame.schema.items():
         if dtype.is_nested() or dtype == pl.Object:
             raise ContractError(
                 f"{name}: column {column!r} is {dtype}. A stored table is flat: give each value a column or row."
             )
         if dtype.is_float():
-            if not frame[column].is_finite().all():
-                raise ContractError(
-                    f"{name}: column {column!r} holds NaN or infinity. What is not known is null in a table."
-                )
-            # Not `+ 0.0`: polars takes that for nothing to do, and the sign stays.
-            value = pl.col(column)
-            zero_free.append(pl.when(value == 0).then(pl.lit(0.0, dtype=dtype)).otherwise(value).alias(column))
-    frame = frame.with_columns(zero_free)
+            floats.append(column)
+    # Lazy, so that columns are looked through side by side; no answer is longer than one row.
+    is_finite = frame.lazy().select(pl.col(floats).is_finite().all()).collect()
+    for column in floats:
+        if not is_finite[column].item():
+            raise ContractError(
+                f"{name}: column {column!r} holds NaN or infinity. What is not known is null in a table."
+            )
+    has_zero = frame.lazy().select((pl.col(floats) == 0).any()).collect()
+    # Not `+ 0.0`: polars takes that for nothing to do, and the sign stays.
+    frame = frame.with_columns(
+        pl.when(pl.col(column) == 0).then(pl.lit(0.0, dtype=frame.schema[column])).otherwise(column).alias(column)
+        for column in floats
+        if has_zero[column].item()
+    )
     # A stable sort keeps the order of what is sorted by the last column already: most tables come symbol by symbol.
     unsorted = list(key)
     while unsorted and frame[unsorted[-1]].is_sorted():

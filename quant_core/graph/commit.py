@@ -5,6 +5,7 @@ Shared by the script and by the IO manager, which is why their tables are equal 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,42 @@ from quant_core.evidence.chain import Record
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.documents import write_document
 from quant_core.evidence.names import encoded
-from quant_core.evidence.store import DataRef, Part
+from quant_core.evidence.store import DataRef, Part, Store
 from quant_core.graph.finish import EXCLUSION_KEY, Finished
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import metered
 from quant_core.market.contracts.split import confirm, validate
+
+# Decoding a table costs more than all that most stages do with it; above this, memory is dearer.
+HELD_BYTES = 256 << 20
+
+
+@dataclass
+class Held:
+    """Tables that later stages of a run read again, as the store gave them, within a bound of memory.
+
+    Attributes
+    ----------
+    left : mapping of input to number
+        How often the run still reads it.
+    """
+
+    left: Counter[str]
+    _frames: dict[str, tuple[DataRef, pl.DataFrame]] = field(default_factory=dict, init=False)
+
+    def frame(self, store: Store, source: str, ref: DataRef) -> pl.DataFrame:
+        """Return the table of `ref`: read, or as it was read before if the bytes in the store are still its own."""
+        known, frame = self._frames.pop(source, (None, None))
+        if known == ref and frame is not None:
+            store.verify(ref)
+        else:
+            frame = store.read(ref)
+        self.left[source] -= 1
+        size = sum(held.estimated_size() for _, held in self._frames.values()) + frame.estimated_size()
+        if self.left[source] > 0 and size <= HELD_BYTES:
+            # A copy that shares the bytes: what a stage does to its own table is not seen by the next.
+            self._frames[source] = (ref, frame.clone())
+        return frame
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,8 @@ class Reader:
         Runs this one re-executes, nearest first.
     given : mapping of stage id to DataRef
         References a caller holds; they go before what the ledger says.
+    held : Held, optional
+        Tables not to be read twice; None: every one is read anew.
     """
 
     evidence: Evidence
@@ -46,6 +80,7 @@ class Reader:
     run_id: str | None = None
     parents: tuple[str, ...] = ()
     given: Mapping[str, DataRef] = field(default_factory=dict)
+    held: Held | None = None
 
     def ref(self, source: str) -> DataRef:
         """Return the reference behind an input such as "ingest.raw" or "ingest.raw#exclusions"."""
@@ -56,7 +91,9 @@ class Reader:
 
     def frame(self, source: str) -> pl.DataFrame:
         """Return the table behind an input."""
-        return self.evidence.store.read(self.ref(source))
+        ref = self.ref(source)
+        store = self.evidence.store
+        return store.read(ref) if self.held is None else self.held.frame(store, source, ref)
 
     def frames(self, spec: StageSpec) -> dict[str, pl.DataFrame]:
         """Return every input of a stage by argument."""
@@ -108,7 +145,8 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
     seconds = {
         "stage": finished.seconds.get("stage", 0.0),
         "validation": finished.seconds.get("validation", 0.0) + meter.seconds,
-        "write": perf_counter() - start - meter.seconds,
+        "loading": finished.seconds.get("loading", 0.0) + meter.loading,
+        "write": perf_counter() - start - meter.seconds - meter.loading,
     }
     facts: dict[str, Any] = {
         "excluded": finished.excluded,

@@ -35,7 +35,7 @@ class Finished(Split):
     view : View, optional
         Of a landing: the versions the table is made of, and the actions that came with it.
     seconds : mapping
-        Time the stage took, by `stage` and `validation`.
+        Time the stage took, by `stage`, `validation`, and `loading` of libraries by validation.
     """
 
     broken: tuple[str, ...] = ()
@@ -50,7 +50,6 @@ class Finished(Split):
         return dict(self.view.counts) if self.view is not None else super().excluded
 
 
-@counted
 def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[str, int]) -> Finished:
     """Judge the result of a stage.
 
@@ -73,7 +72,7 @@ def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[st
     broken = [*_over_budget(spec, parted), *_not_conserved(spec, parted, rows_in)]
     warnings: list[str] = []
     for rule in spec.rules:
-        said = rule.check(parted.valid)
+        said = counted(rule.check)(parted.valid)
         if said is not None:
             (broken if rule.severity == "block" else warnings).append(f"{rule.name}: {said}")
     metrics = dict(spec.metrics(parted.valid)) if spec.metrics and not broken else {}

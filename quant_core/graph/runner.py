@@ -7,6 +7,7 @@ therefore yield equal bytes.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from quant_core.evidence.commits import Evidence, Outcome
 from quant_core.evidence.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
 from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.store import DataRef
-from quant_core.graph.commit import Reader, commit_finished
+from quant_core.graph.commit import Held, Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.finish import Finished, finish
@@ -107,8 +108,8 @@ def executed(
         except UnknownNameError as error:  # a stage knows names from its parameters only
             raise UnknownKeyError(error.kind, error.name, error.known) from error
         finished = finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
-    spent = perf_counter() - start - meter.seconds
-    return replace(finished, seconds={"stage": spent, "validation": meter.seconds})
+    spent = perf_counter() - start - meter.seconds - meter.loading
+    return replace(finished, seconds={"stage": spent, "validation": meter.seconds, "loading": meter.loading})
 
 
 def opened_run(
@@ -230,7 +231,9 @@ class DAGRunner:
         evidence.abandon_dead()
         evidence.sweep()
         opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
-        reader = Reader(evidence, plan.sleeve.name, run)
+        stages = tuple(self.registry.ordered(only))
+        held = Held(Counter(source for spec in stages for source in spec.inputs.values()))
+        reader = Reader(evidence, plan.sleeve.name, run, held=held)
         steps: dict[str, list[str]] = {"ok": [], "failed": []}
         refs: dict[str, DataRef] = {}
         excluded: dict[str, int] = {}
@@ -238,7 +241,7 @@ class DAGRunner:
         warnings: list[str] = []
         try:
             with ThreadSafeConfig.use(self.settings):
-                for spec in self.registry.ordered(only):
+                for spec in stages:
                     steps["failed"] = [spec.id]
                     self.progress(spec, "start")
                     landing = Landing(

@@ -31,6 +31,7 @@ from quant_core.ingest.market_rules import falls_beside_rises, far_future, last_
 from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sessions import sessions_of
 from quant_core.ingest.split_suspects import suspected_splits
+from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
@@ -42,10 +43,10 @@ def bar_counts(bars: pl.DataFrame) -> Mapping[str, float]:
     """Return the numbers of rows, symbols, dates, provisional bars and flags."""
     return {
         "bars.rows": bars.height,
-        "bars.symbols": bars["symbol"].n_unique(),
+        "bars.symbols": len(codes_of(bars["symbol"], is_sorted=False).texts),
         "bars.dates": bars["date"].n_unique(),
         "bars.provisional": int(bars["is_provisional"].sum()),
-        "bars.flagged": bars.filter(pl.col("flags") != "").height,
+        "bars.flagged": int((bars["flags"] != "").sum()),
     }
 
 

@@ -6,14 +6,19 @@ catalogue of all rules is rules.py. Which stage applies which rule is said by th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from typing import NamedTuple, cast
+from functools import wraps
+from typing import NamedTuple, TypeVar, cast
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from quant_core.market.codes import codes_of
+
+A = TypeVar("A")
 Values = npt.NDArray[np.float64]
 
 NEWEST, REFERENCE = 60, 250
@@ -39,6 +44,24 @@ class Shift(NamedTuple):
     psi: float
     distance: float
     p: float
+
+
+def _once(answer: Callable[[pl.DataFrame], A]) -> Callable[[pl.DataFrame], A]:
+    """Let a rule and the metrics share an answer: it is kept for the last table asked about, while that lives.
+
+    The table itself is not kept, only what was found of it.
+    """
+    last: tuple[ref[pl.DataFrame], A] | None = None
+
+    @wraps(answer)
+    def shared(table: pl.DataFrame) -> A:
+        nonlocal last
+        known = last
+        if known is None or known[0]() is not table:
+            last = known = (ref(table), answer(table))
+        return known[1]
+
+    return shared
 
 
 def drift(returns: pl.DataFrame) -> str | None:
@@ -168,11 +191,13 @@ def _numbers(name: str, shift: Shift | None) -> Mapping[str, float]:
     return {f"{name}_psi": shift.psi, f"{name}_ks": shift.distance, f"{name}_ks_p": shift.p}
 
 
+@_once
 def _returns_shift(returns: pl.DataFrame) -> Shift | None:
     recent, days = _recent(returns.select("date", value="simple_return"), NEWEST + REFERENCE)
     return None if len(days) < NEWEST + REFERENCE else _shift(recent.drop_nulls(), days)
 
 
+@_once
 def _volume_shift(bars: pl.DataFrame) -> Shift | None:
     recent, days = _recent(bars.select("date", "symbol", "volume"), NEWEST + REFERENCE + 1)
     if len(days) < NEWEST + REFERENCE + 1 or recent["volume"].null_count() == recent.height:
@@ -209,6 +234,7 @@ def _recent(table: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:
     return near.filter(pl.col("date") >= days[0]), days
 
 
+@_once
 def _missing(bars: pl.DataFrame) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """Return the share of missing values per column, and of missing bars, before and in the newest dates.
 
@@ -228,6 +254,7 @@ def _missing_in(rows: pl.DataFrame) -> Mapping[str, float]:
     return {**{name: rows[name].null_count() / rows.height for name in _NULLABLE}, "bars": 1.0 - rows.height / spans}
 
 
+@_once
 def _sizes(bars: pl.DataFrame) -> tuple[float, float] | None:
     """Return the median number of symbols of a date before, and of the newest dates; None for too few dates."""
     recent, days = _recent(bars.select("date"), NEWEST + REFERENCE)
@@ -237,6 +264,7 @@ def _sizes(bars: pl.DataFrame) -> tuple[float, float] | None:
     return float(np.median(sizes[:REFERENCE])), float(np.median(sizes[REFERENCE:]))
 
 
+@_once
 def _lagging(bars: pl.DataFrame) -> tuple[int, int]:
     """Return how many symbols lag the last date by more than STALE_FROM dates, of how many that are not dead."""
     recent, days = _recent(bars.select("date", "symbol"), DEAD_FROM)
@@ -246,7 +274,9 @@ def _lagging(bars: pl.DataFrame) -> tuple[int, int]:
     return int((last < days[-1 - STALE_FROM]).sum()), len(last)
 
 
+@_once
 def _starts(bars: pl.DataFrame) -> pl.DataFrame:
     """Return the first dates of symbols with the number of symbols that begin there, in order."""
-    first = bars.group_by("symbol").agg(pl.col("date").min())
+    symbol = pl.Series("symbol", codes_of(bars["symbol"], is_sorted=False).code)
+    first = bars.select("date", symbol).group_by("symbol").agg(pl.col("date").min())
     return first.group_by("date").agg(symbols=pl.len()).sort("date")

@@ -23,6 +23,7 @@ from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sessions import sessions_of
 from quant_core.ingest.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
+from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Actions, Raw
 from quant_core.market.contracts.split import Contract, Split, split
 from quant_core.market.sleeves import Sleeve
@@ -44,12 +45,12 @@ class RawParams(Params):
 
 def landing_counts(rows: pl.DataFrame) -> Mapping[str, float]:
     """Return what is worth knowing of rows as they came: symbols, disorder, volumes and openings that are not there."""
+    coded = codes_of(rows["symbol"], is_sorted=False)
+    told = rows.select("date", "volume", "open", pl.Series("symbol", coded.code))
     is_same = pl.col("symbol") == pl.col("symbol").shift(1)
-    symbols = rows["symbol"].n_unique()
-    is_grouped = rows.select((~is_same).fill_null(value=True).sum()).item() == symbols
-    ordered = (
-        rows if is_grouped else rows.select("date", "symbol", "volume", "open").sort("symbol", maintain_order=True)
-    )
+    symbols = len(coded.texts)
+    is_grouped = told.select((~is_same).fill_null(value=True).sum()).item() == symbols
+    ordered = told if is_grouped else told.sort("symbol", maintain_order=True)
     counted = ordered.select(
         out_of_order=(is_same & (pl.col("date") < pl.col("date").shift(1))).sum(),
         zero_volume=(pl.col("volume") == 0.0).sum(),

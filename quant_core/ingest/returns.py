@@ -17,12 +17,15 @@ PADDED_SHARE = 0.5
 
 def padding(returns: pl.DataFrame) -> str | None:
     """Demand that no symbol with a year of returns has more than half of them exactly zero."""
-    known = returns.drop_nulls("simple_return").group_by("symbol")
-    counts = known.agg(pl.len().alias("bars"), (pl.col("simple_return") == 0.0).sum().alias("zeros"))
-    padded = counts.filter((pl.col("bars") >= 252) & (pl.col("zeros") > PADDED_SHARE * pl.col("bars"))).sort("symbol")
+    coded, change = codes_of(returns["symbol"]), returns["simple_return"]
+    known, zero = (
+        np.bincount(coded.code[is_one.to_numpy()], minlength=len(coded.texts))
+        for is_one in (change.is_not_null(), (change == 0.0).fill_null(value=False))
+    )
+    padded = coded.texts.filter(pl.Series((known >= 252) & (zero > PADDED_SHARE * known)))
     if padded.is_empty():
         return None
-    return f"{padded.height} symbols have mostly zero returns, such as {padded['symbol'].head(3).to_list()}."
+    return f"{len(padded)} symbols have mostly zero returns, such as {padded.head(3).to_list()}."
 
 
 @stage(
@@ -41,8 +44,9 @@ def returns(bars: pl.DataFrame) -> pl.DataFrame:
     Across a halt or an excluded bar the return runs from the last trustworthy close: no move is lost, none is padded.
     """
     day = bars["date"].to_physical()
-    order = order_of(codes_of(bars["symbol"]).code, (day - day.min()).to_numpy() if len(day) else day.to_numpy())
-    series = bars.select("symbol", "close", "life", "is_provisional")
+    code = codes_of(bars["symbol"]).code
+    order = order_of(code, (day - day.min()).to_numpy() if len(day) else day.to_numpy())
+    series = bars.select("close", "life", "is_provisional", symbol=pl.Series(code))
     changes = (series if order is None else series[order]).select(bar_return()).to_series()
     return bars.select("date", "symbol").with_columns(simple_return=changes if order is None else _back(changes, order))
 

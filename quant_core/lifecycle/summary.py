@@ -32,7 +32,7 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
     dict
         run_id, sleeve, rows (bars read), excluded ({rule: rows}), selection (last rebalance, headline method), metrics,
         refs ({stage: {sha256, rows, path}}), warnings, headline, figures (of all portfolios), seconds (by stage,
-        validation, write), report.
+        validation, loading of libraries by validation, write), report.
 
     Raises
     ------

@@ -1,7 +1,11 @@
-"""How long tables were held against their contracts: what validation costs a run. What it finds is split.py's."""
+"""How long tables were held against their contracts and rules: what validation costs a run.
+
+What it finds is split.py's.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,9 +20,17 @@ R = TypeVar("R")
 
 @dataclass
 class Meter:
-    """Seconds spent in judging tables while it ran; a judgement inside another counts once."""
+    """Seconds spent in judging tables while it ran; a judgement inside another counts once.
+
+    Attributes
+    ----------
+    seconds : float
+    loading : float
+        Seconds of judgements that had to load a library first, which happens once in a process.
+    """
 
     seconds: float = 0.0
+    loading: float = 0.0
     depth: int = 0
 
 
@@ -45,12 +57,14 @@ def counted(function: Callable[P, R]) -> Callable[P, R]:
         if meter is None:
             return function(*args, **kwargs)
         meter.depth += 1
-        start = perf_counter()
+        start, loaded = perf_counter(), len(sys.modules)
         try:
             return function(*args, **kwargs)
         finally:
             meter.depth -= 1
-            if meter.depth == 0:
+            if meter.depth == 0 and len(sys.modules) > loaded:
+                meter.loading += perf_counter() - start
+            elif meter.depth == 0:
                 meter.seconds += perf_counter() - start
 
     return timed

@@ -142,3 +142,19 @@ def test_exclusions_are_counted_by_rule_and_listed_with_the_row_as_it_came(call,
     assert told["rows"][0]["symbol"] == "A:X"
     assert call("exclusions", "mine", "--rule", "close:greater_then")[0] == 2
     assert call("exclusions", "nobody")[0] == 1
+
+
+def test_gaps_are_counted_by_kind_and_listed_as_requests(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    days = [f"2024-01-{day:02}" for day in range(1, 11)]
+    rows = [f"{day},X:{name},1{k}" for k, day in enumerate(days) for name in "ABC" if (day, name) != (days[4], "B")]
+    sleeve(tmp_path, "\n".join(["date,symbol,close", *rows, ""]))
+    runner = DAGRunner(Settings(home=tmp_path / "home", sleeves=tmp_path))
+    runner.run(read_sleeve(tmp_path / "mine.toml"), only=["ingest.raw", "ingest.bars", "ingest.lives", "ingest.gaps"])
+    code, out, _ = call("gaps", "mine")
+    assert code == 0
+    assert "to ask for again: 1" in out
+    code, out, _ = call("gaps", "mine", "--json")
+    told = json.loads(out)
+    assert told["requests"] == [{"symbol": "X:B", "start": "2024-01-05", "end": "2024-01-05"}]
+    assert [row["kind"] for row in told["kinds"]] == ["gap"]
+    assert call("gaps", "nobody")[0] == 1
