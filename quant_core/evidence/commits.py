@@ -213,7 +213,8 @@ class Evidence:
         """Return the version of a table a reader gets.
 
         In this order: the commit of its own run; of its parent and root runs as given; the head at the
-        seq its genesis pinned. Outside a run, the newest head.
+        seq its genesis pinned. Outside a run, the newest head. A run with a knowledge time reads no head, which
+        knows more: only what a run with the same one committed.
         """
         with self._reading() as index:
             if run_id is None:
@@ -222,7 +223,13 @@ class Evidence:
                 run = index.run(run_id)
                 family = [run, *(index.run(parent) for parent in parents if index.knows(parent))]
                 own = (commit for member in family if (commit := member.commit_of(stage, sleeve)))
-                found = next(own, None) or index.head(stage, sleeve, at=run.pinned_seq)
+                as_of = run.genesis.data.get("as_of")
+                pinned = run.pinned_seq
+                found = next(own, None) or (
+                    index.head(stage, sleeve, at=pinned)
+                    if as_of is None
+                    else index.past(stage, sleeve, as_of, at=pinned)
+                )
             known = ", ".join(f"{name} of {owner}" for name, owner in index.heads()) or "nothing"
         if found is None:
             seen = "" if run_id is None else f" that run {run_id} may read"

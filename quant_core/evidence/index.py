@@ -43,6 +43,7 @@ class Index:
         self._place = Position()
         self._runs: dict[str, list[Record]] = {}
         self._versions: dict[tuple[str, str], list[Record]] = {}
+        self._past: dict[tuple[str, str], list[Record]] = {}
         self._last_commit: dict[tuple[str, str], int] = {}
         self._landed: dict[tuple[str, str], list[Record]] = {}
 
@@ -62,13 +63,14 @@ class Index:
                 self._landed.setdefault(table_of(record), []).append(record)
             if record.kind == COMMIT:
                 self._last_commit[table_of(record)] = record.seq
-            if record.kind == COMMIT and not self._is_hindsight(record.run_id):
-                self._versions.setdefault(table_of(record), []).append(record)
+                kept = self._past if self._as_of(record.run_id) is not None else self._versions
+                kept.setdefault(table_of(record), []).append(record)
             self._place = place
 
-    def _is_hindsight(self, run_id: str) -> bool:
-        """Whether the run looks at the past: its versions are its own and never become heads."""
-        return self._runs[run_id][0].data.get("as_of") is not None if run_id in self._runs else False
+    def _as_of(self, run_id: str) -> str | None:
+        """Return the knowledge time of a run: the versions of one that has one are no heads."""
+        moment = self._runs[run_id][0].data.get("as_of") if run_id in self._runs else None
+        return None if moment is None else str(moment)
 
     def knows(self, run_id: str) -> bool:
         """Tell whether that run was opened."""
@@ -95,6 +97,12 @@ class Index:
         versions = self._versions.get((stage, sleeve), [])
         count = len(versions) if at is None else bisect_right(versions, at, key=attrgetter("seq"))
         return versions[count - 1] if count else None
+
+    def past(self, stage: str, sleeve: str, as_of: str, *, at: int) -> Record | None:
+        """Return the newest commit of a table, up to the seq `at`, of a run with that knowledge time."""
+        versions = self._past.get((stage, sleeve), [])
+        known = (record for record in reversed(versions) if record.seq <= at and self._as_of(record.run_id) == as_of)
+        return next(known, None)
 
     def landed(self, stage: str, sleeve: str) -> tuple[Record, ...]:
         """Return every batch that was landed for a table, in order."""

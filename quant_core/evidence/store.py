@@ -159,7 +159,7 @@ class Store:
 
     def verify(self, ref: DataRef) -> None:
         """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
-        for version in dict.fromkeys((ref, *self.versions(ref))):
+        for version in self.versions(ref):
             path = self.home / version.path
             try:
                 with path.open("rb") as stream:

@@ -155,6 +155,8 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
         "seconds": {name: round(spent, 3) for name, spent in seconds.items()},
         "parents": {source: reader.ref(source).sha256 for source in spec.inputs.values()},
     }
+    if finished.view is not None:
+        facts["landed"] = finished.view.until
     record = evidence.commit(
         run_id=run_id,
         stage=spec.id,

@@ -69,7 +69,7 @@ def finish(spec: StageSpec, result: pl.DataFrame | Split, *, rows_in: Mapping[st
     given = result if isinstance(result, Split) else Split(result)
     view = given if isinstance(given, View) else None
     parted = given if view is not None else _judged(given, spec)
-    broken = [*_over_budget(spec, parted), *_not_conserved(spec, parted, rows_in)]
+    broken = [*_over_budget(spec, parted, view), *_not_conserved(spec, parted, rows_in)]
     warnings: list[str] = []
     for rule in spec.rules:
         said = counted(rule.check)(parted.valid)
@@ -92,10 +92,11 @@ def _judged(given: Split, spec: StageSpec) -> Split:
     return Split(judged.valid, pl.concat([given.exclusions, judged.exclusions]), contract=judged.contract)
 
 
-def _over_budget(spec: StageSpec, parted: Split) -> list[str]:
+def _over_budget(spec: StageSpec, parted: Split, view: View | None) -> list[str]:
     counts = {rule: count for rule, count in parted.excluded.items() if rule not in spec.carried}
     lost = sum(counts.values())
-    rows = parted.valid.height + lost
+    made_of = None if view is None else view.made_of
+    rows = (parted.valid.height if made_of is None else made_of) + lost
     counts["*"] = lost
     return [
         f"budget: {rule} excluded {counts[rule]} of {rows} rows, more than its share of {share:g}."

@@ -43,23 +43,29 @@ class View(Split):
     valid, exclusions : DataFrame
         Of the whole view, or, where `versions` are given, of those batches of it that no commit has judged yet.
     actions : DataFrame
-        Corporate actions, likewise.
+        Corporate actions: those of the last batch that told of any, which told of all.
     versions : mapping of part to DataRef, ...
         The batches the view is made of, oldest first; empty: its rows are written as a version of their own.
     counts : mapping of rule to rows
         Rows excluded in the whole view.
+    made_of : int, optional
+        Rows of the source that `valid` was put together from.
+    until : int
+        Seq of the last batch in view: those up to it are judged with this view.
     """
 
     actions: pl.DataFrame = field(default_factory=pl.DataFrame)
     versions: Mapping[Part, tuple[DataRef, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    made_of: int | None = None
+    until: int = -1
 
 
 class Landing:
     """The landed batches of one table of one sleeve, as one run may read and extend them.
 
-    A change of the source or of what it is anchored to (its `fingerprint`) starts anew: what landed before stays in
-    the store and in the ledger, and is no longer in the view.
+    Another source, or another `fingerprint` of what it is anchored to, has batches of its own: what landed of the one
+    before stays in the store and in the ledger, and is in view again once the source is that one again.
     """
 
     def __init__(
@@ -78,29 +84,24 @@ class Landing:
 
     @property
     def batches(self) -> tuple[Record, ...]:
-        """The `landed` records of this source, oldest first."""
-        own = len(self._records)
-        while own and all(self._records[own - 1].data[name] == value for name, value in self._source.items()):
-            own -= 1
-        return self._records[own:]
+        """The `landed` records of this source, oldest first, also those from before another one was read meanwhile."""
+        own = self._source.items()
+        return tuple(record for record in self._records if all(record.data[name] == value for name, value in own))
 
     @property
     def marks(self) -> dict[str, str]:
         """How far the source was read, by names of its own."""
         return {name: mark for record in self.batches for name, mark in record.data["marks"].items()}
 
-    @property
-    def has_actions(self) -> bool:
-        """Whether any batch told of corporate actions, be it that there are none."""
-        return any(record.data["has_actions"] for record in self.batches)
+    def has_actions(self, as_of: str | None) -> bool:
+        """Whether any batch seen at `as_of` told of corporate actions, be it that there are none."""
+        return any(record.data["has_actions"] for record in self._seen(as_of))
 
     @property
     def is_first(self) -> bool:
-        """Whether no landing of this source was completed yet; one that adds batches is when a commit follows it."""
+        """Whether no landing of this source was completed yet: no commit of the table follows its first batch."""
         batches = self.batches
-        return not any(record.data["replaces"] for record in batches) and (
-            not batches or self._evidence.last_commit(self._stage, self._sleeve) < batches[0].seq
-        )
+        return not batches or self._evidence.last_commit(self._stage, self._sleeve) < batches[0].seq
 
     @property
     def next_row(self) -> int:
@@ -122,6 +123,7 @@ class Landing:
         marks: Mapping[str, str],
         request: Sequence[Any],
         has_actions: bool = False,
+        made_of: int | None = None,
     ) -> None:
         """Keep a batch. One that replaces the one before with the same bytes is that one.
 
@@ -139,6 +141,8 @@ class Landing:
             See ingest/source.py.
         has_actions : bool
             Whether the source told of corporate actions, be it that there are none.
+        made_of : int, optional
+            Rows of the source the valid ones were put together from; None: each is one.
 
         Raises
         ------
@@ -163,6 +167,7 @@ class Landing:
             "next_row": max(rows, lost) if replaces else max(rows, lost, self.next_row),
             "next_action": sent if replaces else max(sent, self.next_action),
             "has_actions": has_actions,
+            "made_of": split.valid.height if made_of is None else made_of,
             "marks": dict(marks),
             "request": list(request),
         }
@@ -190,14 +195,23 @@ class Landing:
         for record in seen:
             counts.update(record.data["excluded"])
         told = dict(sorted(counts.items()))
+        telling = ([record for record in seen if record.data["has_actions"]] or seen)[-1]
+        actions = self._frames(telling)[2]
         if as_of is not None:
-            frames = [self._frames(record) for record in seen]
-            return View(*_stacked(frames), counts=told)
-        head = self._evidence.heads().get((self._stage, self._sleeve))
-        new = [record for record in seen if head is None or record.seq > head.seq]
-        valid, exclusions, actions = _stacked([self._frames(record) for record in new or seen[-1:]])
+            valid, exclusions = _stacked([self._frames(record)[:2] for record in seen])
+            return View(valid, exclusions, actions, counts=told, until=seen[-1].seq)
+        judged = self._judged_until()
+        new = [record for record in seen if record.seq > judged] or seen[-1:]
+        valid, exclusions = _stacked([self._frames(record)[:2] for record in new])
+        made_of = sum(int(record.data["made_of"]) for record in new)
         versions = {part: tuple(ref_in(record, part) for record in seen) for part in PARTS}
-        return View(valid, exclusions, actions, versions, told)
+        versions["actions"] = (ref_in(telling, "actions"),)
+        return View(valid, exclusions, actions, versions, told, made_of, seen[-1].seq)
+
+    def _judged_until(self) -> int:
+        """Return the seq of the last batch the current version of the table holds."""
+        head = self._evidence.heads().get((self._stage, self._sleeve))
+        return -1 if head is None else int(head.data["facts"].get("landed", head.seq))
 
     def _seen(self, as_of: str | None) -> list[Record]:
         moment = None if as_of is None else instant_of(as_of)
@@ -219,9 +233,9 @@ class Landing:
         return valid, exclusions, actions
 
 
-def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    valid, exclusions, actions = (pl.concat(column) for column in zip(*frames, strict=True))
-    return valid, exclusions, actions
+def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    valid, exclusions = (pl.concat(column) for column in zip(*frames, strict=True))
+    return valid, exclusions
 
 
 def _last_row(frame: pl.DataFrame) -> int:

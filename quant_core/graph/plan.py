@@ -130,9 +130,12 @@ def _judge_names(registry: StageRegistry, tables: Mapping[str, Mapping[str, Any]
 def _room_tables(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for name in sorted(environ):
+        if not name.startswith(PREFIX):
+            continue
         room, _, key = name.removeprefix(PREFIX).lower().partition("__")
-        if name.startswith(PREFIX) and key:
-            tables.setdefault(room, {})[key] = _json_or_text(environ[name])
+        if not key:
+            raise ConfigError(f"{name} names no key; it is {PREFIX}ROOM__KEY, such as {PREFIX}SYNTHESIS__FLOOR.")
+        tables.setdefault(room, {})[key] = _json_or_text(environ[name])
     return tables
 
 

@@ -231,15 +231,15 @@ class DAGRunner:
         evidence.abandon_dead()
         evidence.sweep()
         opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
-        stages = tuple(self.registry.ordered(only))
-        held = Held(Counter(source for spec in stages for source in spec.inputs.values()))
-        reader = Reader(evidence, plan.sleeve.name, run, held=held)
         steps: dict[str, list[str]] = {"ok": [], "failed": []}
         refs: dict[str, DataRef] = {}
         excluded: dict[str, int] = {}
         metrics: dict[str, float] = {}
         warnings: list[str] = []
         try:
+            stages = self.registry.ordered(only)
+            held = Held(Counter(source for spec in stages for source in spec.inputs.values()))
+            reader = Reader(evidence, plan.sleeve.name, run, held=held)
             with ThreadSafeConfig.use(self.settings):
                 for spec in stages:
                     steps["failed"] = [spec.id]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from quant_core.graph.stage import stage
+from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sessions import sessions_of
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
 from quant_core.market.contracts.ingest import EARLIEST, Actions
@@ -33,7 +34,13 @@ _DETAILS = {
 }
 
 
-@stage("ingest.actions", inputs={"landed": "ingest.raw#actions"}, output=Actions)
+@stage(
+    "ingest.actions",
+    inputs={"landed": "ingest.raw#actions"},
+    output=Actions,
+    budgets=budgets_of("ingest.actions"),
+    carried=carried_of("ingest.actions"),
+)
 def actions(landed: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None) -> Split:
     """Keep what is known of each corporate action at `as_of`; everything sent but not usable leaves with its reason."""
     return known_actions(landed, sleeve=sleeve, as_of=as_of)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 from pydantic import Field, JsonValue
@@ -34,6 +35,7 @@ STAGE = "ingest.raw"
 BATCH_ROWS = 200_000
 BATCH_TEXT = 32 * 1024
 BATCH_SECONDS = 60.0
+_NAMELESS = "symbol:str_matches"
 
 
 class RawParams(Params):
@@ -83,10 +85,12 @@ def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landin
         raise ConfigError(f"the sleeve {sleeve.name!r} names no source: [source] needs kind, one of {known}.")
     source = sources()[params.kind]
     options = source.options(params.options)
+    if "factors" not in source.params.model_fields:
+        demand_factors(sleeve, None)
     landing.begin(STAGE, source=source.name, fingerprint=_fingerprint(source, options))
-    if as_of is None or not (landing.batches or source.is_live):
+    if as_of is None or (landing.is_first and not source.is_live):
         _land(source, options, sleeve, landing)
-    demand_factors(sleeve, Actions.empty() if landing.has_actions else None)
+    demand_factors(sleeve, Actions.empty() if landing.has_actions(as_of) else None)
     view = landing.view(as_of)
     if view is None:
         raise SourceError(
@@ -94,13 +98,19 @@ def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landin
         )
     if not (sum(ref.rows for ref in view.versions["valid"]) if view.versions else view.valid.height):
         reasons = ", ".join(f"{rule}: {count}" for rule, count in view.counts.items())
-        raise SourceError(f"source {source.name!r} of sleeve {sleeve.name!r} has no usable row ({reasons or 'empty'}).")
+        hint = (
+            " A symbol is VENUE:TICKER; [source] venue names that of bare tickers." if _NAMELESS in view.counts else ""
+        )
+        said = f"source {source.name!r} of sleeve {sleeve.name!r} has no usable row ({reasons or 'empty'}).{hint}"
+        raise SourceError(said)
     return view if as_of is None else _known_at(view, as_of, sleeve.market)
 
 
 def _fingerprint(source: Source, options: Params) -> str:
     """Return what identifies the thing a source reads: all options of a snapshot, else those it is anchored to."""
     given = options.model_dump(mode="json")
+    # A file that moves with its folder is the same file.
+    given |= {name: Path(given[name]).name for name in ("path", "factors") if isinstance(given.get(name), str)}
     told = {name: given[name] for name in source.anchors} if source.grows else given
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -113,28 +123,32 @@ class _Pending:
     ----------
     row, action : int
         Numbers of the next row and the next action.
-    stamp : datetime, optional
-        What rows without a stamp of their own get.
+    floor : datetime, optional
+        The instant before which nobody knew what waits; None: rows are known since their own stamps, or always.
     """
 
     row: int
     action: int
-    stamp: datetime | None
+    floor: datetime | None
     rows: list[pl.DataFrame] = field(default_factory=list)
     lost: list[pl.DataFrame] = field(default_factory=list)
     actions: list[pl.DataFrame] = field(default_factory=list)
     requests: list[Mapping[str, JsonValue]] = field(default_factory=list)
     marks: dict[str, str] = field(default_factory=dict)
+    made_of: int = 0
 
     @property
     def is_full(self) -> bool:
         """Whether what waits is worth a version of its own."""
-        text = len(json.dumps([self.requests, self.marks]))
-        return sum(frame.height for frame in self.rows) >= BATCH_ROWS or text >= BATCH_TEXT
+        return sum(frame.height for frame in self.rows) >= BATCH_ROWS
+
+    def has_room_for(self, batch: Batch) -> bool:
+        """Whether the record of what waits stays short enough with one more batch."""
+        return not self.rows or len(json.dumps([self.requests, self.marks, batch.request, batch.marks])) < BATCH_TEXT
 
     def add(self, batch: Batch) -> None:
         """Judge a batch by its contract and number it; exclusions keep the place of their row in the answer."""
-        judged = _judged(_shaped(batch.rows.valid, Raw, self.stamp), Raw)
+        judged = _judged(_shaped(batch.rows.valid, Raw, self.floor), Raw)
         lost = pl.concat([batch.rows.exclusions, judged.exclusions]).sort("row")
         moved = pl.col("row") + self.row
         self.rows.append(judged.valid.with_columns(moved))
@@ -142,12 +156,13 @@ class _Pending:
         self.row = 1 + max(self.row - 1, *(_last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
         if batch.actions is not None:
             # What an action must keep to is judged by actions.py, where it can be excluded.
-            shaped = _shaped(batch.actions, Actions, self.stamp)
+            shaped = _shaped(batch.actions, Actions, self.floor)
             self.actions.append(shaped.with_columns(pl.col("row") + self.action))
             self.action += shaped.height
         if batch.request:
             self.requests.append(batch.request)
         self.marks |= batch.marks
+        self.made_of += judged.valid.height if batch.made_of is None else batch.made_of
 
     def land(self, landing: Landing, *, replaces: bool, known_from: datetime | None) -> None:
         """Hand over what waits, and wait for more."""
@@ -161,35 +176,46 @@ class _Pending:
                 marks=self.marks,
                 request=self.requests,
                 has_actions=bool(self.actions),
+                made_of=self.made_of,
             )
+        self.made_of = 0
         self.rows, self.lost, self.actions, self.requests, self.marks = [], [], [], [], {}
 
 
 def _land(source: Source, options: Params, sleeve: Sleeve, landing: Landing) -> None:
     """Ask the source and keep what it answers, also when it fails half way: the next landing goes on from there."""
     now = since = landing.clock()
-    known_from = now if source.is_live or not landing.is_first else None
     row, action = (landing.next_row, landing.next_action) if source.grows else (0, 0)
-    waiting = _Pending(row, action, now if source.is_live else None)
-    try:
-        for batch in source.batches(options, sleeve, Landed(landing.marks, now, landing.tell)):
-            waiting.add(batch)
-            if waiting.is_full or (landing.clock() - since).total_seconds() >= BATCH_SECONDS:
-                waiting.land(landing, replaces=not source.grows, known_from=known_from)
-                since = landing.clock()
-    finally:
+    is_stamped = source.is_live or (source.grows and not landing.is_first)
+    waiting = _Pending(row, action, now if is_stamped else None)
+
+    def kept() -> None:
+        # Asked for each batch: who has looked at the first batches in between goes on seeing no more than those.
+        known_from = landing.clock() if source.is_live or not landing.is_first else None
         waiting.land(landing, replaces=not source.grows, known_from=known_from)
 
+    try:
+        for batch in source.batches(options, sleeve, Landed(landing.marks, now, landing.tell)):
+            if not waiting.has_room_for(batch):
+                kept()
+            waiting.add(batch)
+            if waiting.is_full or (landing.clock() - since).total_seconds() >= BATCH_SECONDS:
+                kept()
+                since = landing.clock()
+    finally:
+        kept()
 
-def _shaped(frame: pl.DataFrame, contract: Contract, stamp: datetime | None) -> pl.DataFrame:
-    """Return all columns of a contract in order: rows numbered and stamped, absent optional columns null."""
+
+def _shaped(frame: pl.DataFrame, contract: Contract, floor: datetime | None) -> pl.DataFrame:
+    """Return all columns of a contract in order: rows numbered, known from `floor` at the earliest, the rest null."""
     if "row" not in frame.columns:
         frame = frame.with_row_index("row")
     absent = {name: pl.lit(None, dtype=kind) for name, kind in contract.dtypes.items() if name not in frame.columns}
     shaped = frame.with_columns(pl.col("row").cast(pl.Int64), **absent).select(*contract.dtypes)
-    if stamp is None:
+    if floor is None:
         return shaped
-    return shaped.with_columns(pl.col("known_at").fill_null(pl.lit(stamp, contract.dtypes["known_at"])))
+    landed = pl.lit(floor, contract.dtypes["known_at"])
+    return shaped.with_columns(known_at=pl.max_horizontal("known_at", landed))
 
 
 def _judged(frame: pl.DataFrame, contract: Contract) -> Split:

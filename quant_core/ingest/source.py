@@ -37,13 +37,18 @@ class Batch:
         How far the source has been read after this batch, under names of the source's own: a symbol's last date, a
         file's hash. What was landed before keeps its marks.
     actions : DataFrame, optional
-        Corporate actions: date (ex-date), symbol, kind, factor, and where known to, known_at; see the contract Actions.
+        All corporate actions the source knows, or None if this batch tells of none: date (ex-date), symbol, kind,
+        factor, and where known to, known_at; see the contract Actions.
+    made_of : int, optional
+        Rows of the source the valid ones were put together from; None: each is one. What the source loses is judged
+        against them.
     """
 
     rows: Split
     request: Mapping[str, JsonValue] = field(default_factory=dict)
     marks: Mapping[str, str] = field(default_factory=dict)
     actions: pl.DataFrame | None = None
+    made_of: int | None = None
 
 
 def _silent(said: str) -> None:

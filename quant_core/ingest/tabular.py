@@ -100,6 +100,16 @@ class Table:
     absent: tuple[str, ...]
 
 
+# Columns a record names; a file may have thousands nobody reads.
+SHOWN = 20
+
+
+def made_of(facts: Mapping[str, JsonValue]) -> int | None:
+    """Return how many bars within the day a file's rows were put together from; None where they are its rows."""
+    bars = facts.get("bars")
+    return bars if isinstance(bars, int) else None
+
+
 def file_rows(
     path: Path,
     params: TableParams,
@@ -145,7 +155,9 @@ def file_rows(
     if symbol is not None:
         frame = frame.with_columns(symbol=pl.lit(symbol))
     rows = parsed_rows(frame, str(path), venue=params.venue, decimal=params.decimal)
-    facts: dict[str, JsonValue] = {"ignored": [*table.ignored], "absent": [*table.absent]}
+    facts: dict[str, JsonValue] = {"ignored": [*table.ignored[:SHOWN]], "absent": [*table.absent]}
+    if len(table.ignored) > SHOWN:
+        facts["ignored_more"] = len(table.ignored) - SHOWN
     valid, lost = rows.valid, pl.concat([lost, rows.exclusions])
     if params.is_intraday:
         try:
@@ -229,6 +241,8 @@ def _wanted(found: tuple[str, ...], params: TableParams, path: Path, is_named: b
         raise SourceError(f"{path} is no table with separator {params.separator!r}; it begins with {found[0][:80]!r}.")
     near = sorted({other for other in found for name in absent if _is_near(name, other)})
     hint = f" Near: {', '.join(near)}; say under [source.columns] what stands for what." if near else ""
+    if "date" in absent and "timestamp" in found:
+        hint = ' It has timestamps: bars within the day need [source] interval, such as "1h".'
     raise SourceError(f"{path} lacks {', '.join(absent)}; it has {', '.join(found) or 'no columns'}.{hint}")
 
 

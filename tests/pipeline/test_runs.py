@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_core.errors import ConfigError, ConflictError
+from quant_core.errors import ConfigError, ConflictError, UnknownNameError
 from quant_core.evidence.commits import Evidence
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
@@ -35,6 +35,14 @@ def test_a_knowledge_time_that_is_none_opens_no_run(place: Place, as_of: str) ->
     with pytest.raises(ConfigError, match="as-of"):
         place.run(as_of=as_of)
     assert Evidence(place.home).runs() == ()
+
+
+def test_a_run_of_an_unknown_stage_is_closed_as_failed(place: Place) -> None:
+    with pytest.raises(UnknownNameError):
+        place.run(only=["ingest.row"], run_id="one")
+    outcome = Evidence(place.home).run("one").outcome
+    assert outcome is not None
+    assert outcome.data["outcome"] == "failed"
 
 
 def test_one_run_id_keeps_one_plan(place: Place) -> None:

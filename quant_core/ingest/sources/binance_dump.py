@@ -120,9 +120,8 @@ def binance_dump(params: BinanceDumpParams, sleeve: Sleeve, landed: Landed) -> I
         archive = _Archive(params, landed, transport)
         for symbol in params.symbols:
             yield from _new(symbol, archive)
-        if archive.absent:
-            empty = {"date": pl.Date(), "symbol": pl.String(), **dict.fromkeys(PRICES, pl.Float64())}
-            yield Batch(Split(pl.DataFrame(schema=empty)), {"absent": list(archive.absent)}, archive.absent)
+            if archive.absent:
+                yield archive.told_absent()
 
 
 def _new(symbol: str, archive: _Archive) -> Iterator[Batch]:
@@ -173,6 +172,12 @@ class _Archive:
         sha256, absent = hashlib.sha256(body).hexdigest(), self.absent
         self.absent = {}
         return Batch(parted, {"path": file.path(self.params.market), "sha256": sha256}, {**absent, file.name: sha256})
+
+    def told_absent(self) -> Batch:
+        """Return a batch without rows that marks the files found absent since the last one."""
+        empty = {"date": pl.Date(), "symbol": pl.String(), **dict.fromkeys(PRICES, pl.Float64())}
+        absent, self.absent = self.absent, {}
+        return Batch(Split(pl.DataFrame(schema=empty)), {"absent": len(absent)}, absent)
 
     def _verified(self, file: _File) -> bytes | None:
         path = file.path(self.params.market)

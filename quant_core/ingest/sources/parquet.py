@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from quant_core.ingest.source import Batch, source
-from quant_core.ingest.tabular import TableParams, file_rows
+from quant_core.ingest.tabular import TableParams, file_rows, made_of
 from quant_core.market.sleeves import Sleeve
 
 
@@ -41,4 +41,4 @@ def parquet(params: ParquetParams, sleeve: Sleeve) -> Batch:
         from quant_core.ingest.factor_file import read_factors
 
         actions = read_factors(Path(params.factors), venue=params.venue)
-    return Batch(rows, request={"file": path.name, **facts}, actions=actions)
+    return Batch(rows, request={"file": path.name, **facts}, actions=actions, made_of=made_of(facts))

@@ -337,3 +337,19 @@ def test_a_part_a_commit_came_without_is_told_from_one_that_is_lost(tmp_path):
     record = committed(evidence, "one", 1)
     with pytest.raises(MissingVersionError, match=f"came without actions .seq {record.seq}."):
         ref_in(record, "actions")
+
+
+def test_a_run_with_a_knowledge_time_reads_no_head_but_what_the_same_time_committed(tmp_path):
+    evidence = Evidence(tmp_path)
+    evidence.open_run("now", {})
+    committed(evidence, "now", 1)
+    evidence.close_run("now", "ok", {})
+    evidence.open_run("then", {"as_of": "2020-01-01"})
+    with pytest.raises(MissingVersionError, match="that run then may read"):
+        evidence.resolve(STAGE, "us", run_id="then")
+    committed(evidence, "then", 2)
+    evidence.open_run("again", {"as_of": "2020-01-01"})
+    evidence.open_run("other", {"as_of": "2020-01-02"})
+    assert value_of(evidence, evidence.resolve(STAGE, "us", run_id="again")) == 2
+    with pytest.raises(MissingVersionError):
+        evidence.resolve(STAGE, "us", run_id="other")

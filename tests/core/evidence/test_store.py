@@ -183,6 +183,22 @@ def test_a_file_is_hashed_again_only_when_it_looks_changed(tmp_path, monkeypatch
     assert len(hashed) == 2
 
 
+def test_verifying_finds_what_reading_would_find(tmp_path):
+    store = Store(tmp_path)
+    first, second = written(store, bars()), written(store, bars(5))
+    both = store.write_list([first, second])
+    store.verify(both)
+    (tmp_path / second.path).write_bytes(b"other")
+    store.verify(first)
+    for ref in (second, both):
+        with pytest.raises(IntegrityError, match="other bytes"):
+            store.verify(ref)
+    (tmp_path / second.path).unlink()
+    for ref in (second, both):
+        with pytest.raises(MissingVersionError):
+            store.verify(ref)
+
+
 def test_a_file_too_young_to_look_changed_is_hashed_each_time(tmp_path, monkeypatch):
     store = Store(tmp_path)
     ref = written(store, bars())

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from datetime import date, timedelta
 
 import numpy as np
@@ -53,6 +55,21 @@ def test_nothing_is_said_of_a_market_that_goes_on_as_before(seed: int) -> None:
     bars = market(seed=seed)
     said = [rule(bars) for rule in (volume_drift, missingness_drift, size_drift, staleness, history_alignment)]
     assert [drift(returns_of(bars)), *said] == [None] * 6
+
+
+def test_rule_and_metrics_share_one_answer_and_do_not_keep_the_table(monkeypatch):
+    asked = []
+    monkeypatch.setattr("quant_core.ingest.drift.shift_between", lambda *given: asked.append(1))
+    table = returns_of(market())
+    assert (drift(table), drift_numbers(table)) == (None, {})
+    assert len(asked) == 1
+    drift(table.clone())
+    assert len(asked) == 2
+    lives = weakref.ref(table)
+    drift(table)
+    del table
+    gc.collect()
+    assert lives() is None
 
 
 def test_a_market_wide_crash_is_no_drift_of_the_data() -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ConflictError, GateError, SourceError, UnavailableError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.store import Store
 from quant_core.graph.commit import Committed, Reader, commit_finished
 from quant_core.graph.finish import finish
@@ -260,3 +261,132 @@ def test_a_source_without_parameters_of_its_own_is_a_snapshot() -> None:
     (batch,) = plain.batches(NoParams(), SLEEVE, Landed({}, START))
     assert batch.rows.valid["close"].to_list() == [1.0]
     assert batch.actions is None
+
+
+def test_options_changed_and_changed_back_leave_every_old_read_as_it_was(home: Path, land: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    csv_of(path, 1.0, 2.0, 3.0)
+    land("parquet", path=str(path), at=10)
+    before = land("parquet", path=str(path), as_of="2024-01-03", at=11).ref
+    land("parquet", path=str(path), venue="B", at=12)
+    csv_of(path, 9.0, 9.0, 9.0)
+    land("parquet", path=str(path), at=13)
+    assert land("parquet", path=str(path), as_of="2024-01-03", at=14).ref == before
+    assert rows_of(home, land("parquet", path=str(path), at=15))["close"].to_list() == [9.0, 9.0, 9.0]
+
+
+def test_a_folder_that_moves_with_its_files_is_the_same_source(land: Any, tmp_path: Path) -> None:
+    for name, close in (("here", 1.0), ("there", 5.0)):
+        (tmp_path / name).mkdir()
+        csv_of(tmp_path / name / "bars.csv", close, 2.0)
+    land("parquet", path=str(tmp_path / "here" / "bars.csv"), at=10)
+    before = land("parquet", path=str(tmp_path / "here" / "bars.csv"), as_of="2024-01-02", at=11).ref
+    land("parquet", path=str(tmp_path / "there" / "bars.csv"), at=12)
+    assert land("parquet", path=str(tmp_path / "there" / "bars.csv"), as_of="2024-01-02", at=13).ref == before
+
+
+def test_a_first_file_that_was_refused_is_mended_before_anybody_read_it(home: Path, land: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("date,symbol,close\n" + "2024-01-01,A:X,bad\n" * 3 + "2024-01-02,A:X,4\n")
+    with pytest.raises(GateError):
+        land("parquet", path=str(path), at=10)
+    csv_of(path, 1.0, 2.0)
+    land("parquet", path=str(path), at=11)
+    assert rows_of(home, land("parquet", path=str(path), as_of="2024-01-02", at=12))["close"].to_list() == [1.0]
+
+
+def test_a_look_at_the_past_finishes_a_first_landing_that_was_interrupted(
+    home: Path, land: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = played(Feed(is_live=False), monkeypatch)
+    feed.fails_after = 1
+    with pytest.raises(UnavailableError):
+        land(at=30)
+    feed.fails_after = None
+    assert rows_of(home, land(as_of="2024-01-20", at=31))["date"].n_unique() == 3
+    assert feed.asked == [0, 1, 2]
+
+
+def test_who_looks_while_a_live_landing_is_under_way_sees_nothing_of_it_later(
+    home: Path, feed: Feed, new_landing: Callable[..., Landing], land: Any
+) -> None:
+    now = [START + 3 * DAY]
+    landing = new_landing(home)
+    landing.clock = lambda: now[0]
+    asked = feed.source.function
+
+    def slow(*given: Any) -> Iterator[Batch]:
+        for batch in asked(*given):
+            now[0] += timedelta(minutes=30)
+            yield batch
+
+    source = replace(feed.source, function=slow)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "sources", lambda: {"feed": source})
+        raw(params=RawParams(kind="feed"), sleeve=SLEEVE, as_of=None, landing=landing)
+    landed = [record.data["known_from"] for record in Evidence(home).landed("ingest.raw", "test")]
+    assert min(landed) >= "2024-01-04T00:30"
+    with pytest.raises(SourceError, match="had landed at"):
+        land(as_of="2024-01-04T00:10", at=9)
+
+
+def test_a_restatement_without_a_stamp_of_its_own_comes_after_the_stamped_row_it_restates(
+    home: Path, land: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.csv").write_text("date,symbol,close,known_at\n2024-01-01,A:X,1,2024-01-05\n")
+    land("folder", path=str(folder), schemas=[{"pattern": "*.csv"}], at=10)
+    (folder / "b.csv").write_text("date,symbol,close\n2024-01-01,A:X,2\n")
+    rows = rows_of(home, land("folder", path=str(folder), schemas=[{"pattern": "*.csv"}], at=20))
+    assert rows.sort("known_at", "row")["close"].to_list() == [1.0, 2.0]
+    assert rows["known_at"][1] == START + 20 * DAY
+
+
+def test_a_corrected_file_of_actions_replaces_the_one_before(home: Path, land: Any, tmp_path: Path) -> None:
+    folder, factors = tmp_path / "files", tmp_path / "factors.csv"
+    folder.mkdir()
+    csv_of(folder / "a.csv", 100.0, 100.0, 100.0, 50.0)
+    options = {"path": str(folder), "factors": str(factors), "schemas": [{"pattern": "*.csv"}]}
+    sent = {}
+    for at, day in ((10, "2024-01-03"), (20, "2024-01-04")):
+        factors.write_text(f"date,symbol,kind,factor\n{day},A:X,split,0.5\n")
+        land("folder", at=at, **options)
+        head = Evidence(home).heads()[("ingest.raw", "test")]
+        sent[at] = Evidence(home).store.read(ref_in(head, "actions"))
+    assert [table["date"].to_list() for table in sent.values()] == [[date(2024, 1, 3)], [date(2024, 1, 4)]]
+    past = land("folder", at=30, as_of="2024-01-11", **options)
+    assert Evidence(home).store.read(ref_in(past.record, "actions"))["date"].to_list() == [date(2024, 1, 3)]
+
+
+def test_marks_too_many_for_one_record_land_in_several(home: Path, land: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = played(Feed(), monkeypatch)
+
+    def marked(*given: Any) -> Iterator[Batch]:
+        for k, batch in enumerate(Feed.batches(feed, *given)):
+            yield Batch(batch.rows, batch.request, {f"absent-{k}-{j}": "absent" for j in range(900)})
+
+    feed.source = replace(feed.source, function=marked)
+    monkeypatch.setattr(module, "sources", lambda: {"feed": feed.source})
+    land(at=3)
+    landed = Evidence(home).landed("ingest.raw", "test")
+    assert len(landed) == 3
+    assert sum(len(record.data["marks"]) for record in landed) == 2_700
+
+
+def test_a_refused_batch_is_judged_again_by_whoever_would_commit_it(home: Path, land: Any, feed: Feed) -> None:
+    land(at=3)
+    feed.days, good = 4, Feed.batches
+
+    def broken(*given: Any) -> Iterator[Batch]:
+        for batch in good(feed, *given):
+            yield Batch(Split(batch.rows.valid.with_columns(symbol=pl.lit("nameless"))), batch.request, batch.marks)
+
+    whole = feed.source
+    object.__setattr__(feed, "source", replace(whole, function=broken))
+    for at in (4, 5):
+        with pytest.raises(GateError, match="excluded 3 of 3 rows"):
+            land(at=at)
+    feed.source = whole
+    with pytest.raises(GateError, match="excluded 3 of 3 rows"):
+        land(at=6)
