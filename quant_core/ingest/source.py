@@ -9,17 +9,26 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, cast
+from datetime import date, datetime
+from typing import Annotated, Any, cast
 
 import polars as pl
-from pydantic import JsonValue, ValidationError
+from pydantic import AfterValidator, JsonValue, ValidationError
 
 from quant_core.errors import ConfigError
 from quant_core.graph.catalog import Catalog, collect
 from quant_core.graph.stage import Params
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve, first_fault
+
+
+def _is_a_day(text: str) -> str:
+    date.fromisoformat(text)
+    return text
+
+
+IsoDay = Annotated[str, AfterValidator(_is_a_day)]
+"""An option that is a day, as text: 2024-01-31."""
 
 
 @dataclass(frozen=True, eq=False)

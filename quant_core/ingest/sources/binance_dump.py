@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
 from quant_core.ingest.parsing import parsed_rows
-from quant_core.ingest.source import Batch, Landed, source
+from quant_core.ingest.source import Batch, IsoDay, Landed, source
 from quant_core.ingest.transport import Transport, beginning
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
@@ -50,7 +50,7 @@ class BinanceDumpParams(Params):
 
     market: Literal["spot", "um"] = Field(default="spot", description="Spot, or USD-margined perpetuals (um).")
     symbols: list[str] = Field(min_length=1, description="Symbols as Binance writes them: BTCUSDT.")
-    since: str = Field(default="2017-08-01", description="A day of the first month to read, ISO date.")
+    since: IsoDay = Field(default="2017-08-01", description="A day of the first month to read, ISO date.")
     base_url: str = Field("https://data.binance.vision", pattern=r"^https?://[^\s?#]+$", description="The archive.")
 
     @field_validator("symbols")
@@ -60,12 +60,6 @@ class BinanceDumpParams(Params):
         if wrong or len(set(symbols)) != len(symbols):
             raise ValueError(f"each must be another symbol like BTCUSDT; got {wrong or 'one twice'}")
         return symbols
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_day(cls, since: str) -> str:
-        date.fromisoformat(since)
-        return since
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 import polars as pl
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from quant_core.errors import MissingExtraError, SourceError, UnavailableError, UnknownKeyError
 from quant_core.graph.stage import Params
 from quant_core.ingest.overlap import VALUES, changed_rows, remembered_rows
-from quant_core.ingest.source import Batch, Landed, source
+from quant_core.ingest.source import Batch, IsoDay, Landed, source
 from quant_core.ingest.transport import READ_SECONDS, Transport, beginning, retry_after
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -37,19 +37,13 @@ class CcxtParams(Params):
     symbols: list[str] = Field(default_factory=list, description="Markets as ccxt names them: BTC/USDT, BTC/USDT:USDT.")
     quote: str | None = Field(default=None, description="Instead of symbols: all active markets in this currency.")
     timeframe: Literal["1d"] = Field(default="1d", description="Length of a bar.")
-    since: str = Field(default="2017-01-01", description="First day to ask for, ISO date.")
+    since: IsoDay = Field(default="2017-01-01", description="First day to ask for, ISO date.")
     market: Literal["spot", "swap"] = Field(default="spot", description="Spot, or linear perpetuals.")
     limit: int = Field(default=1000, ge=2, le=5000, description="Most bars per page; fewer where the exchange says so.")
     overlap: int = Field(default=2, ge=0, le=100, description="Landed days asked for again, for restatements.")
     base_url: str | None = Field(
         default=None, pattern=r"^https?://[^\s?#]+$", description="Ask this address instead of the exchange's own."
     )
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_day(cls, since: str) -> str:
-        date.fromisoformat(since)
-        return since
 
     @model_validator(mode="after")
     def _says_what(self) -> CcxtParams:

@@ -17,7 +17,7 @@ from quant_core.errors import ConfigError, MissingExtraError, SourceError, Unava
 from quant_core.graph.stage import Params
 from quant_core.ingest.overlap import changed_rows, remembered_rows, restatement
 from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.source import Batch, Landed, source
+from quant_core.ingest.source import Batch, IsoDay, Landed, source
 from quant_core.ingest.transport import READ_SECONDS, Transport
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -36,7 +36,7 @@ class YfinanceParams(Params):
     """The `[source]` table of kind "yfinance"."""
 
     symbols: list[str] = Field(min_length=1, description="Tickers as Yahoo writes them: AAPL, BRK-B, VOD.L.")
-    since: str = Field(default="2000-01-01", description="First day to ask for, ISO date.")
+    since: IsoDay = Field(default="2000-01-01", description="First day to ask for, ISO date.")
     venue: str = Field(default="US", pattern=r"^[^\s:]+$", description="Venue of the symbols.")
     prices: Literal["split", "total"] = Field(
         default="split", description="Adjusted for splits, or for splits and dividends; as the sleeve declares."
@@ -49,12 +49,6 @@ class YfinanceParams(Params):
         if wrong or len(set(symbols)) != len(symbols):
             raise ValueError(f"each must be another ticker like AAPL; got {wrong or 'one twice'}")
         return symbols
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_day(cls, since: str) -> str:
-        date.fromisoformat(since)
-        return since
 
 
 @source("yfinance", params=YfinanceParams, grows=True, is_live=True, anchors=("venue", "prices", "since"))
