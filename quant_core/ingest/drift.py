@@ -137,15 +137,6 @@ def bar_numbers(bars: pl.DataFrame) -> Mapping[str, float]:
     return numbers
 
 
-def rows_agree(bars: pl.DataFrame, returns: pl.DataFrame) -> str | None:
-    """Demand a return for each bar and no other, at the same date and symbol."""
-    keys = [table.select("symbol", "date").sort("symbol", "date") for table in (bars, returns)]
-    if keys[0].equals(keys[1]):
-        return None
-    bare, loose = (a.join(b, on=["symbol", "date"], how="anti").height for a, b in (keys, keys[::-1]))
-    return f"{bare} of {bars.height} bars have no row among the returns, {loose} returns no bar."
-
-
 def population_stability(reference: Values, newest: Values) -> float:
     """Return the population stability index over the quantile bins of the reference.
 

@@ -12,7 +12,6 @@ from quant_core.ingest.drift import (
     drift_numbers,
     history_alignment,
     missingness_drift,
-    rows_agree,
     size_drift,
     staleness,
     volume_drift,
@@ -162,14 +161,6 @@ def test_histories_cut_at_one_date_are_told_and_listings_are_not() -> None:
     number = pl.col("symbol").str.slice(3).cast(pl.Int64)
     listed = bars.filter((number < 10) | (pl.col("date") >= DAY + pl.duration(days=number * 7)))
     assert history_alignment(listed) is None
-
-
-def test_bars_and_returns_agree_row_by_row() -> None:
-    bars = market(days=5, symbols=2)
-    returns = returns_of(bars)
-    assert rows_agree(bars, returns[::-1]) is None
-    assert rows_agree(bars, returns[1:]) == "1 of 10 bars have no row among the returns, 0 returns no bar."
-    assert rows_agree(bars[2:], returns) == "0 of 8 bars have no row among the returns, 2 returns no bar."
 
 
 def test_the_order_of_rows_changes_no_number() -> None:
