@@ -6,7 +6,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
@@ -140,36 +141,34 @@ class Store:
         return frame
 
     def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
-        path = self.home / ref.path
-        try:
-            # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
-            with path.open("rb") as stream:
-                self._vouch(ref, path, stream)
-                stream.seek(0)
-                frame = pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
-        except FileNotFoundError as error:
-            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. Replay the run that made it.") from error
-        except ColumnNotFoundError as error:
-            known = pl.read_parquet_schema(path)
-            missing = next(name for name in columns or () if name not in known)
-            raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
-        except (PolarsError, PanicException, OSError) as error:
-            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
-        return frame
+        # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
+        with self._opened(ref) as stream:
+            try:
+                return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
+            except ColumnNotFoundError as error:
+                known = pl.read_parquet_schema(self.home / ref.path)
+                missing = next(name for name in columns or () if name not in known)
+                raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
 
     def verify(self, ref: DataRef) -> None:
         """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
         for version in self.versions(ref):
-            path = self.home / version.path
-            try:
-                with path.open("rb") as stream:
-                    self._vouch(version, path, stream)
-            except FileNotFoundError as error:
-                raise MissingVersionError(
-                    f"{_named(version)} is not in {self.home}. Replay the run that made it."
-                ) from error
-            except OSError as error:
-                raise IntegrityError(f"{_named(version)} cannot be read: {error}") from error
+            with self._opened(version):
+                pass
+
+    @contextmanager
+    def _opened(self, ref: DataRef) -> Iterator[BufferedReader]:
+        """Open the file of a reference at its beginning, once its bytes were held against the hash."""
+        path = self.home / ref.path
+        try:
+            with path.open("rb") as stream:
+                self._vouch(ref, path, stream)
+                stream.seek(0)
+                yield stream
+        except FileNotFoundError as error:
+            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. Replay the run that made it.") from error
+        except (PolarsError, PanicException, OSError) as error:
+            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
 
     def exists(self, ref: DataRef) -> bool:
         """Tell whether there is a file for `ref`; its bytes are checked by `read`."""

@@ -156,7 +156,7 @@ class Landing:
             self._fresh[last.seq] = frames
             return
         days = split.valid["date"]
-        rows, lost, sent = (1 + _last_row(frame) for frame in frames)
+        rows, lost, sent = (1 + last_row(frame) for frame in frames)
         facts = {
             **self._source,
             "replaces": replaces,
@@ -238,6 +238,6 @@ def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, 
     return valid, exclusions
 
 
-def _last_row(frame: pl.DataFrame) -> int:
-    last = frame["row"].max()
-    return -1 if last is None else int(str(last))
+def last_row(frame: pl.DataFrame) -> int:
+    """Return the highest number in the column `row`, -1 of a table without rows."""
+    return -1 if frame.is_empty() else int(frame.select(pl.col("row").max()).item())

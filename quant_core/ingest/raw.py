@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import Field, JsonValue
 
 from quant_core.errors import ConfigError, SourceError
-from quant_core.graph.landing import Landing, View
+from quant_core.graph.landing import Landing, View, last_row
 from quant_core.graph.stage import Params, stage
 from quant_core.ingest.adjustment import demand_factors
 from quant_core.ingest.rules import budgets_of, carried_of
@@ -68,10 +68,10 @@ def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landin
     """Land what the sleeve's source has new, number its rows, and leave out what was not known at `as_of`.
 
     What has landed is never changed. A snapshot (a file) replaces the one before in the view, batches of a source that
-    grows add to it. A run with a knowledge time asks a source only if nothing ever landed from it; it sees the batches
-    that had landed then, those of the first landing of a source that is not live always, and of their rows those that
-    were known: from their session's close, and not before the source's own stamp `known_at`. Later rows are not
-    excluded: for that run they do not exist yet.
+    grows add to it. A run with a knowledge time asks a source only if it is not live and its first landing was never
+    completed; it sees the batches that had landed then, those of the first landing of a source that is not live always,
+    and of their rows those that were known: from their session's close, and not before the source's own stamp
+    `known_at`. Later rows are not excluded: for that run they do not exist yet.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class _Pending:
         moved = pl.col("row") + self.row
         self.rows.append(judged.valid.with_columns(moved))
         self.lost.append(lost.with_columns(moved))
-        self.row = 1 + max(self.row - 1, *(_last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
+        self.row = 1 + max(self.row - 1, *(last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
         if batch.actions is not None:
             # What an action must keep to is judged by actions.py, where it can be excluded.
             shaped = _shaped(batch.actions, Actions, self.floor)
@@ -224,10 +224,6 @@ def _judged(frame: pl.DataFrame, contract: Contract) -> Split:
     return Split(
         parted.valid, parted.exclusions.with_columns(frame["row"].gather(parted.exclusions["row"]).alias("row"))
     )
-
-
-def _last_row(frame: pl.DataFrame) -> int:
-    return -1 if frame.is_empty() else int(frame.select(pl.col("row").max()).item())
 
 
 def _known_at(view: View, as_of: str, market: Calendar) -> View:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, JsonValue, ValidationError
 
 from quant_core.errors import ConfigError
 from quant_core.graph.catalog import Catalog, collect
+from quant_core.graph.landing import Tell, silent
 from quant_core.graph.stage import Params
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve, first_fault
@@ -60,10 +61,6 @@ class Batch:
     made_of: int | None = None
 
 
-def _silent(said: str) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True)
 class Landed:
     """What a source that grows is told before it asks.
@@ -80,7 +77,7 @@ class Landed:
 
     marks: Mapping[str, str]
     now: datetime
-    tell: Callable[[str], None] = _silent
+    tell: Tell = silent
 
 
 Snapshot = Callable[[Any, Sleeve], pl.DataFrame | Split | Batch]
