@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant_core.kernels import cross_section, moving, ordered, paths, trading
-from quant_core.kernels._jit import Kernel
+from tests.kernels import KERNELS
+from tests.kernels import arguments as sampled
 
-KERNELS = {
-    name: entry
-    for module in (cross_section, moving, ordered, paths, trading)
-    for name, entry in vars(module).items()
-    if isinstance(entry, Kernel)
-    and entry.__module__ == module.__name__
-    and "out" in inspect.signature(entry).parameters
-}
 MOVING = sorted(name for name in KERNELS if name.startswith("move_"))
 ROWS = sorted(name for name in KERNELS if name.endswith("_rows"))
 WINDOW = 9
-SCALARS = {"window": WINDOW, "min_count": 6, "skip": 2, "level": 0.3, "is_worst": True}
+SCALARS = {"window": WINDOW, "min_count": 6}
 
 
 def matrix(seed: int = 3, rows: int = 60, columns: int = 7) -> np.ndarray:
@@ -36,19 +28,7 @@ def matrix(seed: int = 3, rows: int = 60, columns: int = 7) -> np.ndarray:
 
 
 def arguments(name: str, x: np.ndarray) -> list[Any]:
-    values: list[Any] = []
-    for parameter in inspect.signature(KERNELS[name]).parameters:
-        if parameter in SCALARS:
-            values.append(SCALARS[parameter])
-        elif parameter in ("x", "returns", "close"):
-            values.append(x)
-        elif parameter == "value":
-            values.append(np.exp(x[::-1] * 10.0)[: len(x)])
-        elif parameter in ("life", "is_provisional"):
-            values.append(np.zeros(x.shape))
-        elif parameter == "mask":
-            values.append(np.arange(x.size).reshape(x.shape) % 5 != 0)
-    return values
+    return sampled(name, x, **SCALARS)
 
 
 def answer(name: str, x: np.ndarray) -> np.ndarray:
