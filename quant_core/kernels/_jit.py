@@ -22,6 +22,9 @@ R = TypeVar("R")
 Matrix = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+LANES = 64
+"""Columns a kernel works on at a time: its scratch never grows with the panel and stays in the first-level cache."""
+
 _COMPILING = threading.RLock()
 _DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
 _root = _DEFAULT_ROOT
