@@ -65,9 +65,12 @@ KERNELS: dict[str, Kernel[Any, Any]] = {
     for name, entry in vars(module).items()
     if _is_panel_kernel(entry, module) and name not in getattr(twins_of(module.__name__), "NO_PANEL", ())
 }
-TWINS: dict[str, Callable[..., np.ndarray]] = {
-    name: getattr(twins_of(entry.__module__), name) for name, entry in KERNELS.items()
-}
+
+
+def twin(name: str) -> Callable[..., np.ndarray]:
+    """Return the slow twin of a kernel: the function of its name in its module's twin file."""
+    found: Callable[..., np.ndarray] = getattr(twins_of(KERNELS[name].__module__), name)
+    return found
 
 
 def arguments(name: str, x: np.ndarray, **settings: Any) -> list[Any]:

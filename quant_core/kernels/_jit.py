@@ -16,6 +16,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from quant_core.kernels.workspace import empty
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -76,8 +78,8 @@ class Kernel(Generic[P, R]):
         return compiled(*args, **kwargs)
 
     def filled(self, first: Matrix, *rest: Any) -> Matrix:
-        """Call with a fresh `out` of the first array's shape and return it."""
-        out = np.empty(first.shape)
+        """Call with an `out` of the first array's shape, lent by the workspace of this thread, and return it."""
+        out = empty(first.shape)
         cast("Callable[..., R]", self)(first, *rest, out)
         return out
 

@@ -1,11 +1,11 @@
-"""Moving moments: mean, standard deviation, skewness, kurtosis. Paths live in paths.py, order statistics in ordered.py.
+"""Moving moments: sum, mean, standard deviation, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
 
-Every window is summed anew, in row order: a value depends on its window alone, bit for bit, whatever stood before it
-(an outlier of 1e17 leaves no trace once it has left). Rows are the outer loop and columns the inner one, so that a
-window is summed for many columns at once (0.3 ns a cell against 1.1 ns column by column, 252-row windows).
+Windows are summed by doubling (doubling.py): a value depends on its window alone, bit for bit, whatever stood before it
+(an outlier of 1e17 leaves no trace once it has left). Moments come from sums of powers; where these would cancel, in
+a window whose level is large against its spread, the window is gone through again about its mean.
 
 Conventions of all moving kernels: x, out [T, N]; row t of `out` reads rows t - window + 1 .. t; the window speaks with
-`min_count` known values, else NaN; NaN cells are skipped, never counted.
+`min_count` known values, else NaN; NaN cells are skipped, never counted, and so are infinite ones.
 """
 
 from __future__ import annotations
@@ -14,37 +14,15 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import LANES, Matrix, kernel
+from quant_core.kernels.doubling import chunk_rows, invert, sum_powers
 
 _EPS = float(np.finfo(np.float64).eps)
 
-
-@kernel
-def sum_window(x: Matrix, t: int, window: int, total: Matrix, known: Matrix) -> None:
-    """Sum the known values of the window that ends at row t. x: [T, N]; total, known: [N], both overwritten."""
-    columns = x.shape[1]
-    for j in range(columns):
-        total[j] = 0.0
-        known[j] = 0.0
-    for k in range(max(0, t - window + 1), t + 1):
-        for j in range(columns):
-            value = x[k, j]
-            is_known = not math.isnan(value)
-            total[j] += value if is_known else 0.0
-            known[j] += 1.0 if is_known else 0.0
-
-
-@kernel
-def sum_squares(x: Matrix, t: int, window: int, mean: Matrix, squares: Matrix) -> None:
-    """Sum the squared distances to `mean` in the window that ends at row t. x: [T, N]; mean, squares: [N]."""
-    columns = x.shape[1]
-    for j in range(columns):
-        squares[j] = 0.0
-    for k in range(max(0, t - window + 1), t + 1):
-        for j in range(columns):
-            value = x[k, j]
-            distance = value - mean[j]
-            squares[j] += 0.0 if math.isnan(value) else distance * distance
+# Share of the sum of squares that the spread must be: sums lose as many digits as it has zeros.
+CANCELS = 1e-5
+CANCELS_HIGHER = 0.05
+AGAIN = math.inf  # stands in `out` until the window has been gone through again
 
 
 @kernel
@@ -55,35 +33,99 @@ def has_spread(squares: float, mean: float, known: float) -> bool:
 
 
 @kernel
+def central_sums(x: Matrix, t: int, j: int, window: int) -> tuple[float, float, float, float, float]:
+    """Return number, mean and sums of the squared, cubed and fourth-power distances to it of one window."""
+    total, n = 0.0, 0.0
+    for k in range(max(0, t - window + 1), t + 1):
+        if x[k, j] - x[k, j] == 0.0:
+            total += x[k, j]
+            n += 1.0
+    mean, squares, cubes, fourths = total / n, 0.0, 0.0, 0.0
+    for k in range(max(0, t - window + 1), t + 1):
+        if x[k, j] - x[k, j] == 0.0:
+            distance = x[k, j] - mean
+            squares += distance * distance
+            cubes += distance * distance * distance
+            fourths += distance * distance * (distance * distance)
+    if not has_spread(squares, mean, n):
+        squares = 0.0
+    return n, mean, squares, cubes, fourths
+
+
+@kernel
+def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
+    """Sum the known values of each window. x, out: [T, N], same unit."""
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    out[t, j] = sums[1, place + j] if sums[0, place + j] >= least else np.nan
+
+
+@kernel
 def move_mean(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Average the known values of each window. x, out: [T, N], same unit."""
-    columns = x.shape[1]
-    total, known = np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, total, known)
-        for j in range(columns):
-            out[t, j] = total[j] / known[j] if known[j] >= max(1, min_count) else np.nan
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
+    inverse = np.empty(rows * width)
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            invert(sums[0], 0.0, is_complete, inverse)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    mean = sums[1, place + j] * inverse[place + j]
+                    out[t, j] = mean if sums[0, place + j] >= least else np.nan
 
 
 @kernel
 def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the standard deviation (ddof 1) of each window. x, out: [T, N], same unit.
 
-    NaN: fewer than two known values, too. Equal values have exactly 0.
+    Relative error below 1e-10. NaN: fewer than two known values, too. Equal values have exactly 0.
     """
-    columns = x.shape[1]
-    mean, known, squares = np.empty(columns), np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, mean, known)
-        for j in range(columns):
-            mean[j] /= known[j]
-        sum_squares(x, t, window, mean, squares)
-        for j in range(columns):
-            n = known[j]
-            if n < max(2, min_count) or math.isnan(squares[j]):
-                out[t, j] = np.nan
-            else:
-                out[t, j] = math.sqrt(squares[j] / (n - 1.0)) if has_spread(squares[j], mean[j], n) else 0.0
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(2, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
+    inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            invert(sums[0], 0.0, is_complete, inverse)
+            invert(sums[0], 1.0, is_complete, inverse_less)
+            must_repeat = False
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    total, squares = sums[1, place + j], sums[2, place + j]
+                    spread = squares - total * total * inverse[place + j]
+                    is_sound = spread > CANCELS * squares
+                    value = math.sqrt(spread * inverse_less[place + j] if is_sound else 0.0)
+                    value = value if is_sound else AGAIN
+                    out[t, j] = value if sums[0, place + j] >= least else np.nan
+                    must_repeat |= not is_sound
+            if must_repeat:
+                for t in range(start, stop):
+                    for j in range(lo, hi):
+                        if out[t, j] == AGAIN:
+                            n, _, squares, _, _ = central_sums(x, t, j, window)
+                            out[t, j] = math.sqrt(squares / (n - 1.0)) if squares < AGAIN else np.nan
 
 
 @kernel
@@ -92,26 +134,31 @@ def move_skewness(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     NaN: a window without spread, too.
     """
-    columns = x.shape[1]
-    mean, known = np.empty(columns), np.empty(columns)
-    squares, cubes = np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, mean, known)
-        for j in range(columns):
-            mean[j] /= known[j]
-            cubes[j] = 0.0
-        sum_squares(x, t, window, mean, squares)
-        for k in range(max(0, t - window + 1), t + 1):
-            for j in range(columns):
-                value = x[k, j]
-                distance = value - mean[j]
-                cubes[j] += 0.0 if math.isnan(value) else distance * distance * distance
-        for j in range(columns):
-            n = known[j]
-            if n >= max(1, min_count) and has_spread(squares[j], mean[j], n):
-                out[t, j] = (cubes[j] / n) / (squares[j] / n) ** 1.5
-            else:
-                out[t, j] = np.nan
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((4, rows * width))
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    n = sums[0, place + j]
+                    mean, second, third = sums[1, place + j] / n, sums[2, place + j] / n, sums[3, place + j] / n
+                    variance = second - mean * mean
+                    is_sound = variance > CANCELS_HIGHER * second
+                    cube = third - mean * (3.0 * second - 2.0 * mean * mean)
+                    value = cube / (variance * math.sqrt(variance if is_sound else 1.0))
+                    value = value if is_sound else AGAIN
+                    out[t, j] = value if n >= least else np.nan
+            for t in range(start, stop):
+                for j in range(lo, hi):
+                    if out[t, j] == AGAIN:
+                        n, _, squares, cubes, _ = central_sums(x, t, j, window)
+                        out[t, j] = cubes / n / (squares / n) ** 1.5 if 0.0 < squares < AGAIN else np.nan
 
 
 @kernel
@@ -120,24 +167,29 @@ def move_kurtosis(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     NaN: a window without spread, too. Never below -2, which rounding would miss by an ulp.
     """
-    columns = x.shape[1]
-    mean, known = np.empty(columns), np.empty(columns)
-    squares, fourths = np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, mean, known)
-        for j in range(columns):
-            mean[j] /= known[j]
-            fourths[j] = 0.0
-        sum_squares(x, t, window, mean, squares)
-        for k in range(max(0, t - window + 1), t + 1):
-            for j in range(columns):
-                value = x[k, j]
-                square = (value - mean[j]) * (value - mean[j])
-                fourths[j] += 0.0 if math.isnan(value) else square * square
-        for j in range(columns):
-            n = known[j]
-            if n >= max(1, min_count) and has_spread(squares[j], mean[j], n):
-                variance = squares[j] / n
-                out[t, j] = max(-2.0, (fourths[j] / n) / (variance * variance) - 3.0)
-            else:
-                out[t, j] = np.nan
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((5, rows * width))
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    n = sums[0, place + j]
+                    mean, second, third = sums[1, place + j] / n, sums[2, place + j] / n, sums[3, place + j] / n
+                    square = mean * mean
+                    variance = second - square
+                    fourth = sums[4, place + j] / n - mean * (4.0 * third - mean * (6.0 * second - 3.0 * square))
+                    value = max(-2.0, fourth / (variance * variance) - 3.0)
+                    value = value if variance > CANCELS_HIGHER * second else AGAIN
+                    out[t, j] = value if n >= least else np.nan
+            for t in range(start, stop):
+                for j in range(lo, hi):
+                    if out[t, j] == AGAIN:
+                        n, _, squares, _, fourths = central_sums(x, t, j, window)
+                        value = max(-2.0, n * fourths / (squares * squares) - 3.0)
+                        out[t, j] = value if 0.0 < squares < AGAIN else np.nan

@@ -1,6 +1,7 @@
 """Moving statistics of a path of returns: compound return, distance to mean, drawdown, autocorrelation, efficiency.
 
-Moments live in moving.py, whose conventions hold here too; order statistics in ordered.py.
+The path of a window is joined by doubling (doubling.py): a node of 2k rows is an older and a newer node of k rows, the
+newer one's prices taken times what the older one grew to. Conventions are those of moving.py.
 """
 
 from __future__ import annotations
@@ -9,26 +10,125 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
-from quant_core.kernels.moving import has_spread, sum_squares, sum_window
+from quant_core.kernels._jit import LANES, Matrix, kernel
+from quant_core.kernels.doubling import chunk_rows, sum_powers, sum_windows
+from quant_core.kernels.moving import has_spread
+
+# What is kept of a path that starts at price 1: its last price, the sum of its prices after the first or the highest,
+# the lowest, and the deepest fall.
+GROWTH, TOTAL, LOWEST, FALL = 0, 1, 2, 3
+COMPOUND, DISTANCE, DRAWDOWN, DEEPEST = 0, 1, 2, 3
+
+
+@kernel
+def join_paths(kind: int, older: Matrix, newer: Matrix, out: Matrix) -> None:
+    """Join neighbouring paths. older, newer, out: [4, cells]; out may be newer."""
+    growth, total, other = older[GROWTH], older[TOTAL], newer[TOTAL]
+    if kind == DEEPEST:
+        fall, low, deepest, into = older[FALL], newer[LOWEST], newer[FALL], out[FALL]
+        for i in range(into.size):
+            across = growth[i] * low[i] / total[i] - 1.0
+            into[i] = min(min(fall[i], deepest[i]), across)
+        lowest, into = older[LOWEST], out[LOWEST]
+        for i in range(into.size):
+            into[i] = min(lowest[i], growth[i] * low[i])
+    into = out[TOTAL]
+    if kind == DISTANCE:
+        for i in range(into.size):
+            into[i] = total[i] + growth[i] * other[i]
+    elif kind != COMPOUND:
+        for i in range(into.size):
+            into[i] = max(total[i], growth[i] * other[i])
+    grown, into = newer[GROWTH], out[GROWTH]
+    for i in range(into.size):
+        into[i] = growth[i] * grown[i]
+
+
+@kernel
+def read_paths(
+    kind: int, returns: Matrix, start: int, stop: int, lo: int, hi: int, paths: Matrix, known: Matrix
+) -> None:
+    """Read single rows as paths. paths: [4, cells], known: [cells], filled; rows and columns as in `read_strip`."""
+    width, first = hi - lo, max(0, start)
+    left, right = np.uintp(lo), np.uintp(hi)
+    for i in range((first - start) * width):
+        known[i], paths[GROWTH, i], paths[LOWEST, i], paths[FALL, i] = 0.0, 1.0, 1.0, 0.0
+        paths[TOTAL, i] = 0.0 if kind == DISTANCE else 1.0
+    for t in range(first, stop):
+        place = np.uintp((t - start) * width) - left
+        for j in range(left, right):
+            is_known = returns[t, j] - returns[t, j] == 0.0
+            paths[GROWTH, place + j] = 1.0 + (returns[t, j] if is_known else 0.0)
+            known[place + j] = 1.0 if is_known else 0.0
+        if kind == DISTANCE:
+            for j in range(left, right):
+                paths[TOTAL, place + j] = paths[GROWTH, place + j] * known[place + j]
+        elif kind != COMPOUND:
+            for j in range(left, right):
+                paths[TOTAL, place + j] = max(1.0, paths[GROWTH, place + j])
+                paths[LOWEST, place + j] = min(1.0, paths[GROWTH, place + j])
+                paths[FALL, place + j] = min(1.0, paths[GROWTH, place + j]) - 1.0
+
+
+@kernel
+def join_windows(kind: int, window: int, width: int, a: Matrix, b: Matrix, out: Matrix) -> None:
+    """Join the rows of every window. a: [4, cells], overwritten; b: [4, cells]; out: [4, length], filled.
+
+    Rows stand as in `doubling.sum_windows`.
+    """
+    cells, length = a.shape[1], out.shape[1]
+    size, done = 1, 0
+    while True:
+        if window & size:
+            end = cells - done * width
+            if done == 0:
+                out[:] = a[:, end - length : end]
+            else:
+                join_paths(kind, a[:, end - length : end], out, out)
+            done += size
+        if 2 * size > window:
+            return
+        shift = size * width
+        join_paths(kind, a[:, : cells - shift], a[:, shift:], b[:, shift:])
+        a, b = b, a
+        size *= 2
+
+
+@kernel
+def move_paths(kind: int, returns: Matrix, window: int, skip: int, least: float, out: Matrix) -> None:
+    """Fill `out` with what `kind` says of the path of `window` returns that ends `skip` rows before each row."""
+    T, N = returns.shape
+    rows, width = chunk_rows(window), min(LANES, N)
+    most = (rows + window - 1) * width
+    scratch, counts, n = np.empty((12, most)), np.empty((2, most)), np.empty(rows * width)
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            length, cells = (stop - start) * (hi - lo), (stop - start + window - 1) * (hi - lo)
+            a, b, path = scratch[0:4, :cells], scratch[4:8, :cells], scratch[8:12, :length]
+            read_paths(kind, returns, start - skip - window + 1, stop - skip, lo, hi, a, counts[0, :cells])
+            sum_windows(window, hi - lo, counts[0, :cells], counts[1, :cells], n[:length])
+            join_windows(kind, window, hi - lo, a, b, path)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    i = place + j
+                    value = path[GROWTH, i] - 1.0
+                    if kind == DISTANCE:
+                        value = path[GROWTH, i] * (n[i] + 1.0) / (1.0 + path[TOTAL, i]) - 1.0
+                    elif kind == DRAWDOWN:
+                        value = path[GROWTH, i] / path[TOTAL, i] - 1.0
+                    elif kind == DEEPEST:
+                        value = path[FALL, i]
+                    out[t, j] = value if n[i] >= least else np.nan
 
 
 @kernel
 def move_compound(returns: Matrix, window: int, skip: int, min_count: int, out: Matrix) -> None:
     """Compound the returns of each window but its latest `skip` rows. returns, out: [T, N], fractions."""
-    columns = returns.shape[1]
-    wealth, known = np.empty(columns), np.empty(columns)
-    for t in range(returns.shape[0]):
-        for j in range(columns):
-            wealth[j], known[j] = 1.0, 0.0
-        for k in range(max(0, t - window + 1), t - skip + 1):
-            for j in range(columns):
-                change = returns[k, j]
-                is_known = not math.isnan(change)
-                wealth[j] *= 1.0 + (change if is_known else 0.0)
-                known[j] += 1.0 if is_known else 0.0
-        for j in range(columns):
-            out[t, j] = wealth[j] - 1.0 if known[j] >= max(1, min_count) else np.nan
+    move_paths(COMPOUND, returns, window - skip, skip, float(max(1, min_count)), out)
 
 
 @kernel
@@ -37,21 +137,7 @@ def move_distance(returns: Matrix, window: int, min_count: int, out: Matrix) -> 
 
     As in `move_drawdown` the prices are rebuilt from the window - 1 returns between them; `min_count` counts returns.
     """
-    columns = returns.shape[1]
-    wealth, total, known = np.empty(columns), np.empty(columns), np.empty(columns)
-    for t in range(returns.shape[0]):
-        for j in range(columns):
-            wealth[j], total[j], known[j] = 1.0, 1.0, 0.0
-        for k in range(max(0, t - window + 2), t + 1):
-            for j in range(columns):
-                change = returns[k, j]
-                is_known = not math.isnan(change)
-                wealth[j] *= 1.0 + (change if is_known else 0.0)
-                total[j] += wealth[j] if is_known else 0.0
-                known[j] += 1.0 if is_known else 0.0
-        for j in range(columns):
-            mean = total[j] / (known[j] + 1.0)
-            out[t, j] = wealth[j] / mean - 1.0 if known[j] >= max(1, min_count) else np.nan
+    move_paths(DISTANCE, returns, window - 1, 0, float(max(1, min_count)), out)
 
 
 @kernel
@@ -61,24 +147,35 @@ def move_drawdown(returns: Matrix, window: int, min_count: int, is_worst: bool, 
     `window` prices hold window - 1 returns; wealth is rebuilt from these, so that a bar without return (a first bar,
     an unconfirmed jump) bends nothing. With `is_worst` the deepest fall anywhere in the window, else today's.
     """
-    columns = returns.shape[1]
-    wealth, peak = np.empty(columns), np.empty(columns)
-    worst, known = np.empty(columns), np.empty(columns)
-    for t in range(returns.shape[0]):
+    move_paths(DEEPEST if is_worst else DRAWDOWN, returns, window - 1, 0, float(max(1, min_count)), out)
+
+
+@kernel
+def sum_window(x: Matrix, t: int, window: int, total: Matrix, known: Matrix) -> None:
+    """Sum the known values of the window that ends at row t. x: [T, N]; total, known: [N], both overwritten."""
+    columns = x.shape[1]
+    for j in range(columns):
+        total[j] = 0.0
+        known[j] = 0.0
+    for k in range(max(0, t - window + 1), t + 1):
         for j in range(columns):
-            wealth[j], peak[j], worst[j], known[j] = 1.0, 1.0, 0.0, 0.0
-        for k in range(max(0, t - window + 2), t + 1):
-            for j in range(columns):
-                change = returns[k, j]
-                is_known = not math.isnan(change)
-                wealth[j] *= 1.0 + (change if is_known else 0.0)
-                known[j] += 1.0 if is_known else 0.0
-                peak[j] = wealth[j] if wealth[j] > peak[j] else peak[j]
-                fall = wealth[j] / peak[j] - 1.0
-                worst[j] = fall if fall < worst[j] else worst[j]
+            value = x[k, j]
+            is_known = not math.isnan(value)
+            total[j] += value if is_known else 0.0
+            known[j] += 1.0 if is_known else 0.0
+
+
+@kernel
+def sum_squares(x: Matrix, t: int, window: int, mean: Matrix, squares: Matrix) -> None:
+    """Sum the squared distances to `mean` in the window that ends at row t. x: [T, N]; mean, squares: [N]."""
+    columns = x.shape[1]
+    for j in range(columns):
+        squares[j] = 0.0
+    for k in range(max(0, t - window + 1), t + 1):
         for j in range(columns):
-            fall = worst[j] if is_worst else wealth[j] / peak[j] - 1.0
-            out[t, j] = fall if known[j] >= max(1, min_count) else np.nan
+            value = x[k, j]
+            distance = value - mean[j]
+            squares[j] += 0.0 if math.isnan(value) else distance * distance
 
 
 @kernel
@@ -123,14 +220,19 @@ def move_efficiency(x: Matrix, window: int, min_count: int, out: Matrix) -> None
     NaN: a window whose steps are all zero, too.
     Source: self-normalised sums, de la Pena, Lai & Shao (2009), Self-Normalized Processes.
     """
-    columns = x.shape[1]
-    total, known = np.empty(columns), np.empty(columns)
-    origin, squares = np.zeros(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, total, known)
-        sum_squares(x, t, window, origin, squares)
-        for j in range(columns):
-            if known[j] >= max(1, min_count) and squares[j] > 0.0:
-                out[t, j] = abs(total[j]) / math.sqrt(squares[j])
-            else:
-                out[t, j] = np.nan
+    T, N = x.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop = min(T, start + rows)
+            sum_powers(x, start, stop, lo, hi, window, scratch, sums)
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    squares = sums[2, place + j]
+                    value = abs(sums[1, place + j]) / math.sqrt(squares)
+                    speaks = (sums[0, place + j] >= least) & (squares > 0.0)
+                    out[t, j] = value if speaks else np.nan

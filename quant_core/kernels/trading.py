@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import LANES, Matrix, kernel
+from quant_core.kernels.doubling import chunk_rows, sum_windows
 
 
 @kernel
@@ -20,16 +21,19 @@ def step_returns(close: Matrix, life: Matrix, is_provisional: Matrix, out: Matri
 
     NaN: without a close, at the first bar of a life, and at a provisional bar.
     """
-    columns = close.shape[1]
-    last, era = np.full(columns, np.nan), np.full(columns, np.nan)
-    for t in range(close.shape[0]):
-        for j in range(columns):
-            price = close[t, j]
-            out[t, j] = np.nan
-            if not math.isnan(price):
-                if life[t, j] == era[j] and is_provisional[t, j] == 0.0:
-                    out[t, j] = price / last[j] - 1.0
-                last[j], era[j] = price, life[t, j]
+    T, N = close.shape
+    last, era = np.empty(LANES), np.empty(LANES)
+    for lo in range(0, N, LANES):
+        left, right = np.uintp(lo), np.uintp(min(N, lo + LANES))
+        last[:], era[:] = np.nan, np.nan
+        for t in range(T):
+            for j in range(left, right):
+                price, i = close[t, j], j - left
+                is_known = not math.isnan(price)
+                is_step = is_known & (life[t, j] == era[i]) & (is_provisional[t, j] == 0.0)
+                out[t, j] = price / last[i] - 1.0 if is_step else np.nan
+                last[i] = price if is_known else last[i]
+                era[i] = life[t, j] if is_known else era[i]
 
 
 @kernel
@@ -38,17 +42,24 @@ def move_zero_share(x: Matrix, window: int, min_count: int, out: Matrix) -> None
 
     Source: Lesmond, Ogden & Trzcinka (1999), Review of Financial Studies 12(5).
     """
-    columns = x.shape[1]
-    zeros, known = np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        for j in range(columns):
-            zeros[j], known[j] = 0.0, 0.0
-        for k in range(max(0, t - window + 1), t + 1):
-            for j in range(columns):
-                zeros[j] += 1.0 if x[k, j] == 0.0 else 0.0
-                known[j] += 0.0 if math.isnan(x[k, j]) else 1.0
-        for j in range(columns):
-            out[t, j] = zeros[j] / known[j] if known[j] >= max(1, min_count) else np.nan
+    T, N = x.shape
+    zeros, known = np.empty(LANES), np.empty(LANES)
+    least = float(max(1, min_count))
+    for lo in range(0, N, LANES):
+        left, right = np.uintp(lo), np.uintp(min(N, lo + LANES))
+        zeros[:], known[:] = 0.0, 0.0
+        for t in range(T):
+            # Whole numbers, hence exact: these sums may run from row to row.
+            if t >= window:
+                for j in range(left, right):
+                    old = x[t - window, j]
+                    zeros[j - left] -= 1.0 if old == 0.0 else 0.0
+                    known[j - left] -= 1.0 if old - old == 0.0 else 0.0
+            for j in range(left, right):
+                value, i = x[t, j], j - left
+                zeros[i] += 1.0 if value == 0.0 else 0.0
+                known[i] += 1.0 if value - value == 0.0 else 0.0
+                out[t, j] = zeros[i] / known[i] if known[i] >= least else np.nan
 
 
 @kernel
@@ -60,16 +71,29 @@ def move_amihud(returns: Matrix, value: Matrix, window: int, min_count: int, out
 
     Source: Amihud (2002), Journal of Financial Markets 5(1), equation 1.
     """
-    columns = returns.shape[1]
-    total, known = np.empty(columns), np.empty(columns)
-    for t in range(returns.shape[0]):
-        for j in range(columns):
-            total[j], known[j] = 0.0, 0.0
-        for k in range(max(0, t - window + 1), t + 1):
-            for j in range(columns):
-                impact = abs(returns[k, j]) / value[k, j]
-                counts = value[k, j] > 0.0 and not math.isnan(impact)
-                total[j] += impact if counts else 0.0
-                known[j] += 1.0 if counts else 0.0
-        for j in range(columns):
-            out[t, j] = total[j] / known[j] if known[j] >= max(1, min_count) else np.nan
+    T, N = returns.shape
+    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
+    for lo in range(0, N, LANES):
+        hi = min(N, lo + LANES)
+        left, right = np.uintp(lo), np.uintp(hi)
+        for start in range(0, T, rows):
+            stop, first = min(T, start + rows), start - window + 1
+            length, cells = (stop - start) * (hi - lo), (stop - first) * (hi - lo)
+            impact, counts, b = scratch[0, :cells], scratch[1, :cells], scratch[2, :cells]
+            for i in range((max(0, first) - first) * (hi - lo)):
+                impact[i], counts[i] = 0.0, 0.0
+            for t in range(max(0, first), stop):
+                place = np.uintp((t - first) * (hi - lo)) - left
+                for j in range(left, right):
+                    step = abs(returns[t, j]) / value[t, j]
+                    is_traded = (value[t, j] > 0.0) & (step - step == 0.0)
+                    impact[place + j] = step if is_traded else 0.0
+                    counts[place + j] = 1.0 if is_traded else 0.0
+            sum_windows(window, hi - lo, counts, b, sums[0, :length])
+            sum_windows(window, hi - lo, impact, b, sums[1, :length])
+            for t in range(start, stop):
+                place = np.uintp((t - start) * (hi - lo)) - left
+                for j in range(left, right):
+                    n = sums[0, place + j]
+                    out[t, j] = sums[1, place + j] / n if n >= least else np.nan

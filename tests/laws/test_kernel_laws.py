@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,20 @@ def test_no_rows_and_no_columns_are_no_fault(name: str) -> None:
             for value in arguments(name, matrix())
         ]
         assert KERNELS[name].filled(*given).shape == shape
+
+
+def peak_of(name: str, rows: int, columns: int) -> int:
+    given, out = arguments(name, matrix(rows=rows, columns=columns)), np.empty((rows, columns))
+    KERNELS[name](*given, out)
+    tracemalloc.start()
+    KERNELS[name](*given, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_a_second_call_allocates_nothing_that_grows_with_dates_or_symbols(name: str) -> None:
+    usual = peak_of(name, 300, 128)
+    assert peak_of(name, 1200, 128) < usual + 2_000
+    assert name in ROWS or peak_of(name, 300, 512) < usual + 2_000

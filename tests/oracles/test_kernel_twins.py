@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from quant_core.kernels import moving, ordered, paths
-from tests.kernels import KERNELS, TWINS, arguments, modules, twins_of
+from tests.kernels import KERNELS, arguments, modules, twin, twins_of
 from tests.oracles.twins.paths import move_drawdown
 
-WITHOUT_PANELS = {"_blocks", "_jit", "workspace", "accounting", "bars", "health", "keys"}
+WITHOUT_PANELS = {"doubling", "_blocks", "_jit", "workspace", "accounting", "bars", "health", "keys"}
 
 
 def matrix() -> np.ndarray:
@@ -32,7 +32,7 @@ def test_every_file_of_kernels_has_a_file_of_twins(module: str) -> None:
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_the_kernel_equals_its_slow_twin(name: str, window: int, min_count: int) -> None:
     given = arguments(name, matrix(), window=window, min_count=min_count)
-    expected = TWINS[name](*given)
+    expected = twin(name)(*given)
     assert np.isfinite(expected).any()
     np.testing.assert_allclose(KERNELS[name].filled(*given), expected, rtol=1e-11, atol=1e-13)
 

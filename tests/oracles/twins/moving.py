@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import numpy as np
 
 from tests.oracles.windows import NAN, central, over_windows
+
+
+def move_sum(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
+    return over_windows(x, window, min_count, math.fsum)
 
 
 def move_mean(x: np.ndarray, window: int, min_count: int) -> np.ndarray:

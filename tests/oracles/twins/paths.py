@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.oracles.windows import NAN, cells, known_of, over_windows, prices, window_of
 
+NO_PANEL = ("move_paths", "join_paths", "join_windows")
 SAMPLES = {"skip": lambda x: 3, "is_worst": lambda x: True}
 
 
