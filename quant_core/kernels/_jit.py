@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ LANES = 64
 """Columns a kernel works on at a time: its scratch never grows with the panel and stays in the first-level cache."""
 
 _COMPILING = threading.RLock()
+_IMPORT = re.compile(r"^from quant_core\.kernels\.(\w+) import", re.MULTILINE)
 _DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
 _root = _DEFAULT_ROOT
 
@@ -41,22 +43,35 @@ def use_cache_folder(path: Path | str) -> None:
     _root = Path(path)
 
 
-def cache_folder() -> Path:
-    """Return the folder in use: the root and a hash of every kernel's source and of numba's version.
+def cache_folder(module: Path | str = __file__) -> Path:
+    """Return the folder of a module's kernels: the root and a hash of all they are made of and of numba's version.
 
     numba itself looks only at the file of the outermost kernel, so a changed callee in another file would go unseen.
     """
-    return _root / _source_hash()
+    return _root / _source_hash(Path(module))
 
 
 @functools.cache
-def _source_hash() -> str:
+def _source_hash(module: Path) -> str:
     import numba
 
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in _sources_of(module):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources_of(module: Path) -> list[Path]:
+    """Return a file of kernels and those it imports kernels from; for a file elsewhere all files of kernels."""
+    room = Path(__file__).parent
+    if module.parent != room:
+        return sorted(room.glob("*.py"))
+    found, new = set(), {Path(__file__), module}
+    while new:
+        source = new.pop()
+        found.add(source)
+        new |= {room / f"{name}.py" for name in _IMPORT.findall(source.read_text())} - found
+    return sorted(found)
 
 
 class Kernel(Generic[P, R]):
@@ -113,7 +128,7 @@ def _dispatcher(function: FunctionType) -> Callable[..., Any]:
             scope[name] = scope[name].compiled()
     twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     twin.__qualname__ = function.__qualname__
-    folder = cache_folder()
+    folder = cache_folder(function.__code__.co_filename)
     before = numba.config.CACHE_DIR
     # numba reads the setting when the dispatcher is made; other users of numba in this process keep theirs.
     numba.config.CACHE_DIR = str(folder)

@@ -99,14 +99,18 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
             for t in range(start, stop):
                 place = np.uintp((t - start) * (hi - lo)) - left
                 for j in range(left, right):
-                    i = place + j
-                    a, b = sums[1, i] * inverse[i], sums[2, i] * inverse[i]
-                    xx, xy, yy = sums[3, i] - a * sums[1, i], sums[4, i] - a * sums[2, i], sums[5, i] - b * sums[2, i]
-                    is_sound = (xx > CANCELS * sums[3, i]) & (yy > CANCELS * sums[5, i])
+                    cell = place + j
+                    a, b = sums[1, cell] * inverse[cell], sums[2, cell] * inverse[cell]
+                    xx, xy, yy = (
+                        sums[3, cell] - a * sums[1, cell],
+                        sums[4, cell] - a * sums[2, cell],
+                        sums[5, cell] - b * sums[2, cell],
+                    )
+                    is_sound = (xx > CANCELS * sums[3, cell]) & (yy > CANCELS * sums[5, cell])
                     scale = math.sqrt(xx * yy if is_sound else 1.0)
-                    value = min(1.0, max(-1.0, xy / scale)) if is_scaled else xy * inverse_less[i]
+                    value = min(1.0, max(-1.0, xy / scale)) if is_scaled else xy * inverse_less[cell]
                     value = value if is_sound else AGAIN
-                    out[t, j] = value if sums[0, i] >= least else np.nan
+                    out[t, j] = value if sums[0, cell] >= least else np.nan
             for t in range(start, stop):
                 for j in range(lo, hi):
                     if out[t, j] == AGAIN:
@@ -211,9 +215,9 @@ def count_ages(x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, 
             state[1, i] = age + n - gone * old
             state[0, i] = n - old + (1.0 if x[t, j] - x[t, j] == 0.0 else 0.0)
         if t >= start:
-            for i in range(np.uintp(width)):
+            for j in range(left, right):
                 for k in range(3):
-                    sums[k, place + i] = state[k, i]
+                    sums[k, place + j - left] = state[k, j - left]
 
 
 @kernel
@@ -265,15 +269,15 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
             for t in range(start, stop):
                 place = np.uintp((t - start) * (hi - lo)) - left
                 for j in range(left, right):
-                    i = place + j
-                    n, ages, total, aged = sums[0, i], sums[1, i], sums[3, i], sums[4, i]
+                    cell = place + j
+                    n, ages, total, aged = sums[0, cell], sums[1, cell], sums[3, cell], sums[4, cell]
                     mean, product = total / n, aged - ages * (total / n)
-                    spread = sums[2, i] - ages * (ages / n)
-                    squares = powers[2, i] - total * mean
+                    spread = sums[2, cell] - ages * (ages / n)
+                    squares = powers[2, cell] - total * mean
                     slope = -product / spread
                     is_sound = abs(product) > CANCELS_AGED * abs(aged)
                     if kind == 1:
-                        is_sound = squares > CANCELS * powers[2, i]
+                        is_sound = squares > CANCELS * powers[2, cell]
                         value = min(1.0, product / squares * (product / spread))
                     elif kind == 2:
                         value = x[t, j] - mean - slope * (ages / n)
