@@ -28,10 +28,11 @@ from quant_core.graph.commit import Held, Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.finish import Finished, finish
-from quant_core.graph.landing import Clock, Landing, utc_now
+from quant_core.graph.landing import Clock, Landing, silent, utc_now
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
+from quant_core.kernels._jit import compilations_told_to
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.meter import metered
 from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
@@ -102,7 +103,7 @@ def executed(
         "landing": landing,
     }
     start = perf_counter()
-    with metered() as meter:
+    with metered() as meter, compilations_told_to(landing.tell if landing else silent):
         try:
             result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only

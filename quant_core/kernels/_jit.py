@@ -10,6 +10,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
@@ -30,6 +31,7 @@ LANES = 64
 
 _COMPILING = threading.RLock()
 _IMPORT = re.compile(r"^from quant_core\.kernels\.(\w+) import", re.MULTILINE)
+_LISTENERS: list[Callable[[str], None]] = []
 _DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
 _root = _DEFAULT_ROOT
 
@@ -89,8 +91,18 @@ class Kernel(Generic[P, R]):
         self._compiled: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._compiled is None:
+            self._announce()
         compiled = self._compiled or self.compiled()
         return compiled(*args, **kwargs)
+
+    def _announce(self) -> None:
+        """Say so where the first call will have to compile: that takes seconds."""
+        function = cast("FunctionType", self.python)
+        name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
+        for tell in _LISTENERS[-1:]:
+            if not any(cache_folder(function.__code__.co_filename).rglob(f"{name}-*.nbi")):
+                tell(f"compiling {function.__name__}, once per machine")
 
     def filled(self, first: Matrix, *rest: Any) -> Matrix:
         """Call with an `out` of the first array's shape, lent by the workspace of this thread, and return it."""
@@ -108,6 +120,16 @@ class Kernel(Generic[P, R]):
             if self._compiled is None:
                 self._compiled = _dispatcher(cast("FunctionType", self.python))
             return self._compiled
+
+
+@contextmanager
+def compilations_told_to(tell: Callable[[str], None]) -> Iterator[None]:
+    """Have `tell` called with one line before each kernel that has to be compiled, from any thread."""
+    _LISTENERS.append(tell)
+    try:
+        yield
+    finally:
+        _LISTENERS.remove(tell)
 
 
 def kernel(function: Callable[P, R]) -> Kernel[P, R]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quant_core.kernels import _jit, cross_section
-from quant_core.kernels._jit import cache_folder, kernel, use_cache_folder
+from quant_core.kernels._jit import cache_folder, compilations_told_to, kernel, use_cache_folder
 
 FACTOR = 2.0
 
@@ -164,6 +164,16 @@ def test_a_changed_file_of_kernels_is_compiled_anew_with_those_that_call_it_and_
     assert sources["doubling"] == {"doubling", "_jit", "workspace"}
     assert {"pairs", "moving", "doubling"} <= sources["pairs"]
     assert len(_jit._sources_of(Path(__file__))) == len(list(room.glob("*.py")))
+
+
+@pytest.mark.usefixtures("_own_root")
+def test_a_compilation_is_told_and_reading_machine_code_is_not() -> None:
+    told: list[str] = []
+    with compilations_told_to(told.append):
+        kernel(fill_inverse.python).filled(np.ones(3))
+        kernel(fill_inverse.python).filled(np.ones(3))
+    kernel(fill_scaled.python).filled(np.ones(3))
+    assert told == ["compiling fill_inverse, once per machine"]
 
 
 def test_importing_kernels_and_features_loads_no_heavy_library() -> None:
