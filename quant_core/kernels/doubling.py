@@ -28,15 +28,33 @@ def add_four(newest: Matrix, second: Matrix, third: Matrix, oldest: Matrix, tota
 
 
 @kernel
-def add_node(nodes: Matrix, end: int, is_first: bool, total: Matrix) -> None:
-    """Add the node that ends at cell `end`, and at those before it, to total [length], or begin the total with it."""
-    node = nodes[end - total.size : end]
-    if is_first:
-        for i in range(total.size):
-            total[i] = node[i]
+def add_nodes(nodes: Matrix, count: int, shift: int, end: int, is_first: bool, total: Matrix) -> None:
+    """Add one to three neighbouring nodes to total [length], or begin it with them.
+
+    nodes: [cells]; the newest node of the last cell of `total` ends at cell `end`, each older one `shift` cells before.
+    """
+    first, length = end - total.size, total.size
+    one = nodes[first:end]
+    two = nodes[first - shift : end - shift] if count > 1 else one
+    three = nodes[first - 2 * shift : end - 2 * shift] if count > 2 else one
+    if is_first and count == 1:
+        for i in range(length):
+            total[i] = one[i]
+    elif is_first and count == 2:
+        for i in range(length):
+            total[i] = one[i] + two[i]
+    elif is_first:
+        for i in range(length):
+            total[i] = (one[i] + two[i]) + three[i]
+    elif count == 1:
+        for i in range(length):
+            total[i] += one[i]
+    elif count == 2:
+        for i in range(length):
+            total[i] += one[i] + two[i]
     else:
-        for i in range(total.size):
-            total[i] += node[i]
+        for i in range(length):
+            total[i] += (one[i] + two[i]) + three[i]
 
 
 @kernel
@@ -49,12 +67,12 @@ def sum_windows(window: int, width: int, a: Matrix, b: Matrix, total: Matrix) ->
     cells = a.size
     size, done = 1, 0
     while True:
-        for _ in range((window // size) % 4):
-            add_node(a, cells - done * width, done == 0, total)
-            done += size
+        digit, shift = (window // size) % 4, size * width
+        if digit > 0:
+            add_nodes(a, digit, shift, cells - done * width, done == 0, total)
+            done += digit * size
         if 4 * size > window:
             return
-        shift = size * width
         second, third, oldest = a[2 * shift : cells - shift], a[shift : cells - 2 * shift], a[: cells - 3 * shift]
         add_four(a[3 * shift :], second, third, oldest, b[3 * shift :])
         a, b = b, a

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import add_four, add_node, chunk_rows, invert, read_strip, sum_powers, sum_windows
+from quant_core.kernels.doubling import add_four, add_nodes, chunk_rows, invert, read_strip, sum_powers, sum_windows
 from quant_core.kernels.moving import AGAIN, CANCELS, central_sums, has_spread
 
 # Share of sum(age x) that its distance to mean(age) sum(x) must be.
@@ -164,7 +164,7 @@ def sum_aged(window: int, width: int, a: Matrix, b: Matrix, c: Matrix, d: Matrix
             else:
                 for i in range(length):
                     aged[i] += old[i] + years * node[i]
-            add_node(a, end, done == 0, total)
+            add_nodes(a, 1, width, end, done == 0, total)
             done += size
         if 4 * size > window:
             return
