@@ -30,6 +30,9 @@ LANES = 64
 """Columns a kernel works on at a time: its scratch never grows with the panel and stays in the first-level cache."""
 
 _COMPILING = threading.RLock()
+_ROOM = Path(__file__).parent
+# Read at import: code compiled later is that of now, whatever has become of the files since.
+_SOURCES = {source.name: source.read_text() for source in _ROOM.glob("*.py")}
 _IMPORT = re.compile(r"^from quant_core\.kernels\.(\w+) import", re.MULTILINE)
 _LISTENERS: list[Callable[[str], None]] = []
 _DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
@@ -59,20 +62,19 @@ def _source_hash(module: Path) -> str:
 
     digest = hashlib.sha256(numba.__version__.encode())
     for source in _sources_of(module):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+        digest.update(source.encode() + b"\0" + _SOURCES[source].encode())
     return digest.hexdigest()[:16]
 
 
-def _sources_of(module: Path) -> list[Path]:
+def _sources_of(module: Path) -> list[str]:
     """Return a file of kernels and those it imports kernels from; for a file elsewhere all files of kernels."""
-    room = Path(__file__).parent
-    if module.parent != room:
-        return sorted(room.glob("*.py"))
-    found, new = set(), {Path(__file__), module}
+    if module.parent != _ROOM:
+        return sorted(_SOURCES)
+    found, new = set(), {Path(__file__).name, module.name}
     while new:
         source = new.pop()
         found.add(source)
-        new |= {room / f"{name}.py" for name in _IMPORT.findall(source.read_text())} - found
+        new |= {f"{name}.py" for name in _IMPORT.findall(_SOURCES[source])} - found
     return sorted(found)
 
 
