@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import LANES, Matrix, kernel
 
 
 @kernel
 def chunk_rows(window: int) -> int:
     """Return how many rows are summed at a time: the window - 1 rows read again for each chunk must not weigh much."""
     return max(64, 3 * window)
+
+
+@kernel
+def strip_columns(window: int) -> int:
+    """Return how many columns are read at a time: the more the faster memory is read, until scratch leaves the cache."""
+    return 2 * LANES if window <= LANES else LANES
 
 
 @kernel

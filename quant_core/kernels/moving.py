@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, invert, sum_powers
+from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels.doubling import chunk_rows, invert, strip_columns, sum_powers
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -56,10 +56,11 @@ def central_sums(x: Matrix, t: int, j: int, window: int) -> tuple[float, float, 
 def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Sum the known values of each window. x, out: [T, N], same unit."""
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -74,11 +75,12 @@ def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 def move_mean(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Average the known values of each window. x, out: [T, N], same unit."""
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
     inverse = np.empty(rows * width)
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -98,11 +100,12 @@ def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     Relative error below 1e-10. NaN: fewer than two known values, too. Equal values have exactly 0.
     """
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(2, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(2, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
     inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -135,10 +138,11 @@ def move_skewness(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     NaN: a window without spread, too.
     """
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((4, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -168,10 +172,11 @@ def move_kurtosis(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     NaN: a window without spread, too. Never below -2, which rounding would miss by an ulp.
     """
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((5, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)

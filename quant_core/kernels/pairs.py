@@ -10,8 +10,17 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import add_four, add_nodes, chunk_rows, invert, read_strip, sum_powers, sum_windows
+from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels.doubling import (
+    add_four,
+    add_nodes,
+    chunk_rows,
+    invert,
+    read_strip,
+    strip_columns,
+    sum_powers,
+    sum_windows,
+)
 from quant_core.kernels.moving import AGAIN, CANCELS, central_sums, has_spread
 
 # Share of sum(age x) that its distance to mean(age) sum(x) must be.
@@ -85,11 +94,12 @@ def sum_products(
 def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bool, out: Matrix) -> None:
     """Fill `out` with covariances, or correlations when `is_scaled`; see `move_covariance` and `move_correlation`."""
     T, N = x.shape
-    rows, width = chunk_rows(window), min(LANES, N)
+    rows, lanes = chunk_rows(window), strip_columns(window)
+    width = min(lanes, N)
     scratch, sums = np.empty((4, (rows + window - 1) * width)), np.empty((6, rows * width))
     inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -242,11 +252,12 @@ def line_of(x: Matrix, t: int, j: int, window: int) -> tuple[float, float]:
 def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> None:
     """Fill `out` with the slope (kind 0), R^2 (1) or newest residual (2) of each window's least-squares line."""
     T, N = x.shape
-    rows, width = chunk_rows(window), min(LANES, N)
+    rows, lanes = chunk_rows(window), strip_columns(window)
+    width = min(lanes, N)
     scratch, sums = np.empty((5, (rows + window - 1) * width)), np.empty((6, rows * width))
     state, powers = np.empty((3, width)), np.empty((3, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)

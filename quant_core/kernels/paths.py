@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, sum_powers, sum_windows
-from quant_core.kernels.moving import has_spread
+from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels.doubling import chunk_rows, strip_columns, sum_powers, sum_windows
+from quant_core.kernels.memory import correlate
+from quant_core.kernels.records import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
 
 # What is kept of a path that starts at price 1: its last price, the sum of its prices after the first or the highest,
 # the lowest, and the deepest fall.
@@ -98,11 +99,12 @@ def join_windows(kind: int, window: int, width: int, a: Matrix, b: Matrix, out: 
 def move_paths(kind: int, returns: Matrix, window: int, skip: int, least: float, out: Matrix) -> None:
     """Fill `out` with what `kind` says of the path of `window` returns that ends `skip` rows before each row."""
     T, N = returns.shape
-    rows, width = chunk_rows(window), min(LANES, N)
+    rows, lanes = chunk_rows(window), strip_columns(window)
+    width = min(lanes, N)
     most = (rows + window - 1) * width
     scratch, counts, n = np.empty((12, most)), np.empty((2, most)), np.empty(rows * width)
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)
@@ -151,64 +153,34 @@ def move_drawdown(returns: Matrix, window: int, min_count: int, is_worst: bool, 
 
 
 @kernel
-def sum_window(x: Matrix, t: int, window: int, total: Matrix, known: Matrix) -> None:
-    """Sum the known values of the window that ends at row t. x: [T, N]; total, known: [N], both overwritten."""
-    columns = x.shape[1]
-    for j in range(columns):
-        total[j] = 0.0
-        known[j] = 0.0
-    for k in range(max(0, t - window + 1), t + 1):
-        for j in range(columns):
-            value = x[k, j]
-            is_known = not math.isnan(value)
-            total[j] += value if is_known else 0.0
-            known[j] += 1.0 if is_known else 0.0
+def move_autocorrelation(x: Matrix, window: int, lag: int, min_count: int, out: Matrix) -> None:
+    """Take the autocorrelation of each window at a lag: sum(d[k] d[k-lag]) / sum(d^2) about the window's mean.
 
-
-@kernel
-def sum_squares(x: Matrix, t: int, window: int, mean: Matrix, squares: Matrix) -> None:
-    """Sum the squared distances to `mean` in the window that ends at row t. x: [T, N]; mean, squares: [N]."""
-    columns = x.shape[1]
-    for j in range(columns):
-        squares[j] = 0.0
-    for k in range(max(0, t - window + 1), t + 1):
-        for j in range(columns):
-            value = x[k, j]
-            distance = value - mean[j]
-            squares[j] += 0.0 if math.isnan(value) else distance * distance
-
-
-@kernel
-def move_autocorrelation(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
-    """Take the lag-1 autocorrelation of each window: sum(d[k] d[k-1]) / sum(d^2) about the window's mean.
-
-    x, out: [T, N]. A pair counts when both neighbouring rows are known and in the window; `min_count` counts pairs.
+    x, out: [T, N]. A pair counts when both of its rows are known and in the window; `min_count` counts pairs.
 
     NaN: a window without spread, too.
     Source: Box & Jenkins (1976), Time Series Analysis, section 2.1.5.
     """
-    columns = x.shape[1]
-    mean, known, squares = np.empty(columns), np.empty(columns), np.empty(columns)
-    products, pairs = np.empty(columns), np.empty(columns)
-    for t in range(x.shape[0]):
-        sum_window(x, t, window, mean, known)
-        for j in range(columns):
-            mean[j] /= known[j]
-            products[j] = 0.0
-            pairs[j] = 0.0
-        sum_squares(x, t, window, mean, squares)
-        for k in range(max(1, t - window + 2), t + 1):
-            for j in range(columns):
-                product = (x[k, j] - mean[j]) * (x[k - 1, j] - mean[j])
-                is_pair = not math.isnan(x[k, j]) and not math.isnan(x[k - 1, j])
-                products[j] += product if is_pair else 0.0
-                pairs[j] += 1.0 if is_pair else 0.0
-        for j in range(columns):
-            if pairs[j] >= max(1, min_count) and has_spread(squares[j], mean[j], known[j]):
+    T, N = x.shape
+    if lag < 1 or lag >= window:
+        out[:] = np.nan
+        return
+    recent = np.empty(ring_size(lag + 1) * STRIP)
+    blocks, others = np.empty(block_records(window) * 3 * STRIP), np.empty(block_records(window - lag) * 3 * STRIP)
+    now, sums, pairs, rho = np.empty(3 * STRIP), np.empty(3 * STRIP), np.empty(3 * STRIP), np.empty(STRIP)
+    for lo in range(0, N, STRIP):
+        hi = min(lo + STRIP, N)
+        recent[:], blocks[:], others[:] = np.nan, 0.0, 0.0
+        for t in range(T):
+            begin_sums(x, t, lo, hi, recent, now)
+            sum_window(blocks, t, window, now, sums)
+            begin_pairs(recent, t, lag, now)
+            sum_window(others, t, window - lag, now, pairs)
+            correlate(sums, pairs, max(1.0, float(min_count)), rho)
+            for j in range(hi - lo):
                 # Bounded by Cauchy and Schwarz; rounding may miss the bound by an ulp.
-                out[t, j] = min(1.0, max(-1.0, products[j] / squares[j]))
-            else:
-                out[t, j] = np.nan
+                value = 1.0 if rho[j] > 1.0 else rho[j]
+                out[t, lo + j] = -1.0 if value < -1.0 else value
 
 
 @kernel
@@ -221,10 +193,11 @@ def move_efficiency(x: Matrix, window: int, min_count: int, out: Matrix) -> None
     Source: self-normalised sums, de la Pena, Lai & Shao (2009), Self-Normalized Processes.
     """
     T, N = x.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop = min(T, start + rows)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, sum_windows
+from quant_core.kernels.doubling import chunk_rows, strip_columns, sum_windows
 
 
 @kernel
@@ -72,10 +72,11 @@ def move_amihud(returns: Matrix, value: Matrix, window: int, min_count: int, out
     Source: Amihud (2002), Journal of Financial Markets 5(1), equation 1.
     """
     T, N = returns.shape
-    rows, width, least = chunk_rows(window), min(LANES, N), float(max(1, min_count))
+    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
+    width = min(lanes, N)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
-    for lo in range(0, N, LANES):
-        hi = min(N, lo + LANES)
+    for lo in range(0, N, lanes):
+        hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(0, T, rows):
             stop, first = min(T, start + rows), start - window + 1
