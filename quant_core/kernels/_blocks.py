@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+P = TypeVar("P")
 
 BLOCK = 32
 """Columns per block. A constant: blocks depend on the shape of the data, never on the number of workers, and 32 columns
@@ -33,11 +36,16 @@ def run_blocks(kernel_call: Callable[[slice], None], n_columns: int, *, threads:
     Whatever a block raises; of several the first block's error.
     """
     blocks = [slice(first, min(first + BLOCK, n_columns)) for first in range(0, n_columns, BLOCK)]
-    workers = min(threads or default_threads(), len(blocks))
+    run_parts(kernel_call, blocks, threads=threads)
+
+
+def run_parts(call: Callable[[P], None], parts: Sequence[P], *, threads: int | None = None) -> None:
+    """Call `call` once per part of some work, in threads; see `run_blocks`, which cuts the parts itself."""
+    workers = min(threads or default_threads(), len(parts))
     if workers <= 1:
-        for block in blocks:
-            kernel_call(block)
+        for part in parts:
+            call(part)
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="kernel") as pool:
-        for done in [pool.submit(kernel_call, block) for block in blocks]:
+        for done in [pool.submit(call, part) for part in parts]:
             done.result()

@@ -1,12 +1,137 @@
-"""Cross-sectional kernels, row by row. Time-wise windows live in moving.py and its neighbours, score maps in alpha/."""
+"""Cross-sectional kernels, row by row: ranks, scores, clipping, neutral residuals, scaling.
+
+Time-wise windows live in moving.py and its neighbours, score maps in alpha/.
+
+Conventions of all of them: x, out [T, N]; mask [T, N] says who belongs to the row's cross-section; a member counts
+where x is known; out is NaN for everyone else. Rows do not meet. Ranks are exact in any order of the columns; what is
+summed across a row moves by rounding when columns change places, never with the number of threads.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from quant_core.kernels._jit import Mask, Matrix, kernel
+
+Words = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int64]
+
+_EPS = float(np.finfo(np.float64).eps)
+_TOP_DIGIT = 11  # bits: the counters of three digits of 2,048 stay in the first-level cache
+_WORD = np.uint64
+_SIGN = np.uint64(1 << 63)
+
+
+@kernel
+def order_row(x: Matrix, mask: Mask, t: int, keys: Words, order: Words, spare: Words, counts: Counts) -> int:
+    """Sort the members of row t; return their number n.
+
+    keys, order, spare : uint64 [N], overwritten: order[:n] are columns by ascending value, spare[:n] the values as
+    whole numbers in the same order (equal values, and they alone, are equal); counts : int64 [3, 2048], scratch.
+
+    Three counting passes sort by the leading bits of a row's range (a column's number travels in the same word), then
+    neighbours are put right by their whole keys; a row that crowds into few leading bits is finished by a shell sort.
+    """
+    one, columns, n = _WORD(1), x.shape[1], 0
+    low, high = ~_WORD(0), _WORD(0)
+    values = keys.view(np.float64)
+    for j in range(columns):
+        # Adding zero makes -0.0 a 0.0: equal values must be equal keys.
+        values[j] = x[t, j] + 0.0
+        order[n] = _WORD(j)
+        n += 1 if mask[t, j] and not math.isnan(x[t, j]) else 0
+    for i in range(n):
+        key = keys[order[i]]
+        key = ~key if key & _SIGN else key | _SIGN
+        keys[order[i]] = key
+        low, high = min(low, key), max(high, key)
+    width, span = one, one
+    while one << width < _WORD(columns):
+        width += one
+    while span < _WORD(64) and (high - low) >> span > _WORD(0):
+        span += one
+    digit = min(max(width, _WORD(9)) - _WORD(2), _WORD(_TOP_DIGIT))
+    shift = max(span, _WORD(3) * digit) - _WORD(3) * digit
+    size = np.uintp(one << digit)
+    digits, own = (one << digit) - one, (one << width) - one
+    units, twos, fours = counts[0], counts[1], counts[2]
+    for k in range(size):
+        units[k], twos[k], fours[k] = 0, 0, 0
+    for i in range(n):
+        lead = (keys[order[i]] - low) >> shift
+        order[i] |= lead << width
+        units[lead & digits] += 1
+        twos[(lead >> digit) & digits] += 1
+        fours[lead >> (digit + digit)] += 1
+    unit, two, four = 0, 0, 0
+    for k in range(size):
+        units[k], unit = unit, unit + units[k]
+        twos[k], two = two, two + twos[k]
+        fours[k], four = four, four + fours[k]
+    for i in range(n):
+        k = (order[i] >> width) & digits
+        spare[units[k]] = order[i]
+        units[k] += 1
+    for i in range(n):
+        k = (spare[i] >> (width + digit)) & digits
+        order[twos[k]] = spare[i]
+        twos[k] += 1
+    for i in range(n):
+        k = order[i] >> (width + digit + digit)
+        spare[fours[k]] = order[i] & own
+        fours[k] += 1
+    for i in range(n):
+        order[i] = spare[i]
+        spare[i] = keys[spare[i]]
+    if not insert_neighbours(spare, order, n, 1, 8 * n):
+        for gap in (4193, 1750, 701, 301, 132, 57, 23, 10, 4, 1):
+            insert_neighbours(spare, order, n, gap, n * n)
+    return n
+
+
+@kernel
+def insert_neighbours(keys: Words, order: Words, n: int, gap: int, limit: int) -> bool:
+    """Sort keys[:n] by insertion, `gap` apart, order alongside; return whether `limit` steps were enough."""
+    steps = 0
+    for i in range(gap, n):
+        key, column, place = keys[i], order[i], i
+        while place >= gap and keys[place - gap] > key:
+            keys[place], order[place] = keys[place - gap], order[place - gap]
+            place -= gap
+            steps += 1
+        keys[place], order[place] = key, column
+        if steps > limit:
+            return False
+    return True
+
+
+@kernel
+def rank_members(x: Matrix, mask: Mask, offset: float, ranks: Matrix) -> None:
+    """Fill ranks [T, N] with (mean rank - 0.5 + offset / 2) / n."""
+    columns = x.shape[1]
+    keys, order, spare = np.empty(columns, _WORD), np.empty(columns, _WORD), np.empty(columns, _WORD)
+    counts, ends = np.empty((3, 1 << _TOP_DIGIT), np.int64), np.empty(columns, np.int64)
+    for t in range(x.shape[0]):
+        n = order_row(x, mask, t, keys, order, spare, counts)
+        if n < columns:
+            for j in range(columns):
+                ranks[t, j] = np.nan
+        if n == 0:
+            continue
+        # Equal values take places first .. end - 1. Found without branches: whether two values tie is anyone's guess.
+        end, neighbour = n, spare[n - 1]
+        for i in range(n - 1, -1, -1):
+            end = end if spare[i] == neighbour else i + 1
+            neighbour = spare[i]
+            ends[i] = end
+        first, neighbour = 0, spare[0]
+        for i in range(n):
+            first = first if spare[i] == neighbour else i
+            neighbour = spare[i]
+            ranks[t, order[i]] = 0.5 * (first + ends[i] + offset) / n
 
 
 @kernel
@@ -17,28 +142,42 @@ def rank_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
 
     NaN: outside the mask and where x is not known; n counts neither.
     """
-    columns = x.shape[1]
-    values = np.empty(columns)
-    place = np.empty(columns, np.int64)
-    for t in range(x.shape[0]):
-        n = 0
-        for j in range(columns):
-            out[t, j] = np.nan
-            if mask[t, j] and not math.isnan(x[t, j]):
-                values[n] = x[t, j]
-                place[n] = j
-                n += 1
-        order = np.argsort(values[:n])
-        first = 0
-        while first < n:
-            last = first
-            while last + 1 < n and values[order[last + 1]] == values[order[first]]:
-                last += 1
-            # Ranks first + 1 .. last + 1 average to (first + last) / 2 + 1.
-            p = (0.5 * (first + last) + 0.5) / n
-            for i in range(first, last + 1):
-                out[t, place[order[i]]] = p
-            first = last + 1
+    rank_members(x, mask, 0.0, out)
+
+
+@kernel
+def rank_share_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
+    """Rank each row's known members as rank / n in (0, 1], equal values sharing their average rank.
+
+    x, out : [T, N]; mask : bool [T, N]. `rank_rows` mirrors (1 - p is the rank of -x), this one does not.
+
+    NaN: outside the mask and where x is not known; n counts neither.
+    """
+    rank_members(x, mask, 1.0, out)
+
+
+@kernel
+def members_of(x: Matrix, mask: Mask, t: int, values: Matrix) -> int:
+    """Write the known members of row t side by side into values [N]; return their number."""
+    n = 0
+    for j in range(x.shape[1]):
+        values[n] = x[t, j]
+        n += 1 if mask[t, j] and not math.isnan(x[t, j]) else 0
+    return n
+
+
+@kernel
+def sum_of(values: Matrix, n: int) -> float:
+    """Sum values[:n] in four chains, which are four times faster than one and always the same four."""
+    a, b, c, d, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
+    for i in range(0, whole, 4):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+    for i in range(whole, n):
+        a += values[i]
+    return (a + b) + (c + d)
 
 
 @kernel
@@ -50,20 +189,194 @@ def zscore_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
     NaN: outside the mask, where x is not known, and in rows of fewer than two members or without spread.
     """
     columns = x.shape[1]
+    values = np.empty(columns)
     for t in range(x.shape[0]):
-        total, n = 0.0, 0
-        for j in range(columns):
-            if mask[t, j] and not math.isnan(x[t, j]):
-                total += x[t, j]
-                n += 1
-        mean = total / n if n > 0 else np.nan
-        squares = 0.0
-        for j in range(columns):
-            if mask[t, j] and not math.isnan(x[t, j]):
-                squares += (x[t, j] - mean) ** 2
+        n = members_of(x, mask, t, values)
+        mean = sum_of(values, n) / n
+        for i in range(n):
+            values[i] = (values[i] - mean) * (values[i] - mean)
+        squares = sum_of(values, n)
         # A spread below the rounding of the mean is no spread.
-        noise = n * np.finfo(np.float64).eps * mean
+        noise = n * _EPS * mean
         spread = math.sqrt(squares / (n - 1)) if n > 1 and squares > n * noise * noise else np.nan
         for j in range(columns):
+            out[t, j] = (x[t, j] - mean) / spread if mask[t, j] else np.nan
+
+
+@kernel
+def scale_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
+    """Divide each row by the sum of its members' absolute values, so that these add up to 1.
+
+    x, out : [T, N]; mask : bool [T, N], who belongs to the row's cross-section.
+
+    NaN: outside the mask, where x is not known, and in rows whose members are all zero.
+    """
+    columns = x.shape[1]
+    values = np.empty(columns)
+    for t in range(x.shape[0]):
+        n = members_of(x, mask, t, values)
+        for i in range(n):
+            values[i] = abs(values[i])
+        total = sum_of(values, n)
+        whole = total if total > 0.0 else np.nan
+        for j in range(columns):
+            out[t, j] = x[t, j] / whole if mask[t, j] else np.nan
+
+
+@kernel
+def quantile_of(x: Matrix, t: int, order: Words, n: int, q: float) -> float:
+    """Return the q-quantile of row t, given its n members in order: linear between neighbours, NaN without members."""
+    if n == 0:
+        return np.nan
+    place = q * (n - 1)
+    below = min(max(int(place), 0), n - 1)
+    left: float = x[t, order[below]]
+    right: float = x[t, order[min(below + 1, n - 1)]]
+    return left if left == right else left + (right - left) * (place - below)
+
+
+@kernel
+def winsorise_rows(x: Matrix, mask: Mask, lower: float, upper: float, out: Matrix) -> None:
+    """Move each row's members that lie beyond its `lower` or `upper` quantile onto that quantile.
+
+    x, out : [T, N], same unit; mask : bool [T, N]; lower, upper : 0.01 and 0.99 are usual, quantiles are linear between
+    neighbouring members.
+
+    NaN: outside the mask and where x is not known.
+    Source: the usual treatment of firm characteristics, e.g. Fama & French (1992), Journal of Finance 47(2).
+    """
+    columns = x.shape[1]
+    keys, order, spare = np.empty(columns, _WORD), np.empty(columns, _WORD), np.empty(columns, _WORD)
+    counts = np.empty((3, 1 << _TOP_DIGIT), np.int64)
+    for t in range(x.shape[0]):
+        n = order_row(x, mask, t, keys, order, spare, counts)
+        low, high = quantile_of(x, t, order, n, lower), quantile_of(x, t, order, n, upper)
+        for j in range(columns):
+            value = high if x[t, j] > high else (low if x[t, j] < low else x[t, j])
+            out[t, j] = value if mask[t, j] else np.nan
+
+
+@kernel
+def winsorise_deviation_rows(x: Matrix, mask: Mask, width: float, out: Matrix) -> None:
+    """Move each row's members beyond median +- width x 1.4826 x MAD onto that bound; MAD: median absolute deviation.
+
+    x, out : [T, N], same unit; mask : bool [T, N]; width : in standard deviations of a normal law, 3 to 5 are usual.
+    A quantile always cuts someone, this only outliers. Where more than half of a row are equal the MAD is zero, there
+    is no scale to tell an outlier by, and the row stays as it is.
+
+    NaN: outside the mask and where x is not known.
+    Source: Leys et al. (2013), Journal of Experimental Social Psychology 49(4).
+    """
+    columns = x.shape[1]
+    keys, order, spare = np.empty(columns, _WORD), np.empty(columns, _WORD), np.empty(columns, _WORD)
+    counts = np.empty((3, 1 << _TOP_DIGIT), np.int64)
+    distances, everyone = np.empty((1, columns)), np.ones((1, columns), np.bool_)
+    for t in range(x.shape[0]):
+        n = order_row(x, mask, t, keys, order, spare, counts)
+        median = quantile_of(x, t, order, n, 0.5)
+        for j in range(columns):
+            distances[0, j] = abs(x[t, j] - median) if mask[t, j] else np.nan
+        n = order_row(distances, everyone, 0, keys, order, spare, counts)
+        reach = width * 1.4826022185056018 * quantile_of(distances, 0, order, n, 0.5)
+        low = median - reach if reach > 0.0 else -np.inf
+        high = median + reach if reach > 0.0 else np.inf
+        for j in range(columns):
+            value = high if x[t, j] > high else (low if x[t, j] < low else x[t, j])
+            out[t, j] = value if mask[t, j] else np.nan
+
+
+@kernel
+def neutralise_rows(x: Matrix, mask: Mask, groups: npt.NDArray[np.int64], out: Matrix) -> None:
+    """Subtract from each row's members the mean of their group: the residual of a regression on group dummies.
+
+    x, out : [T, N], same unit; mask : bool [T, N]; groups : int64 [T, N], numbers from 0 on, negative where not known.
+    A group's only member has 0.
+
+    NaN: outside the mask, where x is not known and where the group is not.
+    Source: `indneutralize` of Kakushadze (2016), Wilmott 84.
+    """
+    columns, size = x.shape[1], 1
+    for t in range(x.shape[0]):
+        for j in range(columns):
+            size = max(size, groups[t, j] + 1)
+    total, known = np.empty(size), np.empty(size)
+    for t in range(x.shape[0]):
+        for k in range(size):
+            total[k], known[k] = 0.0, 0.0
+        for j in range(columns):
+            group = groups[t, j]
+            if group >= 0 and mask[t, j] and not math.isnan(x[t, j]):
+                total[group] += x[t, j]
+                known[group] += 1.0
+        for j in range(columns):
+            group = groups[t, j]
+            out[t, j] = x[t, j] - total[group] / known[group] if group >= 0 and mask[t, j] else np.nan
+
+
+@kernel
+def product_of(a: Matrix, b: Matrix, n: int) -> float:
+    """Sum a[i] b[i] over i < n, in the four chains of `sum_of`."""
+    p, q, r, s, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
+    for i in range(0, whole, 4):
+        p += a[i] * b[i]
+        q += a[i + 1] * b[i + 1]
+        r += a[i + 2] * b[i + 2]
+        s += a[i + 3] * b[i + 3]
+    for i in range(whole, n):
+        p += a[i] * b[i]
+    return (p + q) + (r + s)
+
+
+@kernel
+def residual_rows(x: Matrix, mask: Mask, exposures: Matrix, out: Matrix) -> None:
+    """Take the residual of each row's least-squares regression on a constant and K exposures.
+
+    x, out : [T, N], same unit; mask : bool [T, N]; exposures : [K, T, N], any units. Members lack no exposure. One that
+    the constant and those before it explain adds nothing. For groups and exposures at once take `neutralise_rows` of
+    x and of each exposure first: the residual is the same (Frisch, Waugh & Lovell).
+
+    NaN: where a member is not known or lacks an exposure, and in rows of K + 1 members or fewer.
+    Source: Gram-Schmidt, each direction taken out twice: Giraud et al. (2005), Numerische Mathematik 101(1).
+    """
+    K, columns = exposures.shape[0], x.shape[1]
+    directions, values = np.empty((K + 1, columns)), np.empty(columns)
+    place = np.empty(columns, np.int64)
+    for t in range(x.shape[0]):
+        n = 0
+        for j in range(columns):
+            out[t, j] = np.nan
             is_member = mask[t, j] and not math.isnan(x[t, j])
-            out[t, j] = (x[t, j] - mean) / spread if is_member else np.nan
+            for k in range(K):
+                is_member = is_member and not math.isnan(exposures[k, t, j])
+            place[n] = j
+            n += 1 if is_member else 0
+        if n <= K + 1:
+            continue
+        used = 1
+        for i in range(n):
+            directions[0, i] = 1.0 / math.sqrt(n)
+        for k in range(K):
+            for i in range(n):
+                values[i] = exposures[k, t, place[i]]
+            before = math.sqrt(product_of(values, values, n))
+            take_out(directions, used, values, n)
+            left = math.sqrt(product_of(values, values, n))
+            if left > n * _EPS * before:
+                for i in range(n):
+                    directions[used, i] = values[i] / left
+                used += 1
+        for i in range(n):
+            values[i] = x[t, place[i]]
+        take_out(directions, used, values, n)
+        for i in range(n):
+            out[t, place[i]] = values[i]
+
+
+@kernel
+def take_out(directions: Matrix, used: int, values: Matrix, n: int) -> None:
+    """Make values [n] orthogonal to the first `used` rows of directions, in place."""
+    for _ in range(2):
+        for k in range(used):
+            share = product_of(directions[k], values, n)
+            for i in range(n):
+                values[i] -= share * directions[k, i]

@@ -22,7 +22,7 @@ def chunk_rows(window: int) -> int:
 
 @kernel
 def strip_columns(window: int) -> int:
-    """Return how many columns are read at a time: the more the faster memory is read, until scratch leaves the cache."""
+    """Return how many columns are read at a time: many are read faster, as long as scratch stays in the cache."""
     return 2 * LANES if window <= LANES else LANES
 
 

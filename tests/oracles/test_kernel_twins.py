@@ -9,7 +9,18 @@ from quant_core.kernels import moving, ordered, paths
 from tests.kernels import KERNELS, arguments, modules, twin, twins_of
 from tests.oracles.twins.paths import move_drawdown
 
-WITHOUT_PANELS = {"doubling", "_blocks", "_jit", "workspace", "accounting", "bars", "health", "keys"}
+WITHOUT_PANELS = {
+    "scatter",
+    "doubling",
+    "records",
+    "_blocks",
+    "_jit",
+    "workspace",
+    "accounting",
+    "bars",
+    "health",
+    "keys",
+}
 
 
 def matrix() -> np.ndarray:
@@ -57,7 +68,7 @@ def test_machine_code_rounds_like_python() -> None:
     x = matrix()[:, :3]
     for plain, args in (
         (moving.move_std, (12, 7)),
-        (paths.move_autocorrelation, (12, 7)),
+        (paths.move_autocorrelation, (12, 1, 7)),
         (ordered.move_median, (9, 2)),
     ):
         out = np.empty(x.shape)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_core.kernels.ordered import move_cvar, move_median
+from quant_core.kernels.ordered import move_cvar, move_median, move_quantile, move_rank
 
-NAN = np.nan
+NAN, INF = np.nan, np.inf
 
 
 def column(*values: float) -> np.ndarray:
@@ -32,3 +32,38 @@ def test_equal_values_leave_one_at_a_time() -> None:
 def test_the_sign_of_zero_does_not_remember_the_past(zeros: tuple[float, float]) -> None:
     out = move_median.filled(column(*zeros, -0.0), 1, 1)
     assert not np.signbit(out).any()
+
+
+def test_a_quantile_lies_on_the_line_between_its_neighbours() -> None:
+    x = column(4.0, 1.0, 3.0, 2.0, NAN)
+    assert move_quantile.filled(x, 4, 0.8, 4)[3, 0] == pytest.approx(3.4)
+    assert move_quantile.filled(x, 4, 0.5, 3)[4, 0] == 2.0
+    assert move_quantile.filled(x, 4, 1.0, 1)[:, 0].tolist() == [4.0, 4.0, 4.0, 4.0, 3.0]
+    assert move_quantile.filled(x, 4, 0.0, 1)[:, 0].tolist() == [4.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_equal_values_share_the_mean_of_their_ranks() -> None:
+    x = column(2.0, 1.0, 2.0, 2.0, NAN, 1.0)
+    expected = [1.0, 0.5, 2.5 / 3, 3.0 / 4, NAN, 1.5 / 4]
+    assert np.array_equal(move_rank.filled(x, 5, 1)[:, 0], expected, equal_nan=True)
+
+
+def test_infinite_values_have_their_place() -> None:
+    x = column(INF, -INF, 1.0, -INF, NAN)
+    assert np.array_equal(move_rank.filled(x, 3, 1)[:, 0], [1.0, 0.5, 2.0 / 3, 0.5, NAN], equal_nan=True)
+    assert np.array_equal(move_median.filled(x, 3, 1)[:, 0], [INF, NAN, 1.0, -INF, NAN], equal_nan=True)
+    assert np.array_equal(move_cvar.filled(x, 3, 0.5, 1)[:, 0], [INF, -INF, -INF, -INF, -INF])
+
+
+KERNELS = [(move_rank, ()), (move_quantile, (0.3,)), (move_median, ()), (move_cvar, (0.3,))]
+
+
+@pytest.mark.parametrize(("kernel", "settings"), KERNELS)
+@pytest.mark.parametrize("window", [1, 7, 64, 500])
+def test_every_strip_of_a_wide_panel_is_that_panel_alone(kernel: object, settings: tuple, window: int) -> None:
+    x = np.random.default_rng(2).integers(0, 9, (80, 150)).astype(float)
+    x[x == 4.0] = NAN
+    whole = kernel.filled(x, window, *settings, 1)
+    for j in (0, 31, 32, 63, 64, 149):
+        alone = kernel.filled(np.ascontiguousarray(x[:, j : j + 1]), window, *settings, 1)
+        assert np.array_equal(whole[:, j : j + 1], alone, equal_nan=True)

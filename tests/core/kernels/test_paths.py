@@ -45,13 +45,19 @@ def test_compound_leaves_out_the_latest_rows() -> None:
 
 
 def test_an_alternating_series_has_nearly_minus_one_autocorrelation() -> None:
-    out = move_autocorrelation.filled(column(1.0, -1.0, 1.0, -1.0), 4, 3)[3, 0]
+    out = move_autocorrelation.filled(column(1.0, -1.0, 1.0, -1.0), 4, 1, 3)[3, 0]
     assert out == pytest.approx(-0.75)
 
 
 def test_autocorrelation_counts_neighbours_only() -> None:
     gaps = column(1.0, NAN, -1.0, NAN, 1.0, NAN, -1.0)
-    assert np.isnan(move_autocorrelation.filled(gaps, 7, 1)).all()
+    assert np.isnan(move_autocorrelation.filled(gaps, 7, 1, 1)).all()
+
+
+def test_autocorrelation_at_a_lag_pairs_rows_so_far_apart() -> None:
+    gaps = column(1.0, NAN, -1.0, NAN, 1.0, NAN, -1.0)
+    assert move_autocorrelation.filled(gaps, 7, 2, 1)[6, 0] == pytest.approx(-0.75)
+    assert move_autocorrelation.filled(gaps, 7, 4, 1)[6, 0] == pytest.approx(0.5)
 
 
 def test_a_straight_path_is_as_efficient_as_its_length_allows() -> None:

@@ -7,9 +7,29 @@ import statistics
 
 import numpy as np
 
-from tests.oracles.windows import over_windows
+from tests.oracles.windows import NAN, cells, known_of, over_windows
 
-SAMPLES = {"level": lambda x: 0.2}
+SAMPLES = {"level": lambda x: 0.2, "q": lambda x: 0.8}
+
+
+def move_rank(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
+    def value(t: int, j: int) -> float:
+        known, newest = known_of(x, t, j, window), float(x[t, j])
+        if math.isnan(newest) or len(known) < max(1, min_count):
+            return NAN
+        places = [place for place, v in enumerate(sorted(known), start=1) if v == newest]
+        return statistics.fmean(places) / len(known)
+
+    return cells(x, value)
+
+
+def move_quantile(x: np.ndarray, window: int, q: float, min_count: int) -> np.ndarray:
+    def between(known: list[float]) -> float:
+        ordered, place = sorted(known), q * (len(known) - 1)
+        low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+        return low + (place - math.floor(place)) * (high - low)
+
+    return over_windows(x, window, min_count, between)
 
 
 def move_median(x: np.ndarray, window: int, min_count: int) -> np.ndarray:

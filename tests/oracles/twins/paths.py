@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from itertools import pairwise
 
 import numpy as np
 
 from tests.oracles.windows import NAN, cells, known_of, over_windows, prices, window_of
 
 NO_PANEL = ("move_paths", "join_paths", "join_windows")
-SAMPLES = {"skip": lambda x: 3, "is_worst": lambda x: True}
+SAMPLES = {"skip": lambda x: 3, "is_worst": lambda x: True, "lag": lambda x: 2}
 
 
 def move_compound(returns: np.ndarray, window: int, skip: int, min_count: int) -> np.ndarray:
@@ -40,13 +39,13 @@ def move_drawdown(returns: np.ndarray, window: int, min_count: int, is_worst: bo
     return over_windows(returns, window - 1, min_count, fall)
 
 
-def move_autocorrelation(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
+def move_autocorrelation(x: np.ndarray, window: int, lag: int, min_count: int) -> np.ndarray:
     def value(t: int, j: int) -> float:
         part, known = window_of(x, t, j, window), known_of(x, t, j, window)
         if len(set(known)) < 2:
             return NAN
         mean = statistics.fmean(known)
-        pairs = [(a - mean) * (b - mean) for a, b in pairwise(part) if not math.isnan(a + b)]
+        pairs = [(a - mean) * (b - mean) for a, b in zip(part, part[lag:], strict=False) if not math.isnan(a + b)]
         return math.fsum(pairs) / math.fsum((v - mean) ** 2 for v in known) if len(pairs) >= min_count else NAN
 
     return cells(x, value)

@@ -1,0 +1,237 @@
+"""Between a long table and matrices of some symbols: rows into cells and back, and what is read along the rows.
+
+A long table stands in order of symbol and date: symbol j owns the rows starts[j] to starts[j + 1], and `row` says at
+which date each stands. No kernel here is one of panels [T, N]; who cuts the blocks is features/bars.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from quant_core.kernels._jit import LANES, Mask, Matrix, kernel
+
+Column = npt.NDArray[np.float64]
+Days = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
+
+TILE = 512
+"""Dates per pass over the symbols of a block: each symbol's rows are read and written in stretches long enough for the
+processor to fetch ahead, while the block stays in the second-level cache."""
+
+WIDTH = TILE + 8
+"""A little more than a power of two: lines of a block do not compete for the same places of the cache."""
+
+
+@kernel
+def mark_days(steps: Days, is_there: Mask) -> None:
+    """Mark the days that come in a table. steps: [R] days since the first of them; is_there: [days], all False."""
+    for i in range(steps.size):
+        is_there[np.uintp(steps[i])] = True
+
+
+@kernel
+def is_in_order(code: Days, row: Days) -> bool:
+    """Whether a table stands in order of symbol and date, no key twice. code, row: [R]."""
+    faults = 0
+    for i in range(1, code.size):
+        is_next = code[i] > code[i - 1] or (code[i] == code[i - 1] and row[i] > row[i - 1])
+        faults += 0 if is_next else 1
+    return faults == 0
+
+
+@kernel
+def first_row(row: Days, low: int, high: int, day: int) -> int:
+    """Return the first of the rows low to high that stands at `day` or later; `high` if none does. row: ascending."""
+    while low < high:
+        middle = (low + high) // 2
+        if row[middle] < day:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def end_row(row: Days, low: int, high: int, day: int, size: int) -> int:
+    """Return the end of the rows from `low` on, below `high`, that stand at the dates `day` to `day + size`, less one.
+
+    A symbol with a row at each of them is seen at a glance.
+    """
+    end = low + size
+    if end <= high and row[end - 1] == day + size - 1:
+        return end
+    return first_row(row, low, min(end, high), day + size)
+
+
+@kernel
+def fill_matrix(
+    column: Column, lowest: float, row: Days, starts: Places, members: Places, top: int, matrix: Matrix
+) -> None:
+    """Put the rows of some symbols into a matrix whose first row is the date `top`.
+
+    column: [R]; lowest: a value below it, or not finite, is not known; row: [R]; starts: [N + 1]; members: [W] symbols,
+    one per column; matrix: [H, W].
+
+    NaN: a cell without a row, and a value that is not known.
+    """
+    height, width = matrix.shape
+    at, flipped = np.empty(LANES, dtype=np.int64), np.empty((LANES, WIDTH))
+    for lo in range(0, width, LANES):
+        lanes = min(LANES, width - lo)
+        for j in range(lanes):
+            at[j] = first_row(row, starts[members[lo + j]], starts[members[lo + j] + 1], top)
+        for first in range(0, height, TILE):
+            size, day = min(TILE, height - first), top + first
+            for j in range(lanes):
+                end = end_row(row, at[j], starts[members[lo + j] + 1], day, size)
+                values = column[at[j] : end]
+                if values.size == size:
+                    for k in range(size):
+                        flipped[j, k] = values[k]
+                else:
+                    places = row[at[j] : end]
+                    for k in range(size):
+                        flipped[j, k] = np.nan
+                    for k in range(values.size):
+                        flipped[j, np.uintp(places[k] - day)] = values[k]
+                at[j] = end
+            for k in range(size):
+                for j in range(np.uintp(lo), np.uintp(lo + lanes)):
+                    value = flipped[j - np.uintp(lo), k]
+                    matrix[first + k, j] = value if value >= lowest and value < np.inf else np.nan
+
+
+@kernel
+def fill_column(
+    matrix: Matrix, row: Days, starts: Places, members: Places, since: Places, top: int, column: Column, known: Mask
+) -> None:
+    """Put the cells of a matrix that have a row back into the table; see `fill_matrix`.
+
+    since: [W] of each symbol, the date from which on its rows are written; column: [R]; known: [R] whether the value
+    written is, told while it is at hand, or empty.
+
+    NaN: what is not finite.
+    """
+    height, width = matrix.shape
+    at, flipped = np.empty(LANES, dtype=np.int64), np.empty((LANES, WIDTH))
+    for lo in range(0, width, LANES):
+        lanes = min(LANES, width - lo)
+        for j in range(lanes):
+            at[j] = first_row(row, starts[members[lo + j]], starts[members[lo + j] + 1], max(top, since[lo + j]))
+        for first in range(0, height, TILE):
+            size, day = min(TILE, height - first), top + first
+            for k in range(size):
+                for j in range(np.uintp(lo), np.uintp(lo + lanes)):
+                    value = matrix[first + k, j]
+                    flipped[j - np.uintp(lo), k] = value if abs(value) < np.inf else np.nan
+            for j in range(lanes):
+                end = end_row(row, at[j], starts[members[lo + j] + 1], day, size)
+                values, are_known = column[at[j] : end], known[at[j] : end]
+                if values.size == size:
+                    for k in range(size):
+                        values[k] = flipped[j, k]
+                else:
+                    places = row[at[j] : end]
+                    for k in range(values.size):
+                        values[k] = flipped[j, np.uintp(places[k] - day)]
+                for k in range(are_known.size):
+                    are_known[k] = values[k] == values[k]
+                at[j] = end
+
+
+@kernel
+def fill_returns(close: Column, life: Column, is_provisional: Column, starts: Places, column: Column) -> None:
+    """Return close / previous close - 1 along the rows of each symbol, within one life; all: [R].
+
+    The previous close is that of the symbol's last row with one. A close that is not above zero and finite is not
+    known. The same as `step_returns` of matrices, without a matrix.
+
+    NaN: without a close, at the first row of a life, and at a provisional row.
+    """
+    for j in range(starts.size - 1):
+        last, era = np.nan, np.nan
+        for i in range(starts[j], starts[j + 1]):
+            price = close[i]
+            column[i] = np.nan
+            if price > 0.0 and price < np.inf:
+                if life[i] == era and is_provisional[i] == 0.0:
+                    column[i] = price / last - 1.0
+                last, era = price, life[i]
+
+
+@kernel
+def count_shared_rows(
+    old_row: Days, old_starts: Places, row: Days, starts: Places, before: Places, limit: int, kept: Places
+) -> None:
+    """Count the first rows of each symbol of a table that stand at the same dates as in an older table.
+
+    old_row: [Q], old_starts: [M + 1], the older table; row: [R], starts: [N + 1]; before: [N] each symbol's place in
+    the older table, -1 where it is new; limit: dates from there on are not compared; kept: [N].
+    """
+    for j in range(before.size):
+        count = 0
+        if before[j] >= 0:
+            old, new = old_starts[before[j]], starts[j]
+            most = min(old_starts[before[j] + 1] - old, starts[j + 1] - new)
+            while count < most and row[new + count] < limit and row[new + count] == old_row[old + count]:
+                count += 1
+        kept[j] = count
+
+
+@kernel
+def count_shared_values(
+    old_column: Column, old_starts: Places, column: Column, starts: Places, before: Places, kept: Places
+) -> None:
+    """Lower `kept` to the rows before the first whose value has other bits than in the older table.
+
+    See `count_shared_rows`. All that is NaN is one value: not known.
+    """
+    for j in range(before.size):
+        if before[j] >= 0:
+            old, new = old_starts[before[j]], starts[j]
+            count, is_equal = 0, True
+            while is_equal and count < kept[j]:
+                a, b = old_column[old + count], column[new + count]
+                # Zeros of two signs are equal, their inverses are not.
+                is_equal = (a == b and math.copysign(1.0, a) == math.copysign(1.0, b)) or (
+                    math.isnan(a) and math.isnan(b)
+                )
+                count += is_equal
+            kept[j] = count
+
+
+@kernel
+def copy_rows(
+    old_column: Column,
+    old_known: Mask,
+    old_starts: Places,
+    starts: Places,
+    before: Places,
+    kept: Places,
+    column: Column,
+    known: Mask,
+) -> None:
+    """Copy the first `kept` [N] rows of each symbol from an older table; see `count_shared_rows`.
+
+    old_column: [Q]; old_known: [Q] whether a value is known, or empty where all are; column: [R]; known: [R] whether
+    the value copied is.
+
+    NaN: what is not known.
+    """
+    for j in range(before.size):
+        if kept[j] == 0:
+            continue
+        old, new = old_starts[before[j]], starts[j]
+        values, told = column[new : new + kept[j]], known[new : new + kept[j]]
+        old_values = old_column[old : old + kept[j]]
+        if old_known.size == 0:
+            for k in range(values.size):
+                values[k], told[k] = old_values[k], True
+        else:
+            old_told = old_known[old : old + kept[j]]
+            for k in range(values.size):
+                values[k] = old_values[k] if old_told[k] else np.nan
+                told[k] = old_told[k]

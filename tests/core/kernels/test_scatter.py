@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from quant_core.kernels.scatter import (
+    copy_rows,
+    count_shared_rows,
+    count_shared_values,
+    fill_column,
+    fill_matrix,
+    fill_returns,
+    first_row,
+    is_in_order,
+    mark_days,
+)
+from quant_core.kernels.trading import step_returns
+
+NAN, INF = float("nan"), float("inf")
+
+
+def long_table(symbols: int, dates: int, share: float, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the cells that have a row, the date of each row and where each symbol begins."""
+    is_there = np.random.default_rng(seed).random((symbols, dates)) < share
+    is_there[:, 0] |= ~is_there.any(axis=1)
+    row = np.nonzero(is_there)[1].astype(np.int32)
+    return is_there, row, np.append(0, np.cumsum(is_there.sum(axis=1)))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.97, 0.3, 0.0])
+@pytest.mark.parametrize(("symbols", "dates"), [(1, 1), (3, 64), (70, 200), (130, 65)])
+@pytest.mark.parametrize("top", [0, 17])
+def test_rows_go_into_cells_and_back(share: float, symbols: int, dates: int, top: int) -> None:
+    is_there, row, starts = long_table(symbols, dates, share)
+    rng = np.random.default_rng(4)
+    column, members = rng.normal(size=row.size), rng.permutation(symbols)
+    matrix = np.full((max(dates - top, 0), symbols), 99.0)
+    fill_matrix(column, -INF, row, starts, members, top, matrix)
+
+    whole = np.full((symbols, dates), NAN)
+    whole[is_there] = column
+    np.testing.assert_array_equal(matrix, whole[members].T[top:])
+
+    since = rng.integers(0, dates + 1, symbols)
+    back, known = np.full(row.size, 7.0), np.zeros(row.size, dtype=bool)
+    fill_column(matrix, row, starts, members, since[members], top, back, known)
+    is_written = row >= np.maximum(top, np.repeat(since, np.diff(starts)))
+    np.testing.assert_array_equal(back, np.where(is_written, column, 7.0))
+    np.testing.assert_array_equal(known, is_written)
+
+
+def test_what_is_no_number_of_its_kind_is_not_known() -> None:
+    row, starts, members = np.arange(6, dtype=np.int32), np.array([0, 6]), np.array([0])
+    matrix, back = np.empty((6, 1)), np.empty(6)
+    fill_matrix(np.array([1.0, 0.0, -1.0, INF, -INF, NAN]), 0.0, row, starts, members, 0, matrix)
+    np.testing.assert_array_equal(matrix[:, 0], [1.0, 0.0, NAN, NAN, NAN, NAN])
+    cells, known = np.array([[1.0], [0.0], [-1.0], [INF], [-INF], [NAN]]), np.empty(6, dtype=bool)
+    fill_column(cells, row, starts, members, np.array([0]), 0, back, known)
+    np.testing.assert_array_equal(back, [1.0, 0.0, -1.0, NAN, NAN, NAN])
+    np.testing.assert_array_equal(known, [True] * 3 + [False] * 3)
+    back[:] = 9.0
+    fill_column(cells, row, starts, members, np.array([4]), 0, back, known[:0])
+    np.testing.assert_array_equal(back, [9.0, 9.0, 9.0, 9.0, NAN, NAN])
+
+
+@pytest.mark.parametrize("day", range(9))
+def test_the_first_row_from_a_date_on(day: int) -> None:
+    row = np.array([9, 1, 3, 3, 7, 0], dtype=np.int32)
+    assert first_row(row, 1, 5, day) == 1 + np.searchsorted(row[1:5], day)
+
+
+def test_returns_along_rows_are_those_of_matrices() -> None:
+    rng = np.random.default_rng(8)
+    is_there, row, starts = long_table(20, 120, 0.9)
+    close = np.exp(rng.normal(size=row.size))
+    close[rng.random(row.size) < 0.05] = NAN
+    life = (row > 60).astype(float)
+    is_open = (rng.random(row.size) < 0.02).astype(float)
+    found, expected = np.empty(row.size), []
+    fill_returns(close, life, is_open, starts, found)
+    matrices = []
+    for column in (close, life, is_open):
+        matrix = np.full((20, 120), NAN)
+        matrix[is_there] = column
+        matrices.append(np.ascontiguousarray(matrix.T))
+    expected = step_returns.filled(*matrices).T[is_there]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_price_that_is_no_price_has_no_return() -> None:
+    close, zeros = np.array([1.0, 0.0, -3.0, INF, 2.0]), np.zeros(5)
+    found = np.empty(5)
+    fill_returns(close, zeros, zeros, np.array([0, 5]), found)
+    np.testing.assert_array_equal(found, [NAN, NAN, NAN, NAN, 1.0])
+
+
+def test_rows_and_values_shared_with_an_older_table_are_counted_from_the_first() -> None:
+    old_row, old_starts = np.array([0, 1, 2, 0, 1, 3], dtype=np.int32), np.array([0, 3, 6])
+    row, starts = np.array([0, 1, 2, 3, 1, 2, 0, 1], dtype=np.int32), np.array([0, 4, 6, 8])
+    before, kept = np.array([0, -1, 1]), np.empty(3, dtype=np.int64)
+    count_shared_rows(old_row, old_starts, row, starts, before, 99, kept)
+    assert kept.tolist() == [3, 0, 2]
+    count_shared_rows(old_row, old_starts, row, starts, before, 1, kept)
+    assert kept.tolist() == [1, 0, 1]
+
+    old = np.array([5.0, NAN, 0.0, 5.0, 6.0, 7.0])
+    new = np.array([5.0, NAN, -0.0, 1.0, 1.0, 1.0, 5.0, NAN])
+    kept = np.array([3, 0, 2])
+    count_shared_values(old, old_starts, new, starts, before, kept)
+    assert kept.tolist() == [2, 0, 1]
+
+    out, known = np.full(8, 9.0), np.zeros(8, dtype=bool)
+    copy_rows(old, np.empty(0, dtype=bool), old_starts, starts, before, kept, out, known)
+    np.testing.assert_array_equal(out, [5.0, NAN, 9.0, 9.0, 9.0, 9.0, 5.0, 9.0])
+    assert known.tolist() == [True, True, False, False, False, False, True, False]
+    copy_rows(old, np.array([True, False, True, False, True, True]), old_starts, starts, before, kept, out, known)
+    np.testing.assert_array_equal(out, [5.0, NAN, 9.0, 9.0, 9.0, 9.0, NAN, 9.0])
+    assert known.tolist() == [True] + [False] * 7
+
+
+def test_days_that_come_are_marked() -> None:
+    is_there = np.zeros(6, dtype=bool)
+    mark_days(np.array([4, 0, 4, 1], dtype=np.int32), is_there)
+    assert is_there.tolist() == [True, True, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("code", "row", "answer"),
+    [
+        ([], [], True),
+        ([0, 0, 1, 2], [3, 5, 0, 0], True),
+        ([0, 0], [3, 3], False),
+        ([0, 0], [3, 2], False),
+        ([1, 0], [0, 1], False),
+    ],
+)
+def test_order_is_by_symbol_and_date_without_twins(code: list[int], row: list[int], answer: bool) -> None:
+    assert is_in_order(np.array(code, dtype=np.int32), np.array(row, dtype=np.int32)) == answer
