@@ -27,6 +27,9 @@ from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import StageSpec
 from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows
 from quant_core.lifecycle.exclusions import told as exclusions_told
+from quant_core.lifecycle.features import document_of as features_document
+from quant_core.lifecycle.features import features_listed, with_coverage
+from quant_core.lifecycle.features import told as features_told
 from quant_core.lifecycle.repairs import repairs_of, repairs_told
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.market.sleeves import find_sleeve, read_sleeve
@@ -150,6 +153,20 @@ def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
         click.echo(json.dumps({"sleeve": sleeve, "kinds": kinds.to_dicts(), "requests": asked}))
     else:
         click.echo(repairs_told(kinds, requests, limit=limit))
+
+
+@quant.command()
+@click.option("--family", help="One family, such as trend.")
+@click.option("--sleeve", help="Say also how much of each feature the newest tables of this sleeve know.")
+@_home
+@_as_json
+def features(family: str | None, sleeve: str | None, home: Path | None, *, as_json: bool) -> None:
+    """List every feature with its unit, warm-up and bounds; docs/features.md has formulas and sources."""
+    found = features_listed(family)
+    if sleeve is not None:
+        evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+        found = with_coverage(found, evidence, sleeve)
+    click.echo(json.dumps(features_document(found, sleeve)) if as_json else features_told(found))
 
 
 @quant.group()

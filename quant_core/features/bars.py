@@ -1,52 +1,69 @@
-"""Bars as the features read them: sorted by symbol and date, cut into blocks of symbols, as matrices.
+"""Bars as the features read them: in order of symbol and date, cut into tiles, as matrices.
 
 No full Panel is ever made: a sleeve of 13,000 dates and 1,240 symbols is mostly cells without a bar. What features do
-with a block lives in compute.py.
+with a tile lives in engine.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.errors import ContractError
-from quant_core.features.catalogue import BAR_COLUMNS
-from quant_core.kernels.trading import step_returns
-from quant_core.market.panel import Matrix, axes_of
+from quant_core.errors import ContractError, PanelError
+from quant_core.features.steps import BAR_COLUMNS
+from quant_core.kernels._blocks import BLOCK
+from quant_core.kernels.keys import look_up
+from quant_core.kernels.scatter import (
+    Column,
+    Days,
+    Places,
+    fill_column,
+    fill_matrix,
+    fill_returns,
+    is_in_order,
+    mark_days,
+)
+from quant_core.kernels.workspace import empty
+from quant_core.market.codes import codes_of, order_of
+from quant_core.market.panel import Mask, Matrix
+
+S = TypeVar("S", bound=np.generic)
 
 MARKS = ("life", "is_provisional")
 """Columns of bars that bound where a return is known."""
 
-Rows = npt.NDArray[np.int64]
+ANY = float(np.finfo(np.float64).min)
+LOWEST = dict.fromkeys(BAR_COLUMNS, float(np.nextafter(0.0, 1.0))) | {"volume": 0.0}
+"""The least value of a bar column that can be known: a price is above zero."""
+
+CELLS = 1 << 19
+"""Cells of a tile of all symbols, when the memory of its features allows: 4 MiB per matrix."""
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Some symbols' bars and where they stand in the block's matrices.
+class Tile:
+    """Some symbols on some dates: what one thread works on at a time.
 
     Attributes
     ----------
-    rows : int64 [R]
-        Positions in the sorted table.
-    row, column : int64 [R]
-        Places in a matrix of `shape`.
-    shape : tuple
-        From the first bar to the last bar of these symbols, on the dates of the whole table.
+    members : int64 [W]
+        Symbols, by their place in the order of all.
+    top, height : int
+        The dates of its matrices: `height` of them from the date `top` on.
+    since : int64 [W]
+        Of each member, the date from which on its rows are wanted; rows before it only feed windows.
     """
 
-    rows: Rows
-    row: Rows
-    column: Rows
-    shape: tuple[int, int]
-
-    def scatter(self, values: Matrix) -> Matrix:
-        """Return one table column as a matrix; cells without a bar are NaN."""
-        matrix = np.full(self.shape, np.nan)
-        matrix[self.row, self.column] = values[self.rows]
-        return matrix
+    members: Places
+    top: int
+    height: int
+    since: Places
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,46 +74,134 @@ class SortedBars:
     ----------
     labels : DataFrame
         date and symbol, as they came.
-    values : mapping of bar column to float64 [rows]
-        NaN where not known; further `life` and `is_provisional` (0 or 1).
-    row : int64 [rows]
+    columns : mapping of bar column to float64 [R]
+        As they came, those that were asked for and are there; read-only. NaN where null.
+    row : int32 [R]
         Position of each row's date among all dates.
     starts : int64 [N + 1]
         Where each symbol begins.
+    dates : int [T]
+        All dates, as whole numbers, ascending.
     """
 
     labels: pl.DataFrame
-    values: dict[str, Matrix]
-    row: Rows
-    starts: Rows
+    columns: dict[str, Column]
+    row: Days
+    starts: Places
+    dates: npt.NDArray[np.integer]
 
     @property
     def n_symbols(self) -> int:
         """N."""
         return len(self.starts) - 1
 
-    def block(self, part: slice) -> Block:
-        """Return the symbols at `part` of the order of their first bars.
+    @cached_property
+    def first(self) -> Days:
+        """Of each symbol, the date of its first row; int32 [N]."""
+        return self.row[self.starts[:-1]]
 
-        Neighbours in that order share most of their dates, so blocks are low; which block a symbol is in changes no
-        bit of it.
+    @cached_property
+    def last(self) -> Days:
+        """Of each symbol, the date of its last row; int32 [N]."""
+        return self.row[self.starts[1:] - 1]
+
+    def part(self, first: int, stop: int) -> SortedBars:
+        """Return the symbols first to stop, on the same dates; nothing is copied."""
+        low, high = int(self.starts[first]), int(self.starts[stop])
+        columns = {name: column[low:high] for name, column in self.columns.items()}
+        labels, starts = self.labels.slice(low, high - low), self.starts[first : stop + 1] - low
+        return SortedBars(labels, columns, self.row[low:high], starts, self.dates)
+
+    def returns(self) -> Column:
+        """Return the simple returns [R] along the rows of each symbol."""
+        out = np.empty(self.row.size)
+        absent = np.zeros(self.row.size if any(name not in self.columns for name in MARKS) else 0)
+        marks = [self.columns.get(name, absent) for name in MARKS]
+        if "close" not in self.columns:
+            out[:] = np.nan
+        else:
+            close, life, is_provisional = (read_only(column) for column in (self.columns["close"], *marks))
+            fill_returns(close, life, is_provisional, self.starts, out)
+        return out
+
+    def tiles_of_symbols(self, since: Places, memory: int | None) -> list[Tile]:
+        """Cut the symbols into blocks, each over the dates of its members.
+
+        Neighbours in the order of `since` and of their first bars share most of their dates, so tiles are low; which
+        tile a symbol is in changes no bit of it.
+
+        Parameters
+        ----------
+        since : int64 [N]
+            See `Tile`; a symbol without a row from there on is in no tile.
+        memory : int, optional
+            Dates a value reads; None: all before it.
         """
-        first, stop = self.starts[:-1], self.starts[1:]
-        members = np.lexsort((self.row[stop - 1], self.row[first]))[part]
-        rows = np.concatenate([np.arange(first[j], stop[j]) for j in members])
-        column = np.repeat(np.arange(len(members)), stop[members] - first[members])
-        top = self.row[first[members]].min()
-        height = int(self.row[stop[members] - 1].max() - top) + 1
-        return Block(rows, self.row[rows] - top, column, (height, len(members)))
+        order = np.lexsort((self.last, self.first, since))
+        wanted = order[self.last[order] >= since[order]]
+        tiles = []
+        for members in (wanted[at : at + BLOCK] for at in range(0, len(wanted), BLOCK)):
+            top = int(self.first[members].min())
+            if memory is not None:
+                top = max(top, int(since[members].min()) - memory + 1)
+            tiles.append(Tile(members, top, int(self.last[members].max()) + 1 - top, since[members]))
+        return tiles
 
-    def inputs(self, block: Block) -> dict[str, Matrix]:
-        """Return the matrices [T, W] of the bar columns and of `returns`."""
-        found = {name: block.scatter(self.values[name]) for name in BAR_COLUMNS}
-        marks = [block.scatter(self.values[name]) for name in MARKS]
-        return found | {"returns": step_returns.filled(found["close"], *marks)}
+    def tiles_of_dates(self, since: Places, memory: int | None, floor: int) -> list[Tile]:
+        """Cut the dates into chunks, each with all symbols and the dates before it that its values read.
+
+        Parameters
+        ----------
+        since, memory : see `tiles_of_symbols`
+        floor : int
+            The first date with anything to read.
+        """
+        at, end = int(since.min(initial=len(self.dates))), len(self.dates)
+        # An overlap costs time, a chunk memory: an overlap is at most a third of its chunk.
+        step = end if memory is None else max(3 * memory, CELLS // max(self.n_symbols, 1), 1)
+        tiles = []
+        while at < end:
+            top = floor if memory is None else max(at - memory + 1, floor)
+            stop = min(at + step, end)
+            tiles.append(Tile(np.arange(self.n_symbols), top, stop - top, np.maximum(since, at)))
+            at = stop
+        return tiles
+
+    def matrix(self, column: Column | None, tile: Tile, lowest: float = ANY) -> Matrix:
+        """Return one column [R] as the matrix [height, W] of a tile; cells without a row are NaN.
+
+        Parameters
+        ----------
+        column : float64 [R], optional
+            None: nothing is known.
+        tile : Tile
+        lowest : float
+            What is below it is not known.
+        """
+        out = empty((tile.height, len(tile.members)))
+        if column is None:
+            out.fill(np.nan)
+        else:
+            fill_matrix(read_only(column), lowest, self.row, self.starts, tile.members, tile.top, out)
+        return out
+
+    def write(self, matrix: Matrix, tile: Tile, since: Places, column: Column, known: Mask | None = None) -> None:
+        """Put the rows of a tile's matrix, each member's from the date `since` [W] on, into a column [R].
+
+        known: [R], told of the same rows whether their value is.
+        """
+        told = np.empty(0, dtype=np.bool_) if known is None else known
+        fill_column(matrix, self.row, self.starts, tile.members, since, tile.top, column, told)
 
 
-def sorted_bars(bars: pl.DataFrame) -> SortedBars:
+def read_only(column: npt.NDArray[S]) -> npt.NDArray[S]:
+    """Return a view nobody writes to: polars' columns are such, and kernels compile once for one kind."""
+    view = column.view()
+    view.flags.writeable = False
+    return view
+
+
+def sorted_bars(bars: pl.DataFrame, names: Iterable[str]) -> SortedBars:
     """Sort a bars table and read its numbers.
 
     Parameters
@@ -105,6 +210,8 @@ def sorted_bars(bars: pl.DataFrame) -> SortedBars:
         date and symbol, in any order, and whichever bar columns there are; absent ones are not known. Without `life`
         all bars of a symbol are one life, without `is_provisional` none is. A price that is not above zero and finite
         is not known, nor is a volume below zero.
+    names : iterable of str
+        The inputs that will be read, of steps.INPUTS.
 
     Raises
     ------
@@ -118,21 +225,45 @@ def sorted_bars(bars: pl.DataFrame) -> SortedBars:
         raise ContractError(f"bars lack the column {missing[0]!r}; got {', '.join(bars.columns) or 'none'}.")
     if bars.schema["date"] != pl.Date and not isinstance(bars.schema["date"], pl.Datetime):
         raise ContractError(f"bars: date is {bars.schema['date']}; make it a Date, or a Datetime for intraday bars.")
-    axes = axes_of(bars)
-    order = np.argsort(axes.column * len(axes.dates) + axes.row)
-    values = {name: _number(bars, name, np.nan)[order] for name in BAR_COLUMNS}
-    for name, column in values.items():
-        is_number = np.isfinite(column) & ((column >= 0.0) if name == "volume" else (column > 0.0))
-        values[name] = np.where(is_number, column, np.nan)
-    values |= {name: _number(bars, name, 0.0)[order] for name in MARKS}
-    starts = np.searchsorted(axes.column[order], np.arange(len(axes.symbols) + 1)).astype(np.int64)
-    return SortedBars(bars.select("date", "symbol")[order], values, axes.row[order], starts)
+    if bars["date"].null_count() or bars["symbol"].null_count():
+        raise PanelError("a row without date or symbol has no place in a Panel; split the table first.")
+    wanted = [name for name in (*BAR_COLUMNS, *MARKS) if name in bars.columns and name in _with_marks(names)]
+    values = bars.select("date", "symbol", *(_number(bars, name) for name in wanted)).rechunk()
+    code = codes_of(values["symbol"].cast(pl.String)).code
+    dates, row = _numbered(values["date"].to_physical().to_numpy())
+    if not is_in_order(read_only(code), read_only(row)):
+        order = order_of(code, row)
+        if order is not None:
+            values, code, row = values[order], code[order], row[order]
+        if not is_in_order(read_only(code), read_only(row)):
+            raise PanelError("a (date, symbol) key comes twice; split the table first.")
+    starts = np.searchsorted(code, np.arange(int(code[-1]) + 2 if code.size else 1)).astype(np.int64)
+    columns = {name: read_only(values[name].to_numpy()) for name in wanted}
+    return SortedBars(values.select("date", "symbol"), columns, row, starts, dates)
 
 
-def _number(bars: pl.DataFrame, name: str, absent: float) -> Matrix:
-    if name not in bars.columns:
-        return np.full(bars.height, absent)
+def _with_marks(names: Iterable[str]) -> set[str]:
+    found = set(names)
+    return found | {"close", *MARKS} if "returns" in found else found
+
+
+def _numbered(stamps: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], Days]:
+    """Return the different whole numbers, ascending, and the place of each row's among them."""
+    low = int(stamps.min()) if stamps.size else 0
+    span = int(stamps.max() - low) + 1 if stamps.size else 0
+    if span > 4 * stamps.size + (1 << 16):
+        found, row = np.unique(stamps, return_inverse=True)
+        return found, row.astype(np.int32)
+    # Days are dense numbers: a table of them answers at once, a search takes ten times as long.
+    steps = (stamps - low).astype(np.int32)
+    is_there, row = np.zeros(span, dtype=np.bool_), np.empty(steps.size, dtype=np.int32)
+    mark_days(steps, is_there)
+    look_up(steps, np.cumsum(is_there, dtype=np.int32) - np.int32(1), row)
+    return np.flatnonzero(is_there) + low, row
+
+
+def _number(bars: pl.DataFrame, name: str) -> pl.Expr:
     kind = bars.schema[name]
     if not (kind.is_numeric() or kind in (pl.Boolean, pl.Null)):
         raise ContractError(f"bars: {name} is {kind}, not a number.")
-    return bars[name].cast(pl.Float64).to_numpy()
+    return pl.col(name).cast(pl.Float64)

@@ -1,164 +1,203 @@
-"""What a feature is, and the catalogue of all of them.
+"""The catalogue of all features, and the two decorators that make functions its entries.
 
 A feature is a function in a family file: its name is the column, its positional parameters are its inputs, its
-keyword-only parameters are its parameters, the first sentence of its docstring describes it. Running them lives in
-compute.py, their tables in families.py.
+keyword-only parameters are its parameters, the first sentence of its docstring describes it. An ingredient is a shared
+input that is no column. A grid is one function under several windows. What they are as values lives in steps.py,
+running them in compute.py, their tables in families.py.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, TypeVar, overload
 
-from quant_core.errors import UnknownNameError, UsageError
-from quant_core.graph.catalog import Catalog, collect
-from quant_core.market.contracts.features import ValueColumn
-from quant_core.market.panel import Matrix
+from quant_core.errors import UsageError
+from quant_core.features.plan import in_order
+from quant_core.features.steps import (
+    INPUTS,
+    Feature,
+    FeatureCatalog,
+    Function,
+    Grid,
+    Ingredient,
+    Step,
+    parameters_of,
+    steps_of,
+)
+from quant_core.graph.catalog import collect
 
-BAR_COLUMNS = ("open", "high", "low", "close", "volume")
-"""Columns of bars a feature may name as input; prices in quote currency, volume in the unit the sleeve declares."""
-
-INPUTS = (*BAR_COLUMNS, "returns")
-"""`returns`: simple return since the symbol's last bar within one life; NaN while a jump is provisional."""
+Bound = float | Callable[[int], float]
+S = TypeVar("S", bound=Step)
 
 
-@dataclass(frozen=True, eq=False)
-class Feature:
-    """A feature as found in its module: calling it calls the function.
+@overload
+def feature(
+    *,
+    family: str,
+    unit: str,
+    warmup: int,
+    lower: float | None = ...,
+    upper: float | None = ...,
+    has_infinite_memory: bool = ...,
+    is_cross_sectional: bool = ...,
+    memory: int | None = ...,
+    windows: None = ...,
+) -> Callable[[Function], Feature]: ...
 
-    Attributes
-    ----------
-    function : callable
-        Matrices [T, W] in, one per input, for a block of W symbols; a matrix of that shape out. Columns do not meet:
-        what compares symbols belongs in alpha.
-    family : str
-        The file it stands in and the table it goes to.
-    unit : str
-    warmup : int
-        Bars of a symbol, from its first on, at which the feature cannot be known yet.
-    lower, upper : float, optional
-        Inclusive bounds of its values.
-    has_infinite_memory : bool
-        Whether a value depends on all bars before it (recursive features), not on a window.
-    """
 
-    function: Callable[..., Matrix]
-    family: str
-    unit: str
-    warmup: int
-    lower: float | None = None
-    upper: float | None = None
-    has_infinite_memory: bool = False
-
-    @property
-    def name(self) -> str:
-        """The function's name: the column."""
-        return self.function.__name__
-
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of bar columns, of `returns` or of other features, in call order."""
-        return tuple(p.name for p in _parameters(self.function) if p.kind is p.POSITIONAL_OR_KEYWORD)
-
-    @cached_property
-    def parameters(self) -> Mapping[str, Any]:
-        """Its parameters and their defaults."""
-        return {p.name: p.default for p in _parameters(self.function) if p.kind is p.KEYWORD_ONLY}
-
-    @cached_property
-    def description(self) -> str:
-        """First sentence of the docstring."""
-        text = " ".join((inspect.getdoc(self.function) or "").split())
-        return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
-
-    @property
-    def column(self) -> ValueColumn:
-        """Its column in the family's contract."""
-        return ValueColumn(self.name, f"{self.description} Unit: {self.unit}.", self.lower, self.upper)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Matrix:
-        """Return the function's answer."""
-        return self.function(*args, **kwargs)
+@overload
+def feature(
+    *,
+    family: str,
+    unit: str,
+    warmup: int | Callable[[int], int],
+    lower: Bound | None = ...,
+    upper: Bound | None = ...,
+    has_infinite_memory: bool = ...,
+    is_cross_sectional: bool = ...,
+    memory: int | Callable[[int], int] | None = ...,
+    windows: Sequence[int],
+) -> Callable[[Function], Grid[Feature]]: ...
 
 
 def feature(
     *,
     family: str,
     unit: str,
-    warmup: int,
-    lower: float | None = None,
-    upper: float | None = None,
+    warmup: int | Callable[[int], int],
+    lower: Bound | None = None,
+    upper: Bound | None = None,
     has_infinite_memory: bool = False,
-) -> Callable[[Callable[..., Matrix]], Feature]:
-    """Make a function a feature; see `Feature` for the arguments.
+    is_cross_sectional: bool = False,
+    memory: int | Callable[[int], int] | None = None,
+    windows: Sequence[int] | None = None,
+) -> Callable[[Function], Feature] | Callable[[Function], Grid[Feature]]:
+    """Make a function a feature, or a grid of them; see `Step` and `Feature` for the arguments.
+
+    Parameters
+    ----------
+    memory : int, optional
+        `declared_memory`.
+    windows : sequence of int, optional
+        Makes one feature per window, which its keyword-only parameter `window` is given. `warmup`, `lower`, `upper`
+        and `memory` may be functions of the window; the first sentence of the docstring says `{window}`.
 
     Raises
     ------
     UsageError
-        The function has no input, a parameter without default, or no docstring.
+        The function has no input, a parameter without default, no docstring, or a grid without `{window}` in it.
     """
 
-    def made(function: Callable[..., Matrix]) -> Feature:
-        entry = Feature(function, family, unit, warmup, lower, upper, has_infinite_memory)
-        loose = [name for name, default in entry.parameters.items() if default is inspect.Parameter.empty]
-        if not entry.inputs or loose or len(entry.inputs) + len(entry.parameters) != len(_parameters(function)):
-            raise UsageError(f"feature {entry.name!r}: inputs are positional, parameters keyword-only with a default.")
-        if not entry.description.endswith("."):
-            raise UsageError(f"feature {entry.name!r} needs a docstring whose first sentence can describe its column.")
-        if entry.name in INPUTS:
-            raise UsageError(f"feature {entry.name!r} bears the name of an input; give it a name of its own.")
-        return entry
+    def at(window: int | None, function: Function) -> Feature:
+        return Feature(
+            function,
+            is_cross_sectional,
+            has_infinite_memory,
+            _at(memory, window),
+            window,
+            family=family,
+            unit=unit,
+            warmup=_at(warmup, window) or 0,
+            lower=_at(lower, window),
+            upper=_at(upper, window),
+        )
 
-    return made
+    if windows is None:
+        return lambda function: _checked(at(None, function), "feature")
+    return lambda function: _grid(function, "feature", [at(window, function) for window in windows])
+
+
+@overload
+def ingredient(function: Function, /) -> Ingredient: ...
+
+
+@overload
+def ingredient(
+    *, is_cross_sectional: bool = ..., has_infinite_memory: bool = ..., memory: int | None = ..., windows: None = ...
+) -> Callable[[Function], Ingredient]: ...
+
+
+@overload
+def ingredient(
+    *,
+    is_cross_sectional: bool = ...,
+    has_infinite_memory: bool = ...,
+    memory: int | Callable[[int], int] | None = ...,
+    windows: Sequence[int],
+) -> Callable[[Function], Grid[Ingredient]]: ...
+
+
+def ingredient(
+    function: Function | None = None,
+    /,
+    *,
+    is_cross_sectional: bool = False,
+    has_infinite_memory: bool = False,
+    memory: int | Callable[[int], int] | None = None,
+    windows: Sequence[int] | None = None,
+) -> Ingredient | Callable[[Function], Ingredient] | Callable[[Function], Grid[Ingredient]]:
+    """Make a function an ingredient, or a grid of them: an input for the features of its package, by its name.
+
+    Written bare, `@ingredient`, or with the arguments `feature` takes. Raises as `feature` does.
+    """
+
+    def at(window: int | None, function: Function) -> Ingredient:
+        return Ingredient(function, is_cross_sectional, has_infinite_memory, _at(memory, window), window)
+
+    if function is not None:
+        return _checked(at(None, function), "ingredient")
+    if windows is None:
+        return lambda function: _checked(at(None, function), "ingredient")
+    return lambda function: _grid(function, "ingredient", [at(window, function) for window in windows])
 
 
 @cache
-def catalogue(package: str = "quant_core.features") -> Catalog[Feature]:
+def catalogue(package: str = "quant_core.features") -> FeatureCatalog:
     """Return every feature of a package by name.
 
     Raises
     ------
     UnknownNameError
-        A feature names an input that is neither a bar column nor a feature; lists the near matches.
+        A feature names an input that is neither a bar column nor a step; lists the near matches.
     UsageError
-        Features feed each other in a circle.
+        Two steps bear one name, or steps feed each other in a circle.
     """
-    found = collect(package, Feature)
-    in_order(found, found)
-    return found
+    found: dict[str, Step] = {}
+    for kind in (Feature, Ingredient, Grid):
+        for entry in (step for value in collect(package, kind).values() for step in steps_of([value])):
+            if found.setdefault(entry.name, entry) is not entry:
+                raise UsageError(f"two features or ingredients of {package} are named {entry.name!r}.")
+    features = FeatureCatalog(
+        (entry for entry in found.values() if isinstance(entry, Feature)),
+        (entry for entry in found.values() if isinstance(entry, Ingredient)),
+    )
+    in_order(found, features)
+    return features
 
 
-def in_order(names: Iterable[str], among: Catalog[Feature]) -> tuple[Feature, ...]:
-    """Return the named features and those they build on, each once and after its inputs.
-
-    Raises
-    ------
-    UnknownNameError
-        A name, or the input of a feature, that is not known; lists the near matches.
-    UsageError
-        Features feed each other in a circle.
-    """
-    done: dict[str, Feature] = {}
-
-    def visit(entry: Feature, path: tuple[str, ...]) -> None:
-        if entry.name in path:
-            raise UsageError(f"features feed each other in a circle: {' -> '.join((*path, entry.name))}.")
-        for name in entry.inputs:
-            if name not in INPUTS and name not in among:
-                raise UnknownNameError(f"input of feature {entry.name!r}:", name, [*INPUTS, *among])
-            if name in among and name not in done:
-                visit(among[name], (*path, entry.name))
-        done[entry.name] = entry
-
-    for name in names:
-        if name not in done:
-            visit(among[name], ())
-    return tuple(done.values())
+def _grid(function: Function, kind: str, entries: Sequence[S]) -> Grid[S]:
+    if not entries or len({entry.name for entry in entries}) < len(entries) or min(e.window or 0 for e in entries) < 1:
+        raise UsageError(f"{kind} {function.__name__!r}: windows are different whole numbers above zero.")
+    if not any(p.name == "window" and p.kind is p.KEYWORD_ONLY for p in parameters_of(function)):
+        raise UsageError(f"{kind} {function.__name__!r}: a grid needs the keyword-only parameter `window`.")
+    if kind == "feature" and "{window}" not in replace(entries[0], window=None).description:
+        raise UsageError(f"feature {function.__name__!r}: the first sentence of a grid's docstring says {{window}}.")
+    return Grid(function, tuple(_checked(entry, kind) for entry in entries))
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    return tuple(inspect.signature(function).parameters.values())
+def _checked(entry: S, kind: str) -> S:
+    loose = [name for name, default in entry.parameters.items() if default is inspect.Parameter.empty]
+    if not entry.inputs or loose or len(entry.inputs) + len(entry.parameters) != len(parameters_of(entry.function)):
+        raise UsageError(f"{kind} {entry.name!r}: inputs are positional, parameters keyword-only with a default.")
+    if not entry.description.endswith("."):
+        raise UsageError(f"{kind} {entry.name!r} needs a docstring whose first sentence can describe it.")
+    if entry.name in INPUTS:
+        raise UsageError(f"{kind} {entry.name!r} bears the name of an input; give it a name of its own.")
+    return entry
+
+
+def _at(value: Any, window: int | None) -> Any:
+    return value(window) if callable(value) else value

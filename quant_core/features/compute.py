@@ -10,15 +10,20 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from quant_core.errors import PanelError, UnknownNameError
+from quant_core.errors import PanelError, UnknownNameError, UsageError
 from quant_core.features.bars import MARKS, SortedBars, sorted_bars
-from quant_core.features.catalogue import BAR_COLUMNS, Feature, catalogue, in_order
+from quant_core.features.catalogue import catalogue
+from quant_core.features.engine import Job, run
+from quant_core.features.plan import Plan, plan_of
+from quant_core.features.steps import BAR_COLUMNS, DEFAULT_FAMILIES, Feature
 from quant_core.graph.catalog import Catalog
-from quant_core.kernels._blocks import run_blocks
+from quant_core.kernels._blocks import run_parts
+from quant_core.kernels.scatter import Column
 from quant_core.market.calendar import Calendar
 from quant_core.market.calendar import calendar as calendar_of
-from quant_core.market.panel import Matrix, Panel, axes_of, panels_of, table_of
+from quant_core.market.panel import Mask, Panel, axes_of, panels_of, table_of
 
 VolumeUnit = Literal["units", "value"]
 
@@ -28,6 +33,7 @@ def compute_features(
     features: Sequence[str] | None = None,
     *,
     calendar: Calendar | str,
+    families: Sequence[str] | None = None,
     volume_unit: VolumeUnit = "units",
     threads: int | None = None,
     among: Catalog[Feature] | None = None,
@@ -37,11 +43,14 @@ def compute_features(
     Parameters
     ----------
     bars : DataFrame
-        date (Date or Datetime) and symbol, and of open, high, low, close, volume, life, is_provisional what there is.
+        date (Date or Datetime) and symbol, and of open, high, low, close, volume, vwap, life, is_provisional what there
+        is.
     features : sequence of str, optional
-        Names; default: all of the catalogue.
+        Names; default: all of the families.
     calendar : Calendar or str
         Its periods per year annualise.
+    families : sequence of str, optional
+        Default: those on by default, or all of `among`.
     volume_unit : "units" or "value"
         What volume counts.
     threads : int, optional
@@ -59,19 +68,56 @@ def compute_features(
     Raises
     ------
     UnknownNameError
-        A feature, calendar or input nobody knows; lists the near matches.
+        A feature, family, calendar or input nobody knows; lists the near matches.
     ContractError, PanelError
         The table cannot be read as bars.
     """
+    plan = plan_of(chosen(features, families, among), catalogue() if among is None else among)
+    context = context_of(calendar, volume_unit)
+    return computed(sorted_bars(bars, plan.reads), plan, context, threads=threads)
+
+
+def computed(table: SortedBars, plan: Plan, context: Mapping[str, Any], *, threads: int | None = None) -> pl.DataFrame:
+    """Return the labels of a table and the features of a plan."""
+    columns = {name: np.empty(table.row.size) for name in plan.names}
+    known = {name: np.empty(table.row.size, dtype=np.bool_) for name in plan.names}
+    run(Job(table, plan, context, np.zeros(table.n_symbols, dtype=np.int64), columns, known), threads=threads)
+    return features_table(table.labels, columns, known, threads=threads)
+
+
+def chosen(features: Sequence[str] | None, families: Sequence[str] | None, among: Catalog[Feature] | None) -> list[str]:
+    """Return the names of the features asked for; see `compute_features`."""
     known = catalogue() if among is None else among
-    names = list(dict.fromkeys(known if features is None else features))
-    steps = in_order(names, known)
+    if features is not None:
+        if families is not None:
+            raise UsageError("name features or families, not both.")
+        return list(features)
+    if families is None:
+        families = DEFAULT_FAMILIES if among is None else sorted(families_of(known))
+    for name in families:
+        if name not in families_of(known):
+            raise UnknownNameError("feature family", name, families_of(known))
+    return [name for name, entry in known.items() if entry.family in families]
+
+
+def families_of(known: Catalog[Feature]) -> set[str]:
+    """Return the names of the families of some features."""
+    return {entry.family for entry in known.values()}
+
+
+def context_of(calendar: Calendar | str, volume_unit: VolumeUnit) -> dict[str, Any]:
+    """Return what a step may name as keyword-only parameter beside its own settings."""
     market = calendar_of(calendar) if isinstance(calendar, str) else calendar
-    # What a feature may name as keyword-only parameter beside its own settings.
-    context = {"periods_per_year": market.periods_per_year, "volume_unit": volume_unit}
-    table = sorted_bars(bars)
-    columns = _columns(table, steps, names, context, threads)
-    return table.labels.with_columns(pl.Series(name, column).fill_nan(None) for name, column in columns.items())
+    return {"periods_per_year": market.periods_per_year, "volume_unit": volume_unit}
+
+
+def features_table(
+    labels: pl.DataFrame, columns: Mapping[str, Column], known: Mapping[str, Mask], *, threads: int | None = None
+) -> pl.DataFrame:
+    """Return the labels with one column per feature, null where it is not known; no number is copied."""
+    found: dict[str, pl.Series] = {}
+    run_parts(lambda name: found.update({name: _series(name, columns[name], known[name])}), [*columns], threads=threads)
+    return labels.with_columns(found[name] for name in columns)
 
 
 def compute_panel(
@@ -118,23 +164,7 @@ def _bars_of(panels: Mapping[str, Panel]) -> pl.DataFrame:
     return table_of(panels, where=np.any([~np.isnan(panel.values) for panel in known], axis=0))
 
 
-def _columns(
-    table: SortedBars, steps: Sequence[Feature], names: Sequence[str], context: Mapping[str, Any], threads: int | None
-) -> dict[str, Matrix]:
-    """Return one array [rows] per name, each block of symbols computed on its own."""
-    columns = {name: np.empty(table.labels.height) for name in names}
-
-    def compute_block(part: slice) -> None:
-        block = table.block(part)
-        matrices = table.inputs(block)
-        for step in steps:
-            given = {name: context[name] for name in step.parameters if name in context}
-            # Overflow and 0 / 0 are IEEE's business here: what is not finite is not known.
-            with np.errstate(all="ignore"):
-                matrices[step.name] = step(*(matrices[name] for name in step.inputs), **given)
-        for name, column in columns.items():
-            values = matrices[name][block.row, block.column]
-            column[block.rows] = np.where(np.isfinite(values), values, np.nan)
-
-    run_blocks(compute_block, table.n_symbols, threads=threads)
-    return columns
+def _series(name: str, column: Column, known: Mask) -> pl.Series:
+    unknown = column.size - np.count_nonzero(known)
+    bits = pa.py_buffer(np.packbits(known, bitorder="little")) if unknown else None
+    return pl.Series(name, pa.Array.from_buffers(pa.float64(), column.size, [bits, pa.py_buffer(column)], unknown))

@@ -6,24 +6,28 @@ Nothing else has to know a family: its contract comes from its functions. Comput
 from __future__ import annotations
 
 import importlib
+import pkgutil
 
 import polars as pl
 from pydantic import Field
 
-from quant_core.errors import UnknownNameError, UsageError
-from quant_core.features.catalogue import Feature, catalogue
-from quant_core.features.compute import compute_features
-from quant_core.graph.catalog import Catalog
+from quant_core.errors import UsageError
+from quant_core.features.catalogue import catalogue
+from quant_core.features.compute import chosen, compute_features
+from quant_core.features.steps import DEFAULT_FAMILIES, Feature, FeatureCatalog, steps_of
 from quant_core.graph.stage import Params, StageSpec, stage
 from quant_core.market.contracts.features import FeatureStoreSchema
 from quant_core.market.sleeves import Sleeve
+
+MOST_NAMES = 30
+"""Features a family's description names; of more it says how many they are."""
 
 
 class FamilyParams(Params):
     """Which families a sleeve computes."""
 
     families: tuple[str, ...] = Field(
-        default=("trend", "volatility", "predictability", "liquidity", "tail"),
+        default=DEFAULT_FAMILIES,
         description="Feature families the sleeve computes; the table of any other family stays empty.",
     )
 
@@ -31,29 +35,41 @@ class FamilyParams(Params):
 def family_stage(module: str) -> StageSpec:
     """Make the stage `features.<family>` of the features defined so far in the module of that name.
 
+    A family too long for one file goes on in files named after it, such as alpha101_001_020.py.
+
     Raises
     ------
     UsageError
         A feature of the module says it belongs to another family.
     """
-    family = module.rpartition(".")[2]
-    found = [entry for entry in vars(importlib.import_module(module)).values() if isinstance(entry, Feature)]
-    own = Catalog("feature", {entry.name: entry for entry in found if entry.function.__module__ == module})
+    package, _, family = module.rpartition(".")
+    found = [entry for name in _files(package, family) for entry in _features_of(name)]
+    own = FeatureCatalog(found)
     strays = [entry.name for entry in own.values() if entry.family != family]
     if strays:
         raise UsageError(f"{module}: feature {strays[0]!r} says family {own[strays[0]].family!r}, its file {family!r}.")
     contract = FeatureStoreSchema(family, (entry.column for entry in own.values()))
 
     def table(bars: pl.DataFrame, *, params: FamilyParams, sleeve: Sleeve) -> pl.DataFrame:
-        among = catalogue(module.rpartition(".")[0])
-        known = {entry.family for entry in among.values()}
-        for name in params.families:
-            if name not in known:
-                raise UnknownNameError("feature family", name, known)
+        among = catalogue(package)
+        chosen(None, params.families, among)
         if family not in params.families:
             return contract.empty()
         return compute_features(bars, list(own), calendar=sleeve.market, volume_unit=sleeve.volume_unit, among=among)
 
     table.__name__ = table.__qualname__ = family
-    table.__doc__ = f"Compute the {family} features of every bar: {', '.join(own)}."
+    told = ", ".join(own) if len(own) <= MOST_NAMES else f"{len(own)} of them, listed in docs/features.md"
+    table.__doc__ = f"Compute the {family} features of every bar: {told}."
     return stage(f"features.{family}", inputs={"bars": "ingest.bars"}, output=contract)(table)
+
+
+def _files(package: str, family: str) -> list[str]:
+    """Return the names of a family's modules: its file, and those whose names begin with its name and a `_`."""
+    folder = getattr(importlib.import_module(package), "__path__", []) if package else []
+    more = sorted(info.name for info in pkgutil.iter_modules(folder) if info.name.startswith(f"{family}_"))
+    return [f"{package}.{name}" if package else name for name in (family, *more)]
+
+
+def _features_of(module: str) -> list[Feature]:
+    steps = steps_of(vars(importlib.import_module(module)).values())
+    return [step for step in steps if isinstance(step, Feature) and step.function.__module__ == module]

@@ -24,6 +24,8 @@ calendar = "24/7"
 [source]
 kind = "parquet"
 path = "bars.parquet"
+[features]
+families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
 [synthesis]
 clusters = 4
 top = 2
@@ -60,7 +62,9 @@ UNDATED = HINDSIGHT - {"alpha.information_coefficients"}
 JUDGED = "SIM:S04"
 OF_SYMBOLS = {"ingest.bars", "ingest.bars#exclusions", "ingest.exclusions", "ingest.lives", "ingest.returns"}
 OF_SYMBOLS |= {f"features.{family}" for family in ("trend", "volatility", "predictability", "liquidity", "tail")}
-MEASURED = OF_SYMBOLS | {"alpha.information_coefficients", "synthesis.atom_returns", "backtest.equity"}
+OF_SYMBOLS |= {"features.ratings", "features.alpha158"}
+MEASURED = OF_SYMBOLS | {"features.alpha101", "alpha.information_coefficients"}
+MEASURED |= {"synthesis.atom_returns", "backtest.equity"}
 
 
 def market() -> pl.DataFrame:

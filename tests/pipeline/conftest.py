@@ -32,6 +32,10 @@ train = 200
 test = 20
 step = 20
 """
+ALL_FAMILIES = """
+[features]
+families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
+"""
 
 
 def market(symbols: int = 12, bars: int = 420, seed: int = 3) -> pl.DataFrame:
@@ -79,5 +83,5 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, RunResult]:
     folder = tmp_path_factory.mktemp("small")
-    where = Place(folder / "market", folder / "home").write(market())
+    where = Place(folder / "market", folder / "home").write(market(), SLEEVE + ALL_FAMILIES)
     return where, where.run()

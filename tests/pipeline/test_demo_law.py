@@ -96,7 +96,9 @@ def test_the_headline_is_hrp_and_no_weight_exceeds_its_cap(equities: RunResult) 
     assert clusters["weight"].to_numpy().max() <= params.cluster_cap + ROUNDING
     invested = weights.group_by("date").agg(pl.col("weight").sum())["weight"]
     assert invested.to_numpy().max() <= 1.0 + ROUNDING
-    assert invested.to_numpy().min() >= 0.90
+    # Where all winners are in three clusters, a quarter is declared cash.
+    assert invested.to_numpy().min() >= 0.75 - ROUNDING
+    assert invested.to_numpy().mean() >= 0.97
 
 
 def test_the_synthetic_sleeve_has_a_wide_universe_and_fills_its_cap_strictly(crypto: RunResult) -> None:

@@ -16,7 +16,7 @@ from quant_core.graph.runner import RunResult
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.settings import CHECKOUT
 
-from .conftest import Place, market
+from .conftest import ALL_FAMILIES, SLEEVE, Place, market
 
 Small = tuple[Place, RunResult]
 
@@ -62,7 +62,8 @@ def test_a_second_run_of_equal_inputs_yields_equal_bytes(small_run: Small) -> No
 def test_appending_bars_changes_no_earlier_row_of_any_table(small_run: Small, tmp_path: Path) -> None:
     _, result = small_run
     cut = result.frame("ingest.raw")["date"].unique().sort()[-61]
-    shorter = Place(tmp_path / "market", tmp_path / "home").write(market().filter(pl.col("date") <= cut)).run()
+    place = Place(tmp_path / "market", tmp_path / "home")
+    shorter = place.write(market().filter(pl.col("date") <= cut), SLEEVE + ALL_FAMILIES).run()
     undated = {"ingest.universe", "alpha.evaluation", "backtest.metrics", "backtest.schedule"}
     for stage in sorted(set(result.refs) - undated):
         early, whole = shorter.frame(stage), result.frame(stage)

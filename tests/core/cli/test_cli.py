@@ -158,3 +158,26 @@ def test_gaps_are_counted_by_kind_and_listed_as_requests(call, tmp_path: Path) -
     assert told["requests"] == [{"symbol": "X:B", "start": "2024-01-05", "end": "2024-01-05"}]
     assert [row["kind"] for row in told["kinds"]] == ["gap"]
     assert call("gaps", "nobody")[0] == 1
+
+
+def test_features_are_listed_by_family_and_counted_where_a_sleeve_knows_them(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = call("features", "--family", "liquidity")
+    assert code == 0
+    assert out.startswith("liquidity: 4 features, on by default\n  amihud ")
+    assert call("features", "--family", "liquidty")[0] == 2
+    assert call("features", "--sleeve", "mine")[0] == 1
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    rows = [f"{day},X:A,1{k},100" for k, day in enumerate(days)]
+    text = SLEEVE + '[features]\nfamilies = ["liquidity"]\n'
+    sleeve(tmp_path, "\n".join(["date,symbol,close,volume", *rows, ""]), text)
+    runner = DAGRunner(Settings(home=tmp_path / "home", sleeves=tmp_path))
+    stages = ["ingest.raw", "ingest.bars", "features.liquidity", "features.tail"]
+    runner.run(read_sleeve(tmp_path / "mine.toml"), only=stages)
+    code, out, _ = call("features", "--sleeve", "mine", "--json")
+    told = {row["name"]: (row["rows"], row["coverage"]) for row in json.loads(out)["features"]}
+    assert (code, told["liquidity"], told["amihud"]) == (0, (30, 11 / 30), (30, 0.0))
+    assert (told["cvar"], told["momentum"]) == ((0, None), (None, None))
+    out = call("features", "--sleeve", "mine")[1]
+    assert "known 36.7%" in out
+    assert " off  Mean of the worst" in out
+    assert "not committed  Mean return of" in out

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_core.errors import ContractError, PanelError, UnknownNameError
+from quant_core.errors import ContractError, PanelError, UnknownNameError, UsageError
 from quant_core.features import catalogue, compute_features, compute_panel
-from quant_core.features.catalogue import Feature, feature
-from quant_core.graph.catalog import Catalog
+from quant_core.features.catalogue import feature
+from quant_core.features.steps import DEFAULT_FAMILIES, FeatureCatalog
 from quant_core.ingest.returns import returns as ingest_returns
 from quant_core.market.calendar import Calendar
 from quant_core.market.panel import Panel, panels_of
@@ -33,7 +33,7 @@ def overflow(close: np.ndarray) -> np.ndarray:
     return close * 1e300 * 1e300
 
 
-PROBES: Catalog[Feature] = Catalog("feature", {entry.name: entry for entry in (seen, year, overflow)})
+PROBES = FeatureCatalog([seen, year, overflow])
 
 
 def bars(closes: dict[str, list[float | None]], **columns: list[object]) -> pl.DataFrame:
@@ -65,9 +65,26 @@ def test_columns_come_in_the_order_asked_for_and_by_name_otherwise() -> None:
     asked = ["volatility", "momentum", "volatility"]
     assert compute_features(walk(), asked, calendar="XNYS").columns == ["date", "symbol", "volatility", "momentum"]
     found = compute_features(walk(), calendar=Calendar("24/7"))
-    assert found.columns == ["date", "symbol", *catalogue()]
+    assert found.columns == ["date", "symbol", *(n for n, e in catalogue().items() if e.family in DEFAULT_FAMILIES)]
     assert set(found.dtypes[2:]) == {pl.Float64}
+
+
+def test_families_are_chosen_by_name() -> None:
+    found = compute_features(walk(), families=["tail", "liquidity"], calendar="24/7")
+    assert found.columns[2:] == [
+        "amihud",
+        "cvar",
+        "kurtosis",
+        "liquidity",
+        "log_traded_value",
+        "skew",
+        "zero_return_share",
+    ]
     assert found.tail(1).select(pl.all().is_not_null().all()).row(0) == (True,) * found.width
+    with pytest.raises(UnknownNameError, match=r"unknown feature family 'tails'\. Did you mean tail"):
+        compute_features(walk(), families=["tails"], calendar="24/7")
+    with pytest.raises(UsageError, match="features or families, not both"):
+        compute_features(walk(), ["skew"], families=["tail"], calendar="24/7")
 
 
 def test_intraday_stamps_keep_their_type() -> None:
@@ -141,7 +158,7 @@ def test_whole_numbers_and_nulls_are_read_as_numbers() -> None:
 
 def test_an_empty_table_gives_an_empty_table() -> None:
     found = compute_features(walk().clear(), calendar="24/7")
-    assert (found.height, found.width) == (0, 2 + len(catalogue()))
+    assert (found.height, found.columns) == (0, compute_features(walk(), calendar="24/7").columns)
 
 
 def test_a_table_that_is_no_bars_table_is_refused() -> None:

@@ -1,8 +1,11 @@
+from datetime import date, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
 
 from quant_core.errors import UnknownNameError
+from quant_core.features import catalogue, compute_features
 from quant_core.synthesis.ladder import LadderParams
 from quant_core.synthesis.vetoes import judged, vetoes
 
@@ -126,6 +129,27 @@ def test_an_unknown_veto_lists_the_near_matches(table):
 def test_a_cap_below_the_floor_is_refused():
     with pytest.raises(ValueError, match="cap=3 is below floor=4"):
         LadderParams(floor=4, cap=3)
+
+
+def test_every_statistical_veto_reads_a_feature():
+    columns = {veto.column for veto in vetoes().values() if veto.is_statistical}
+    assert columns <= set(catalogue())
+    assert {"entropy_z", "efficiency", "hurst_z"} <= columns
+
+
+def test_half_to_two_thirds_of_iid_noise_pass_the_vetoes_of_predictability():
+    rng = np.random.default_rng(3)
+    days = [date(2020, 1, 1) + timedelta(days=k) for k in range(253)]
+    tables = []
+    for j in range(2_000):
+        close = 100.0 * np.exp(np.cumsum(rng.standard_t(4, 253) * 0.02))
+        tables.append(pl.DataFrame({"date": days, "symbol": [f"X:{j:04d}"] * 253, "close": close}))
+    names = ["entropy_z", "efficiency", "hurst_z"]
+    last = compute_features(pl.concat(tables), names, calendar="24/7").filter(pl.col("date") == days[-1])
+    assert last.null_count().row(0) == (0,) * 5
+    frame = last.with_columns(is_eligible=pl.lit(value=True), is_benchmark=pl.lit(value=False))
+    assert 0.50 <= sum(name == "" for name in strict(frame)) / 2_000 <= 0.65
+    assert 0.65 <= sum(name == "" for name in relaxed(frame)) / 2_000 <= 0.85
 
 
 def test_on_iid_noise_efficiency_alone_passes_what_the_half_normal_says():

@@ -1,0 +1,155 @@
+"""What several factors of Alpha158 share: ingredients, each computed once per block, none a column.
+
+The factors are in alpha158.py; what an ingredient is stands in steps.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant_core.features.catalogue import ingredient
+from quant_core.features.levels import within_life
+from quant_core.kernels.extremes import move_max, move_min
+from quant_core.kernels.moving import move_sum
+from quant_core.market.panel import Matrix
+
+WINDOWS = (5, 10, 20, 30, 60)
+
+
+def rows_ago(x: Matrix, bars: int) -> Matrix:
+    """Return what stood `bars` rows before; NaN in the first rows."""
+    out = np.empty_like(x)
+    out[:bars] = np.nan
+    out[bars:] = x[: max(0, len(x) - bars)]
+    return out
+
+
+def over(values: Matrix, unit: Matrix) -> Matrix:
+    """Divide in place: `values` are nobody else's, and a block does not grow by another matrix."""
+    return np.divide(values, unit, out=values)
+
+
+def in_one_life(values: Matrix, rows_apart: Matrix, rows: int) -> Matrix:
+    """Return the values whose last `rows` rows lie within one life of the ticker."""
+    # What is known of a row stays known of later ones, and a block where nothing is has one life per ticker: the rule.
+    return values if np.isnan(rows_apart[-1:]).all() else within_life(values, rows_apart, rows)
+
+
+@ingredient
+def high_to_low(high: Matrix, low: Matrix) -> Matrix:
+    """Highest less lowest price of the bar."""
+    return high - low
+
+
+@ingredient
+def log_volume(volume: Matrix) -> Matrix:
+    """Natural logarithm of one plus the volume."""
+    return np.log(volume + 1.0)
+
+
+@ingredient(memory=2)
+def log_volume_ratio(volume: Matrix, rows_apart: Matrix) -> Matrix:
+    """Natural logarithm of one plus the volume over that of the bar before; no number after a bar without volume."""
+    return in_one_life(np.log(volume / rows_ago(volume, 1) + 1.0), rows_apart, 2)
+
+
+@ingredient
+def traded_move(returns: Matrix, volume: Matrix) -> Matrix:
+    """Absolute return times volume."""
+    return np.abs(returns) * volume
+
+
+@ingredient
+def is_rise(returns: Matrix) -> Matrix:
+    """One where the close rose, else zero."""
+    return np.where(np.isnan(returns), np.nan, returns > 0.0)
+
+
+@ingredient
+def is_fall(returns: Matrix) -> Matrix:
+    """One where the close fell, else zero."""
+    return np.where(np.isnan(returns), np.nan, returns < 0.0)
+
+
+@ingredient(memory=2)
+def price_change(close: Matrix, returns: Matrix) -> Matrix:
+    """Close less that of the bar before, where the return between them is known."""
+    return np.where(np.isnan(returns), np.nan, close - rows_ago(close, 1))
+
+
+@ingredient(memory=2)
+def volume_change(volume: Matrix, rows_apart: Matrix) -> Matrix:
+    """Volume less that of the bar before."""
+    return in_one_life(volume - rows_ago(volume, 1), rows_apart, 2)
+
+
+@ingredient(windows=WINDOWS)
+def highest(high: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
+    """Highest price of the last {window} bars."""
+    return in_one_life(move_max.filled(high, window, window), rows_apart, window)
+
+
+@ingredient(windows=WINDOWS)
+def lowest(low: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
+    """Lowest price of the last {window} bars."""
+    return in_one_life(move_min.filled(low, window, window), rows_apart, window)
+
+
+@ingredient
+def price_rise(price_change: Matrix) -> Matrix:
+    """How much the close rose, zero where it did not."""
+    return np.maximum(price_change, 0.0)
+
+
+@ingredient
+def price_fall(price_change: Matrix) -> Matrix:
+    """How much the close fell, zero where it did not."""
+    return np.maximum(-price_change, 0.0)
+
+
+@ingredient
+def volume_rise(volume_change: Matrix) -> Matrix:
+    """How much the volume rose, zero where it did not."""
+    return np.maximum(volume_change, 0.0)
+
+
+@ingredient
+def volume_fall(volume_change: Matrix) -> Matrix:
+    """How much the volume fell, zero where it did not."""
+    return np.maximum(-volume_change, 0.0)
+
+
+@ingredient(windows=WINDOWS)
+def price_gains(price_rise: Matrix, *, window: int) -> Matrix:
+    """Sum of the rises of the close over the last {window} bars."""
+    return move_sum.filled(price_rise, window, window)
+
+
+@ingredient(windows=WINDOWS)
+def price_losses(price_fall: Matrix, *, window: int) -> Matrix:
+    """Sum of the falls of the close over the last {window} bars."""
+    return move_sum.filled(price_fall, window, window)
+
+
+@ingredient(windows=WINDOWS)
+def volume_gains(volume_rise: Matrix, *, window: int) -> Matrix:
+    """Sum of the rises of the volume over the last {window} bars."""
+    return move_sum.filled(volume_rise, window, window)
+
+
+@ingredient(windows=WINDOWS)
+def volume_losses(volume_fall: Matrix, *, window: int) -> Matrix:
+    """Sum of the falls of the volume over the last {window} bars."""
+    return move_sum.filled(volume_fall, window, window)
+
+
+@ingredient(windows=WINDOWS)
+def price_movement(price_gains: Matrix, price_losses: Matrix, *, window: int) -> Matrix:
+    """Sum of the movements of the close over the last {window} bars."""
+    return price_gains + price_losses
+
+
+@ingredient(windows=WINDOWS)
+def volume_movement(volume_gains: Matrix, volume_losses: Matrix, *, window: int) -> Matrix:
+    """Sum of the movements of the volume over the last {window} bars."""
+    return volume_gains + volume_losses

@@ -1,0 +1,137 @@
+"""Run a plan over a table: tile by tile in threads, each step once per tile, each finished column put back at once.
+
+What a tile holds at a time is its live matrices: inputs and steps that a later step still reads, and the temporaries of
+one step. A tile of symbols is [dates of its members, 32]; a tile of all symbols has at most CELLS cells, or four times
+the memory of its features times N if that is more. Besides that there are the table's columns: those read, those asked
+for, and those one phase leaves to the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quant_core.errors import PanelError
+from quant_core.features.bars import ANY, LOWEST, SortedBars, Tile
+from quant_core.features.plan import Call, Phase, Plan
+from quant_core.kernels._blocks import run_parts
+from quant_core.kernels.scatter import Column, Places
+from quant_core.kernels.workspace import NumericalWorkspace
+from quant_core.market.panel import Mask, Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A plan for a table.
+
+    Attributes
+    ----------
+    table : SortedBars
+    plan : Plan
+    context : mapping of str
+        What a step may name as keyword-only parameter beside its own settings.
+    since : int64 [N]
+        Of each symbol, the date from which on its rows are wanted.
+    columns : mapping of str to float64 [R]
+        Filled from there on: the features wanted.
+    known : mapping of str to bool [R], optional
+        Filled likewise: whether a value is known.
+    """
+
+    table: SortedBars
+    plan: Plan
+    context: Mapping[str, Any]
+    since: Places
+    columns: Mapping[str, Column]
+    known: Mapping[str, Mask] = field(default_factory=dict)
+
+
+def run(job: Job, *, threads: int | None = None) -> None:
+    """Fill the columns of a job; the same bits at any number of threads.
+
+    Raises
+    ------
+    PanelError
+        A step returns another shape than it was given.
+    """
+    table, plan = job.table, job.plan
+    values = dict(table.columns)
+    if "returns" in plan.reads:
+        values["returns"] = table.returns()
+    # Rows from here on feed the windows of what is wanted.
+    floor = 0 if plan.memory is None else max(int(job.since.min(initial=len(table.dates))) - plan.memory + 1, 0)
+    for number, phase in enumerate(plan.phases):
+        later = {name for after in plan.phases[number + 1 :] for call in after.calls for name in call.inputs}
+        is_last = number == len(plan.phases) - 1
+        since = job.since if is_last else np.full_like(job.since, floor)
+        if phase.is_cross_sectional:
+            tiles = table.tiles_of_dates(since, plan.memory, floor)
+        else:
+            tiles = table.tiles_of_symbols(since, plan.memory if is_last else 1)
+        wanted = {name: job.columns[name] for name in phase.keeps & job.columns.keys()}
+        passed = {
+            name: wanted[name] if name in wanted and not job.since.any() else np.empty(table.row.size)
+            for name in phase.keeps & later
+        }
+        run_parts(Pass(job, phase, values, wanted, passed), tiles, threads=threads)
+        values = {name: column for name, column in (values | passed).items() if name in later}
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A phase on its way over the tiles of a table.
+
+    Attributes
+    ----------
+    job, phase : Job, Phase
+    values : mapping of str to float64 [R]
+        Columns to read: of bars, `returns`, and what earlier phases left.
+    wanted, passed : mapping of str to float64 [R]
+        Columns to fill: where the job wants them, and for later phases.
+    lent : local
+        A workspace per thread: matrices go from tile to tile.
+    """
+
+    job: Job
+    phase: Phase
+    values: Mapping[str, Column]
+    wanted: Mapping[str, Column]
+    passed: Mapping[str, Column]
+    lent: threading.local = field(default_factory=threading.local)
+
+    def __call__(self, tile: Tile) -> None:
+        """Run the phase on one tile."""
+        if not hasattr(self.lent, "workspace"):
+            self.lent.workspace = NumericalWorkspace()
+        matrices: dict[str, Matrix] = {}
+        with self.lent.workspace:
+            for call in self.phase.calls:
+                matrices[call.step.name] = self._answer(call, matrices, tile)
+                self._keep(call.step.name, matrices[call.step.name], tile)
+                for name in call.done_with:
+                    del matrices[name]
+
+    def _answer(self, call: Call, matrices: dict[str, Matrix], tile: Tile) -> Matrix:
+        for name in call.inputs:
+            if name not in matrices:
+                matrices[name] = self.job.table.matrix(self.values.get(name), tile, LOWEST.get(name, ANY))
+        given = {name: self.job.context[name] for name in call.step.parameters if name in self.job.context}
+        # Overflow and 0 / 0 are IEEE's business here: what is not finite is not known.
+        with np.errstate(all="ignore"):
+            found = call.step(*(matrices[name] for name in call.inputs), **given)
+        shape = tile.height, len(tile.members)
+        if np.shape(found) != shape:
+            raise PanelError(f"feature {call.step.name!r} made {np.shape(found)} of {shape}.")
+        return np.ascontiguousarray(found, dtype=np.float64)
+
+    def _keep(self, name: str, matrix: Matrix, tile: Tile) -> None:
+        wanted, passed = self.wanted.get(name), self.passed.get(name)
+        if passed is not None and passed is not wanted:
+            self.job.table.write(matrix, tile, tile.since, passed)
+        if wanted is not None:
+            since = np.maximum(tile.since, self.job.since[tile.members])
+            self.job.table.write(matrix, tile, since, wanted, self.job.known.get(name))
