@@ -17,6 +17,10 @@ export RAY_USAGE_STATS_ENABLED = 0
 BIN := .venv/bin
 DEMO := us_equities crypto_sim
 READY := .venv/.ready
+# The peers of the benchmarks bring more than the platform should; they have an environment of their own.
+BENCH_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
+BENCH := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
 
 .PHONY: setup demo test test-slow check fix ui bench lock snapshots clean
 
@@ -69,15 +73,27 @@ fix: $(READY) ## format and mend what can be mended
 ui: setup ## the Dagster UI at http://127.0.0.1:3000
 	$(BIN)/dagster dev -m definitions
 
-bench: setup ## measure against the named peers
-	$(BIN)/python -m benchmarks
+bench: $(BENCH_READY) ## measure against the named peers, in an environment of their own, and write docs/benchmarks.md
+	$(BENCH)/python -m benchmarks --write $(TOPICS)
+
+$(BENCH_READY): locks/bench.txt
+	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "the peers need Python 3.11; BENCH_PYTHON=$(BENCH_PYTHON) is not. Set BENCH_PYTHON=/path/to/python3.11"; exit 1; }
+	$(BENCH_PYTHON) -m venv .venv-bench
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BENCH)/python --require-hashes -r locks/bench.txt
+else
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/bench.txt
+endif
+	@touch $@
 
 snapshots: setup ## rewrite the snapshots; review them as code
 	$(BIN)/python -m pytest -q --snapshot-update tests/architecture
 
 lock: ## pin every dependency with hashes (needs uv)
-	$(UV) pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
+	$(UV) pip compile --quiet pyproject.toml --extra platform --extra dev --extra sources --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
 	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o locks/base.txt
+	$(UV) pip compile --quiet pyproject.toml --extra bench --constraints locks/dev.txt --universal --python-version 3.11 --generate-hashes --no-header -o locks/bench.txt
 
-clean: ## remove the environment and the local home
-	rm -rf .venv .quant
+clean: ## remove the environments and the local home
+	rm -rf .venv .venv-bench .quant
