@@ -27,6 +27,14 @@ def strip_columns(window: int) -> int:
 
 
 @kernel
+def silence(least: float, out: Matrix) -> int:
+    """Fill the rows of `out` that cannot have `least` known values yet with NaN; return how many they are."""
+    first: int = min(out.shape[0], max(0, int(least) - 1))
+    out[:first] = np.nan
+    return first
+
+
+@kernel
 def add_four(newest: Matrix, second: Matrix, third: Matrix, oldest: Matrix, total: Matrix) -> None:
     """Add four neighbouring nodes. All: [cells]."""
     for i in range(total.size):

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, invert, strip_columns, sum_powers
+from quant_core.kernels.doubling import chunk_rows, invert, silence, strip_columns, sum_powers
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -57,12 +57,12 @@ def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Sum the known values of each window. x, out: [T, N], same unit."""
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             for t in range(start, stop):
@@ -76,13 +76,13 @@ def move_mean(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Average the known values of each window. x, out: [T, N], same unit."""
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
     inverse = np.empty(rows * width)
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             invert(sums[0], 0.0, is_complete, inverse)
@@ -101,13 +101,13 @@ def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(2, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
     inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             invert(sums[0], 0.0, is_complete, inverse)
@@ -139,12 +139,12 @@ def move_skewness(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((4, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             for t in range(start, stop):
@@ -173,12 +173,12 @@ def move_kurtosis(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((5, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             for t in range(start, stop):

@@ -78,6 +78,9 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
     fours = (span + 3) // 4 * 4
     before, after = np.empty((fours + 2, _STRIP)), np.empty((fours + 2, _STRIP))
     leaving, entering, total = np.empty(_STRIP), np.empty(_STRIP), np.empty(_STRIP)
+    # Rows that cannot speak yet are taken in at once.
+    silent = min(rows, span - 1, least - 1)
+    begun = np.empty(span)
     known, worst = np.empty(_STRIP, dtype=np.int64), np.empty(_STRIP, dtype=np.int64)
     for left in range(0, columns, _STRIP):
         lo, hi = np.uintp(left), np.uintp(min(left + _STRIP, columns))
@@ -85,7 +88,16 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
         before[:], after[:], known[:] = np.inf, np.inf, 0
         before[0], after[0] = -np.inf, -np.inf
         leaving[:], entering[:] = np.inf, np.inf
-        for t in range(rows):
+        for j in range(left, min(left + _STRIP, columns)):
+            for k in range(silent):
+                found[k, j] = np.nan
+                if not math.isnan(x[k, j]):
+                    begun[known[j - left]] = x[k, j] + 0.0
+                    known[j - left] += 1
+            begun[: known[j - left]].sort()
+            for k in range(known[j - left]):
+                before[k + 1, j - left] = begun[k]
+        for t in range(silent, rows):
             for j in range(lo, hi):
                 value = x[t, j]
                 # Adding zero makes -0.0 a 0.0: equal values must be equal bits, or their order would remember the past.

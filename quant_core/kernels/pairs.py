@@ -17,6 +17,7 @@ from quant_core.kernels.doubling import (
     chunk_rows,
     invert,
     read_strip,
+    silence,
     strip_columns,
     sum_powers,
     sum_windows,
@@ -95,13 +96,13 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
     """Fill `out` with covariances, or correlations when `is_scaled`; see `move_covariance` and `move_correlation`."""
     T, N = x.shape
     rows, lanes = chunk_rows(window), strip_columns(window)
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((4, (rows + window - 1) * width)), np.empty((6, rows * width))
     inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             are_complete = sum_products(x, y, start, stop, lo, hi, window, scratch, sums)
             invert(sums[0], 0.0, are_complete, inverse)
@@ -253,13 +254,13 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
     """Fill `out` with the slope (kind 0), R^2 (1) or newest residual (2) of each window's least-squares line."""
     T, N = x.shape
     rows, lanes = chunk_rows(window), strip_columns(window)
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((5, (rows + window - 1) * width)), np.empty((6, rows * width))
     state, powers = np.empty((3, width)), np.empty((3, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             length, cells = (stop - start) * (hi - lo), (stop - start + window - 1) * (hi - lo)
             a, b, c, d = scratch[0, :cells], scratch[1, :cells], scratch[2, :cells], scratch[3, :cells]

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, strip_columns, sum_powers, sum_windows
+from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers, sum_windows
 from quant_core.kernels.memory import correlate
 from quant_core.kernels.records import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
 
@@ -100,13 +100,13 @@ def move_paths(kind: int, returns: Matrix, window: int, skip: int, least: float,
     """Fill `out` with what `kind` says of the path of `window` returns that ends `skip` rows before each row."""
     T, N = returns.shape
     rows, lanes = chunk_rows(window), strip_columns(window)
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     most = (rows + window - 1) * width
     scratch, counts, n = np.empty((12, most)), np.empty((2, most)), np.empty(rows * width)
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             length, cells = (stop - start) * (hi - lo), (stop - start + window - 1) * (hi - lo)
             a, b, path = scratch[0:4, :cells], scratch[4:8, :cells], scratch[8:12, :length]
@@ -194,12 +194,12 @@ def move_efficiency(x: Matrix, window: int, min_count: int, out: Matrix) -> None
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop = min(T, start + rows)
             sum_powers(x, start, stop, lo, hi, window, scratch, sums)
             for t in range(start, stop):

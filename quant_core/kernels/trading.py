@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, strip_columns, sum_windows
+from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_windows
 
 
 @kernel
@@ -73,12 +73,12 @@ def move_amihud(returns: Matrix, value: Matrix, window: int, min_count: int, out
     """
     T, N = returns.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width = min(lanes, N)
+    width, silent = min(lanes, N), silence(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(0, T, rows):
+        for start in range(silent, T, rows):
             stop, first = min(T, start + rows), start - window + 1
             length, cells = (stop - start) * (hi - lo), (stop - first) * (hi - lo)
             impact, counts, b = scratch[0, :cells], scratch[1, :cells], scratch[2, :cells]
