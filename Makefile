@@ -89,6 +89,7 @@ endif
 
 snapshots: setup ## rewrite the snapshots; review them as code
 	$(BIN)/python -m pytest -q --snapshot-update tests/architecture
+	$(BIN)/python -c "import quant_core.features.page as p; print(p.features_page(), end='')" > docs/features.md
 
 lock: ## pin every dependency with hashes (needs uv)
 	$(UV) pip compile --quiet pyproject.toml --extra platform --extra dev --extra sources --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
