@@ -124,6 +124,18 @@ class Kernel(Generic[P, R]):
             return self._compiled
 
 
+class Front(Kernel[P, R]):
+    """A kernel in plain Python that only hands its arguments to another one: nothing to compile."""
+
+    def compiled(self) -> Callable[P, R]:
+        """Return the function as written."""
+        self._compiled = self.python
+        return self.python
+
+    def _announce(self) -> None:
+        """Say nothing: the kernel it calls will."""
+
+
 @contextmanager
 def compilations_told_to(tell: Callable[[str], None]) -> Iterator[None]:
     """Have `tell` called with one line before each kernel that has to be compiled, from any thread."""
@@ -140,6 +152,14 @@ def kernel(function: Callable[P, R]) -> Kernel[P, R]:
     A kernel may call kernels its module names (`rank_row(...)`, not `module.rank_row(...)`), never itself.
     """
     return Kernel(function)
+
+
+def front(function: Callable[P, R]) -> Front[P, R]:
+    """Make a function a front: one of several faces of one kernel, which numba would compile anew for each of them.
+
+    A front is called from Python; a kernel calls what is behind it.
+    """
+    return Front(function)
 
 
 def _dispatcher(function: FunctionType) -> Callable[..., Any]:

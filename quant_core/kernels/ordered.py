@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from quant_core.kernels._jit import LANES, Matrix, kernel
+from quant_core.kernels._jit import LANES, Matrix, front, kernel
 
 Counts = npt.NDArray[np.int64]
 
@@ -154,7 +154,7 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
                         found[t, j] = between(low, high, place - below) if known[j - lo] >= least else np.nan
 
 
-@kernel
+@front
 def move_quantile(x: Matrix, window: int, q: float, min_count: int, out: Matrix) -> None:
     """Take the quantile q of each window, on a straight line between neighbours. x, out: [T, N], same unit.
 
@@ -164,13 +164,13 @@ def move_quantile(x: Matrix, window: int, q: float, min_count: int, out: Matrix)
     read_sorted(x, window, q, False, min_count, out)
 
 
-@kernel
+@front
 def move_median(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the median of each window, the mean of the middle two where their number is even. x, out: [T, N]."""
     read_sorted(x, window, 0.5, False, min_count, out)
 
 
-@kernel
+@front
 def move_cvar(x: Matrix, window: int, level: float, min_count: int, out: Matrix) -> None:
     """Average the k = max(1, floor(level n)) smallest of the n known values of each window. x, out: [T, N].
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import Matrix, front, kernel
 from quant_core.kernels.doubling import (
     add_four,
     add_nodes,
@@ -136,7 +136,7 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
                             out[t, j] = np.nan
 
 
-@kernel
+@front
 def move_covariance(x: Matrix, y: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the covariance (ddof 1) of each window. x, y, out: [T, N], out in the unit of x times that of y.
 
@@ -145,7 +145,7 @@ def move_covariance(x: Matrix, y: Matrix, window: int, min_count: int, out: Matr
     move_products(x, y, window, float(max(2, min_count)), False, out)
 
 
-@kernel
+@front
 def move_correlation(x: Matrix, y: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take Pearson's correlation of each window. x, y, out: [T, N], out without unit, in [-1, 1].
 
@@ -310,7 +310,7 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
                         out[t, j] = np.nan
 
 
-@kernel
+@front
 def move_slope(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the slope of each window's least-squares line against time. x, out: [T, N], out in units of x per bar.
 
@@ -319,7 +319,7 @@ def move_slope(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     move_line(x, window, float(max(2, min_count)), 0, out)
 
 
-@kernel
+@front
 def move_rsquare(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the share of each window's spread its least-squares line explains. x, out: [T, N], out a fraction.
 
@@ -328,7 +328,7 @@ def move_rsquare(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     move_line(x, window, float(max(2, min_count)), 1, out)
 
 
-@kernel
+@front
 def move_resi(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the newest value less what each window's least-squares line says of it. x, out: [T, N], same unit.
 

@@ -10,87 +10,77 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import LANES, Matrix, front, kernel
 from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers, sum_windows
 from quant_core.kernels.memory import correlate
 from quant_core.kernels.records import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
 
-# What is kept of a path that starts at price 1: its last price, the sum of its prices after the first or the highest,
-# the lowest, and the deepest fall.
-GROWTH, TOTAL, LOWEST, FALL = 0, 1, 2, 3
-COMPOUND, DISTANCE, DRAWDOWN, DEEPEST = 0, 1, 2, 3
+# What is kept of a path that starts at price 1: its last price, the highest, the lowest, and the deepest fall.
+GROWTH, HIGHEST, LOWEST, FALL = 0, 1, 2, 3
+COMPOUND, DRAWDOWN, DEEPEST = 0, 1, 2
 
 
 @kernel
-def join_paths(kind: int, older: Matrix, newer: Matrix, out: Matrix) -> None:
-    """Join neighbouring paths. older, newer, out: [4, cells]; out may be newer."""
-    growth, total, other = older[GROWTH], older[TOTAL], newer[TOTAL]
-    if kind == DEEPEST:
-        fall, low, deepest, into = older[FALL], newer[LOWEST], newer[FALL], out[FALL]
-        for i in range(into.size):
-            across = growth[i] * low[i] / total[i] - 1.0
-            into[i] = min(min(fall[i], deepest[i]), across)
-        lowest, into = older[LOWEST], out[LOWEST]
-        for i in range(into.size):
-            into[i] = min(lowest[i], growth[i] * low[i])
-    into = out[TOTAL]
-    if kind == DISTANCE:
-        for i in range(into.size):
-            into[i] = total[i] + growth[i] * other[i]
-    elif kind != COMPOUND:
-        for i in range(into.size):
-            into[i] = max(total[i], growth[i] * other[i])
-    grown, into = newer[GROWTH], out[GROWTH]
-    for i in range(into.size):
+def join_paths(older: Matrix, old: int, newer: Matrix, new: int, length: int, out: Matrix, place: int) -> None:
+    """Join neighbouring paths, `length` of them from the cells old, new and place on; out may be newer.
+
+    older, newer, out: [4, cells].
+    """
+    growth, highest = older[GROWTH, old : old + length], older[HIGHEST, old : old + length]
+    low, into = newer[LOWEST, new : new + length], out[FALL, place : place + length]
+    fall, deepest = older[FALL, old : old + length], newer[FALL, new : new + length]
+    for i in range(length):
+        into[i] = min(min(fall[i], deepest[i]), growth[i] * low[i] / highest[i] - 1.0)
+    lowest, into = older[LOWEST, old : old + length], out[LOWEST, place : place + length]
+    for i in range(length):
+        into[i] = min(lowest[i], growth[i] * low[i])
+    high, into = newer[HIGHEST, new : new + length], out[HIGHEST, place : place + length]
+    for i in range(length):
+        into[i] = max(highest[i], growth[i] * high[i])
+    grown, into = newer[GROWTH, new : new + length], out[GROWTH, place : place + length]
+    for i in range(length):
         into[i] = growth[i] * grown[i]
 
 
 @kernel
-def read_paths(
-    kind: int, returns: Matrix, start: int, stop: int, lo: int, hi: int, paths: Matrix, known: Matrix
-) -> None:
+def read_paths(returns: Matrix, start: int, stop: int, lo: int, hi: int, paths: Matrix, known: Matrix) -> None:
     """Read single rows as paths. paths: [4, cells], known: [cells], filled; rows and columns as in `read_strip`."""
     width, first = hi - lo, max(0, start)
     left, right = np.uintp(lo), np.uintp(hi)
     for i in range((first - start) * width):
-        known[i], paths[GROWTH, i], paths[LOWEST, i], paths[FALL, i] = 0.0, 1.0, 1.0, 0.0
-        paths[TOTAL, i] = 0.0 if kind == DISTANCE else 1.0
+        known[i], paths[GROWTH, i], paths[HIGHEST, i], paths[LOWEST, i], paths[FALL, i] = 0.0, 1.0, 1.0, 1.0, 0.0
     for t in range(first, stop):
         place = np.uintp((t - start) * width) - left
         for j in range(left, right):
             is_known = returns[t, j] - returns[t, j] == 0.0
-            paths[GROWTH, place + j] = 1.0 + (returns[t, j] if is_known else 0.0)
+            price = 1.0 + (returns[t, j] if is_known else 0.0)
             known[place + j] = 1.0 if is_known else 0.0
-        if kind == DISTANCE:
-            for j in range(left, right):
-                paths[TOTAL, place + j] = paths[GROWTH, place + j] * known[place + j]
-        elif kind != COMPOUND:
-            for j in range(left, right):
-                paths[TOTAL, place + j] = max(1.0, paths[GROWTH, place + j])
-                paths[LOWEST, place + j] = min(1.0, paths[GROWTH, place + j])
-                paths[FALL, place + j] = min(1.0, paths[GROWTH, place + j]) - 1.0
+            paths[GROWTH, place + j] = price
+            paths[HIGHEST, place + j] = max(1.0, price)
+            paths[LOWEST, place + j] = min(1.0, price)
+            paths[FALL, place + j] = min(1.0, price) - 1.0
 
 
 @kernel
-def join_windows(kind: int, window: int, width: int, a: Matrix, b: Matrix, out: Matrix) -> None:
-    """Join the rows of every window. a: [4, cells], overwritten; b: [4, cells]; out: [4, length], filled.
+def join_windows(window: int, width: int, cells: int, length: int, a: Matrix, b: Matrix, out: Matrix) -> None:
+    """Join the rows of every window. a, b: [4, at least cells], a overwritten; out: [4, at least length], filled.
 
     Rows stand as in `doubling.sum_windows`.
     """
-    cells, length = a.shape[1], out.shape[1]
     size, done = 1, 0
     while True:
         if window & size:
             end = cells - done * width
             if done == 0:
-                out[:] = a[:, end - length : end]
+                for plane in range(4):
+                    out[plane, :length] = a[plane, end - length : end]
             else:
-                join_paths(kind, a[:, end - length : end], out, out)
+                join_paths(a, end - length, out, 0, length, out, 0)
             done += size
         if 2 * size > window:
             return
         shift = size * width
-        join_paths(kind, a[:, : cells - shift], a[:, shift:], b[:, shift:])
+        join_paths(a, 0, a, shift, cells - shift, b, shift)
         a, b = b, a
         size *= 2
 
@@ -102,32 +92,27 @@ def move_paths(kind: int, returns: Matrix, window: int, skip: int, least: float,
     rows, lanes = chunk_rows(window), strip_columns(window)
     width, silent = min(lanes, N), silence(least, out)
     most = (rows + window - 1) * width
-    scratch, counts, n = np.empty((12, most)), np.empty((2, most)), np.empty(rows * width)
+    a, b, path = np.empty((4, most)), np.empty((4, most)), np.empty((4, rows * width))
+    counts, n = np.empty((2, most)), np.empty(rows * width)
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
         for start in range(silent, T, rows):
             stop = min(T, start + rows)
             length, cells = (stop - start) * (hi - lo), (stop - start + window - 1) * (hi - lo)
-            a, b, path = scratch[0:4, :cells], scratch[4:8, :cells], scratch[8:12, :length]
-            read_paths(kind, returns, start - skip - window + 1, stop - skip, lo, hi, a, counts[0, :cells])
+            read_paths(returns, start - skip - window + 1, stop - skip, lo, hi, a, counts[0, :cells])
             sum_windows(window, hi - lo, counts[0, :cells], counts[1, :cells], n[:length])
-            join_windows(kind, window, hi - lo, a, b, path)
+            join_windows(window, hi - lo, cells, length, a, b, path)
             for t in range(start, stop):
                 place = np.uintp((t - start) * (hi - lo)) - left
                 for j in range(left, right):
                     i = place + j
-                    value = path[GROWTH, i] - 1.0
-                    if kind == DISTANCE:
-                        value = path[GROWTH, i] * (n[i] + 1.0) / (1.0 + path[TOTAL, i]) - 1.0
-                    elif kind == DRAWDOWN:
-                        value = path[GROWTH, i] / path[TOTAL, i] - 1.0
-                    elif kind == DEEPEST:
-                        value = path[FALL, i]
+                    value = path[GROWTH, i] / (path[HIGHEST, i] if kind == DRAWDOWN else 1.0) - 1.0
+                    value = path[FALL, i] if kind == DEEPEST else value
                     out[t, j] = value if n[i] >= least else np.nan
 
 
-@kernel
+@front
 def move_compound(returns: Matrix, window: int, skip: int, min_count: int, out: Matrix) -> None:
     """Compound the returns of each window but its latest `skip` rows. returns, out: [T, N], fractions."""
     move_paths(COMPOUND, returns, window - skip, skip, float(max(1, min_count)), out)
@@ -139,10 +124,27 @@ def move_distance(returns: Matrix, window: int, min_count: int, out: Matrix) -> 
 
     As in `move_drawdown` the prices are rebuilt from the window - 1 returns between them; `min_count` counts returns.
     """
-    move_paths(DISTANCE, returns, window - 1, 0, float(max(1, min_count)), out)
+    T, N = returns.shape
+    least, state = float(max(1, min_count)), np.empty((3, LANES))
+    wealth, total, known = state[0], state[1], state[2]
+    for lo in range(0, N, LANES):
+        left, right = np.uintp(lo), np.uintp(min(N, lo + LANES))
+        for t in range(T):
+            wealth[:], total[:], known[:] = 1.0, 1.0, 0.0
+            for k in range(max(0, t - window + 2), t + 1):
+                for j in range(left, right):
+                    is_known, i = returns[k, j] - returns[k, j] == 0.0, j - left
+                    grown = wealth[i] * (1.0 + (returns[k, j] if is_known else 0.0))
+                    wealth[i] = grown
+                    total[i] += grown if is_known else 0.0
+                    known[i] += 1.0 if is_known else 0.0
+            for j in range(left, right):
+                i = j - left
+                distance = wealth[i] * (known[i] + 1.0) / total[i] - 1.0
+                out[t, j] = distance if known[i] >= least else np.nan
 
 
-@kernel
+@front
 def move_drawdown(returns: Matrix, window: int, min_count: int, is_worst: bool, out: Matrix) -> None:
     """Measure the fall of wealth below its peak over the last `window` prices. returns, out: [T, N], fractions.
 
