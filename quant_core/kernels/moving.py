@@ -1,4 +1,4 @@
-"""Moving moments: sum, mean, standard deviation, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
+"""Moving moments: sum, mean, deviation, variance, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
 
 Windows are summed by doubling (doubling.py): a value depends on its window alone, bit for bit, whatever stood before it
 (an outlier of 1e17 leaves no trace once it has left). Moments come from sums of powers; where these would cancel, in
@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from quant_core.kernels._jit import Matrix, kernel
+from quant_core.kernels._jit import Matrix, front, kernel
 from quant_core.kernels.doubling import chunk_rows, invert, silence, strip_columns, sum_powers
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -129,6 +129,16 @@ def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
                         if out[t, j] == AGAIN:
                             n, _, squares, _, _ = central_sums(x, t, j, window)
                             out[t, j] = math.sqrt(squares / (n - 1.0)) if squares < AGAIN else np.nan
+
+
+@front
+def move_variance(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
+    """Take the variance (ddof 1) of each window. x, out: [T, N], out in the unit of x squared.
+
+    NaN: fewer than two known values, too. Equal values have exactly 0.
+    """
+    move_std(x, window, min_count, out)
+    np.multiply(out, out, out)
 
 
 @kernel
