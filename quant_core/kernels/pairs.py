@@ -16,10 +16,10 @@ from quant_core.kernels.doubling import (
     add_nodes,
     chunk_rows,
     invert,
+    raise_to,
     read_strip,
     silence,
     strip_columns,
-    sum_powers,
     sum_windows,
 )
 from quant_core.kernels.moving import AGAIN, CANCELS, central_sums, has_spread
@@ -255,8 +255,8 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
     T, N = x.shape
     rows, lanes = chunk_rows(window), strip_columns(window)
     width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((5, (rows + window - 1) * width)), np.empty((6, rows * width))
-    state, powers = np.empty((3, width)), np.empty((3, rows * width))
+    scratch, sums = np.empty((4, (rows + window - 1) * width)), np.empty((6, rows * width))
+    state = np.empty((3, width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
         left, right = np.uintp(lo), np.uintp(hi)
@@ -272,12 +272,10 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
                     sums[2, i] = n * (n - 1.0) * (2.0 * n - 1.0) / 6.0
             else:
                 count_ages(x, start, stop, lo, hi, window, state, sums)
-            sum_aged(window, hi - lo, a, b, c, d, sums[3, :length], sums[4, :length])
             if kind == 1:
-                sum_powers(x, start, stop, lo, hi, window, scratch, powers)
-            else:
-                for i in range(length):
-                    powers[2, i] = 0.0
+                raise_to(a, 2, b)
+                sum_windows(window, hi - lo, b, c, sums[5, :length])
+            sum_aged(window, hi - lo, a, b, c, d, sums[3, :length], sums[4, :length])
             for t in range(start, stop):
                 place = np.uintp((t - start) * (hi - lo)) - left
                 for j in range(left, right):
@@ -285,11 +283,11 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
                     n, ages, total, aged = sums[0, cell], sums[1, cell], sums[3, cell], sums[4, cell]
                     mean, product = total / n, aged - ages * (total / n)
                     spread = sums[2, cell] - ages * (ages / n)
-                    squares = powers[2, cell] - total * mean
+                    squares = sums[5, cell] - total * mean
                     slope = -product / spread
                     is_sound = abs(product) > CANCELS_AGED * abs(aged)
                     if kind == 1:
-                        is_sound = squares > CANCELS * powers[2, cell]
+                        is_sound = squares > CANCELS * sums[5, cell]
                         value = min(1.0, product / squares * (product / spread))
                     elif kind == 2:
                         value = x[t, j] - mean - slope * (ages / n)
