@@ -1,4 +1,4 @@
-"""Sums over every window by doubling: the arithmetic behind moving.py and pairs.py.
+"""Sums over every window by doubling: the arithmetic behind higher moments (moving.py), paths.py and trading.py.
 
 A window of 20 rows is a node of 16 rows and one of 4; a node of 16 rows is four nodes of 4. Each row so costs a handful
 of additions whatever the window, and yet its value depends on its window alone, bit for bit: the order of the additions
@@ -145,18 +145,6 @@ def raise_to(values: Matrix, power: int, out: Matrix) -> None:
         for i in range(out.size):
             square = values[i] * values[i]
             out[i] = square * square
-
-
-@kernel
-def invert(n: Matrix, less: float, is_complete: bool, out: Matrix) -> None:
-    """Fill out [length] with 1 / (n - less); dividing once is enough where all windows are complete."""
-    if is_complete:
-        value = 1.0 / (n[0] - less)
-        for i in range(out.size):
-            out[i] = value
-    else:
-        for i in range(out.size):
-            out[i] = 1.0 / (n[i] - less)
 
 
 @kernel

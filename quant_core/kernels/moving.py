@@ -1,8 +1,9 @@
 """Moving moments: sum, mean, deviation, variance, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
 
-Windows are summed by doubling (doubling.py): a value depends on its window alone, bit for bit, whatever stood before it
-(an outlier of 1e17 leaves no trace once it has left). Moments come from sums of powers; where these would cancel, in
-a window whose level is large against its spread, the window is gone through again about its mean.
+A value depends on its window alone, bit for bit, whatever stood before it (an outlier of 1e17 leaves no trace once it has
+left): sums and sums of squares are exact (exact.py), those of higher powers are joined by doubling (doubling.py). Where
+moments from sums would cancel, in a window whose level is large against its spread, the window is gone through again
+about its mean.
 
 Conventions of all moving kernels: x, out [T, N]; row t of `out` reads rows t - window + 1 .. t; the window speaks with
 `min_count` known values, else NaN; NaN cells are skipped, never counted, and so are infinite ones.
@@ -15,7 +16,22 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, front, kernel
-from quant_core.kernels.doubling import chunk_rows, invert, silence, strip_columns, sum_powers
+from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers
+from quant_core.kernels.exact import (
+    HEADROOM,
+    PARTIALS,
+    ROWS,
+    SERIES,
+    copy_state,
+    exact_total,
+    extractor_of,
+    fits,
+    ratio_of_limbs,
+    sample_sizes,
+    slide_three,
+    slide_two,
+    take_in,
+)
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -23,6 +39,9 @@ _EPS = float(np.finfo(np.float64).eps)
 CANCELS = 1e-5
 CANCELS_HIGHER = 0.05
 AGAIN = math.inf  # stands in `out` until the window has been gone through again
+
+STRIP = 1024  # columns: wide strips are read faster, as long as a window of rows stays in the cache
+SUM, MEAN, DEVIATION = 0, 1, 2
 
 
 @kernel
@@ -53,82 +72,227 @@ def central_sums(x: Matrix, t: int, j: int, window: int) -> tuple[float, float, 
 
 
 @kernel
-def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
-    """Sum the known values of each window. x, out: [T, N], same unit."""
-    T, N = x.shape
-    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
-    for lo in range(0, N, lanes):
-        hi = min(N, lo + lanes)
-        left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(silent, T, rows):
-            stop = min(T, start + rows)
-            sum_powers(x, start, stop, lo, hi, window, scratch, sums)
-            for t in range(start, stop):
-                place = np.uintp((t - start) * (hi - lo)) - left
-                for j in range(left, right):
-                    out[t, j] = sums[1, place + j] if sums[0, place + j] >= least else np.nan
+def open_grids(greatest: float, window: int, state: Matrix, i: int) -> None:
+    """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest`.
+
+    state: [2 SERIES + 2, at least i]: the sum, the sum of squares, the number of known values, misfits.
+    """
+    for row in range(state.shape[0]):
+        state[row, i] = 0.0
+    for power in range(2):
+        state[power * SERIES, i] = extractor_of(greatest, window)
+        greatest *= greatest
 
 
 @kernel
+def slide_complete(
+    x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, kind: int, state: Matrix, out: Matrix
+) -> tuple[bool, bool]:
+    """Fill rows start .. stop - 1 of `out` where all of each window is known.
+
+    Returns whether all values were known and fit their grids, and whether a cell holds AGAIN.
+    """
+    left, right = np.uintp(lo), np.uintp(hi)
+    ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
+    inverse, inverse_less = 1.0 / window, 1.0 / (window - 1.0)
+    scale = 1.0 if kind == SUM else inverse
+    c, high, low = state[0], state[1], state[2]
+    d, first, second, third = state[4], state[5], state[6], state[7]
+    misfits, again = False, False
+    for t in range(start, stop):
+        new, old, answer = x[t], x[t - window], out[t]
+        if kind == DEVIATION:
+            for j in range(left, right):
+                i, value, gone = j - left, new[j], old[j]
+                high[i], low[i], total, is_fit = slide_two(value, gone, c[i], ratio, high[i], low[i])
+                misfits |= (not is_fit) | (not abs(value) <= c[i] * reach)
+                first[i], second[i], third[i], squares, is_fit, is_sure = slide_three(
+                    value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
+                )
+                misfits |= not is_fit
+                result = deviation_of(total, squares, inverse, inverse_less)
+                result = result if is_sure else AGAIN
+                answer[j] = result
+                again |= result == AGAIN
+        else:
+            for j in range(left, right):
+                i, value = j - left, new[j]
+                high[i], low[i], total, is_fit = slide_two(value, old[j], c[i], ratio, high[i], low[i])
+                misfits |= (not is_fit) | (not abs(value) <= c[i] * reach)
+                answer[j] = total * scale
+    return not misfits, again
+
+
+@kernel
+def slide_known(
+    x: Matrix,
+    start: int,
+    stop: int,
+    lo: int,
+    hi: int,
+    window: int,
+    least: float,
+    kind: int,
+    state: Matrix,
+    out: Matrix,
+) -> tuple[bool, bool, bool]:
+    """Fill rows start .. stop - 1 of `out` from the known values of each window.
+
+    Returns whether all values fit their grids, whether all were known, and whether a cell holds AGAIN.
+    """
+    left, right = np.uintp(lo), np.uintp(hi)
+    ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
+    c, high, low, n = state[0], state[1], state[2], state[8]
+    d, first, second, third = state[4], state[5], state[6], state[7]
+    misfits, is_missing, again = False, False, False
+    for t in range(start, stop):
+        new, old, answer, was_there = x[t], x[max(0, t - window)], out[t], t >= window
+        if kind == DEVIATION:
+            for j in range(left, right):
+                i, value, gone = j - left, new[j], old[j]
+                is_known, was_known = value - value == 0.0, (gone - gone == 0.0) & was_there
+                value, gone = value if is_known else 0.0, gone if was_known else 0.0
+                n[i] += (1.0 if is_known else 0.0) - (1.0 if was_known else 0.0)
+                is_missing |= not is_known
+                high[i], low[i], total, is_fit = slide_two(value, gone, c[i], ratio, high[i], low[i])
+                misfits |= (not is_fit) | (not abs(value) <= c[i] * reach)
+                first[i], second[i], third[i], squares, is_fit, is_sure = slide_three(
+                    value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
+                )
+                misfits |= not is_fit
+                result = deviation_of(total, squares, 1.0 / n[i], 1.0 / (n[i] - 1.0))
+                result = result if is_sure else AGAIN
+                result = result if n[i] >= least else np.nan
+                answer[j] = result
+                again |= result == AGAIN
+        else:
+            for j in range(left, right):
+                i, value, gone = j - left, new[j], old[j]
+                is_known, was_known = value - value == 0.0, (gone - gone == 0.0) & was_there
+                value, gone = value if is_known else 0.0, gone if was_known else 0.0
+                n[i] += (1.0 if is_known else 0.0) - (1.0 if was_known else 0.0)
+                is_missing |= not is_known
+                high[i], low[i], total, is_fit = slide_two(value, gone, c[i], ratio, high[i], low[i])
+                misfits |= (not is_fit) | (not abs(value) <= c[i] * reach)
+                result = total * (1.0 if kind == SUM else 1.0 / n[i])
+                answer[j] = result if n[i] >= least else np.nan
+    return not misfits, not is_missing, again
+
+
+@kernel
+def mend_columns(
+    x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, kind: int, state: Matrix, out: Matrix
+) -> None:
+    """Leave AGAIN in the rows start .. stop - 1 of the columns whose values did not fit; set their grids anew."""
+    ratio, reach, misfits = ratio_of_limbs(window), 1.0 / (3.0 * window), state[9]
+    for t in range(start, stop):
+        for j in range(lo, hi):
+            value = x[t, j] if x[t, j] - x[t, j] == 0.0 else 0.0
+            is_fit = fits(value, state[0, j - lo], ratio, 2) & (abs(value) <= state[0, j - lo] * reach)
+            is_fit &= (kind != DEVIATION) or fits(value * value, state[4, j - lo], ratio, 3)
+            misfits[j - lo] = misfits[j - lo] if is_fit else 1.0
+    for j in range(lo, hi):
+        if misfits[j - lo] > 0.0:
+            first, greatest = max(0, stop - window), 0.0
+            for t in range(first, stop):
+                greatest = max(greatest, abs(x[t, j]) if x[t, j] - x[t, j] == 0.0 else 0.0)
+            open_grids(HEADROOM * greatest, window, state, j - lo)
+            for t in range(first, stop):
+                if x[t, j] - x[t, j] == 0.0:
+                    take_in(x[t, j], ratio, 2, state, 0, j - lo)
+                    take_in(x[t, j] * x[t, j], ratio, 3, state, SERIES, j - lo)
+                    state[8, j - lo] += 1.0
+            for t in range(start, stop):
+                out[t, j] = AGAIN
+
+
+@kernel
+def deviation_of(total: float, squares: float, inverse: float, inverse_less: float) -> float:
+    """Return the standard deviation from sums; AGAIN where they cancel."""
+    spread = squares - total * total * inverse
+    is_sound = spread > CANCELS * squares
+    value = math.sqrt(spread * inverse_less if is_sound else 0.0)
+    return value if is_sound else AGAIN
+
+
+@kernel
+def moment_of(
+    x: Matrix, t: int, j: int, window: int, least: float, kind: int, terms: Matrix, partials: Matrix
+) -> float:
+    """Return what `out` must hold for one window, summed by itself. terms: [window], partials: [PARTIALS] scratch."""
+    n = 0
+    for k in range(max(0, t - window + 1), t + 1):
+        if x[k, j] - x[k, j] == 0.0:
+            terms[n] = x[k, j]
+            n += 1
+    if n < least:
+        return np.nan
+    total, last = 0.0, 0.0
+    for _ in range(2 if kind == DEVIATION else 1):
+        total, last = last, exact_total(terms, n, partials)
+        for k in range(n):
+            terms[k] *= terms[k]
+    if kind != DEVIATION:
+        return last if kind == SUM else last * (1.0 / n)
+    value = deviation_of(total, last, 1.0 / n, 1.0 / (n - 1.0))
+    if value < AGAIN:
+        return value
+    _, _, squares, _, _ = central_sums(x, t, j, window)
+    return math.sqrt(squares / (n - 1.0)) if squares < AGAIN else np.nan
+
+
+@kernel
+def move_moment(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> None:
+    """Fill `out` with SUM, MEAN or DEVIATION of each window; see `move_sum`, `move_mean` and `move_std`."""
+    T, N = x.shape
+    width = min(STRIP, N)
+    state, saved, greatest = np.empty((2 * SERIES + 2, width)), np.empty((2 * SERIES + 2, width)), np.empty(width)
+    terms, partials = np.empty(window), np.empty(PARTIALS)
+    for lo in range(0, N, STRIP):
+        hi = min(N, lo + STRIP)
+        sample_sizes(x, lo, hi, greatest)
+        for i in range(hi - lo):
+            open_grids(HEADROOM * greatest[i], window, state, i)
+        complete = 0
+        for start in range(0, T, ROWS):
+            stop = min(T, start + ROWS)
+            fits_all, is_complete, again = False, complete >= window, False
+            if is_complete:
+                copy_state(state, saved)
+                fits_all, again = slide_complete(x, start, stop, lo, hi, window, kind, state, out)
+                if not fits_all:
+                    copy_state(saved, state)
+            if not fits_all:
+                fits_all, is_complete, again = slide_known(x, start, stop, lo, hi, window, least, kind, state, out)
+            if not fits_all:
+                mend_columns(x, start, stop, lo, hi, window, kind, state, out)
+            if again or not fits_all:
+                for t in range(start, stop):
+                    for j in range(lo, hi):
+                        if out[t, j] == AGAIN:
+                            out[t, j] = moment_of(x, t, j, window, least, kind, terms, partials)
+            complete = complete + stop - start if is_complete else 0
+
+
+@front
+def move_sum(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
+    """Sum the known values of each window: the exact sum, rounded to nearest. x, out: [T, N], same unit."""
+    move_moment(x, window, float(max(1, min_count)), SUM, out)
+
+
+@front
 def move_mean(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Average the known values of each window. x, out: [T, N], same unit."""
-    T, N = x.shape
-    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
-    inverse = np.empty(rows * width)
-    for lo in range(0, N, lanes):
-        hi = min(N, lo + lanes)
-        left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(silent, T, rows):
-            stop = min(T, start + rows)
-            is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
-            invert(sums[0], 0.0, is_complete, inverse)
-            for t in range(start, stop):
-                place = np.uintp((t - start) * (hi - lo)) - left
-                for j in range(left, right):
-                    mean = sums[1, place + j] * inverse[place + j]
-                    out[t, j] = mean if sums[0, place + j] >= least else np.nan
+    move_moment(x, window, float(max(1, min_count)), MEAN, out)
 
 
-@kernel
+@front
 def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the standard deviation (ddof 1) of each window. x, out: [T, N], same unit.
 
     Relative error below 1e-10. NaN: fewer than two known values, too. Equal values have exactly 0.
     """
-    T, N = x.shape
-    rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(2, min_count))
-    width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
-    inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
-    for lo in range(0, N, lanes):
-        hi = min(N, lo + lanes)
-        left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(silent, T, rows):
-            stop = min(T, start + rows)
-            is_complete = sum_powers(x, start, stop, lo, hi, window, scratch, sums)
-            invert(sums[0], 0.0, is_complete, inverse)
-            invert(sums[0], 1.0, is_complete, inverse_less)
-            must_repeat = False
-            for t in range(start, stop):
-                place = np.uintp((t - start) * (hi - lo)) - left
-                for j in range(left, right):
-                    total, squares = sums[1, place + j], sums[2, place + j]
-                    spread = squares - total * total * inverse[place + j]
-                    is_sound = spread > CANCELS * squares
-                    value = math.sqrt(spread * inverse_less[place + j] if is_sound else 0.0)
-                    value = value if is_sound else AGAIN
-                    out[t, j] = value if sums[0, place + j] >= least else np.nan
-                    must_repeat |= not is_sound
-            if must_repeat:
-                for t in range(start, stop):
-                    for j in range(lo, hi):
-                        if out[t, j] == AGAIN:
-                            n, _, squares, _, _ = central_sums(x, t, j, window)
-                            out[t, j] = math.sqrt(squares / (n - 1.0)) if squares < AGAIN else np.nan
+    move_moment(x, window, float(max(2, min_count)), DEVIATION, out)
 
 
 @front

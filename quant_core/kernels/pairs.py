@@ -1,6 +1,6 @@
 """Moving statistics of two series, or of one against time: covariance, correlation, least-squares line.
 
-Windows are summed by doubling (doubling.py), and gone through again about their means where sums would cancel; the
+Windows are summed exactly (exact.py), and gone through again about their means where sums would cancel; the
 conventions are those of moving.py. A row counts where both series are known.
 """
 
@@ -11,21 +11,28 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, front, kernel
-from quant_core.kernels.doubling import (
-    add_four,
-    add_nodes,
-    chunk_rows,
-    invert,
-    raise_to,
-    read_strip,
-    silence,
-    strip_columns,
-    sum_windows,
+from quant_core.kernels.exact import (
+    HEADROOM,
+    PARTIALS,
+    ROWS,
+    SERIES,
+    copy_state,
+    cut,
+    exact_total,
+    extractor_of,
+    fits,
+    ratio_of_limbs,
+    sample_sizes,
+    slide_three,
+    slide_two,
+    take_in,
 )
 from quant_core.kernels.moving import AGAIN, CANCELS, central_sums, has_spread
 
 # Share of sum(age x) that its distance to mean(age) sum(x) must be.
 CANCELS_AGED = 1e-6
+PAIRED = 256  # columns: the state of so many stays in the first-level cache
+SLOPE, SHARE, RESIDUAL = 0, 1, 2
 
 
 @kernel
@@ -50,90 +57,247 @@ def central_products(x: Matrix, y: Matrix, t: int, j: int, window: int) -> tuple
 
 
 @kernel
-def sum_products(
-    x: Matrix, y: Matrix, start: int, stop: int, lo: int, hi: int, window: int, scratch: Matrix, sums: Matrix
-) -> bool:
-    """Fill sums[0 .. 5] with n, sum x, sum y, sum x x, sum x y, sum y y of every window; tell whether all are complete.
+def fill_terms(a: float, b: float, terms: Matrix, k: int) -> None:
+    """Set terms[:, k] to what a pair adds to the five sums: x, y, x x, x y, y y. terms: [5, more than k]."""
+    terms[0, k], terms[1, k], terms[2, k], terms[3, k], terms[4, k] = a, b, a * a, a * b, b * b
 
-    scratch: [4, at least cells], sums: [6, at least length], as in `doubling.sum_powers`.
+
+@kernel
+def open_pairs(greatest: float, other: float, window: int, state: Matrix, i: int, terms: Matrix) -> None:
+    """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest` and `other`.
+
+    state: [5 SERIES + 2, PAIRED]: the sums of x, y, x x, x y, y y, the number of pairs, misfits.
     """
-    width, first = hi - lo, start - window + 1
-    length, cells = (stop - start) * width, (stop - first) * width
-    p, q, a, b = scratch[0, :cells], scratch[1, :cells], scratch[2, :cells], scratch[3, :cells]
-    are_complete = read_strip(x, first, stop, lo, hi, p) and read_strip(y, first, stop, lo, hi, q)
-    n = sums[0, :length]
-    if are_complete:
-        for i in range(length):
-            n[i] = window
-    else:
-        left, right, above = np.uintp(lo), np.uintp(hi), max(0, first)
-        for i in range((above - first) * width):
-            p[i], q[i], a[i] = 0.0, 0.0, 0.0
-        for t in range(above, stop):
-            place = np.uintp((t - first) * width) - left
+    fill_terms(HEADROOM * greatest, HEADROOM * other, terms, 0)
+    for row in range(state.shape[0]):
+        state[row, i] = 0.0
+    for s in range(5):
+        state[s * SERIES, i] = extractor_of(terms[s, 0], window)
+
+
+@kernel
+def product_of(n: float, total: float, other: float, xx: float, xy: float, yy: float, is_scaled: bool) -> float:
+    """Return covariance, or correlation when `is_scaled`, from sums; AGAIN where they cancel."""
+    inverse = 1.0 / n
+    a, b = total * inverse, other * inverse
+    spread, product, spread_y = xx - a * total, xy - a * other, yy - b * other
+    is_sound = (spread > CANCELS * xx) & (spread_y > CANCELS * yy)
+    scale = math.sqrt(spread * spread_y if is_sound else 1.0)
+    value = min(1.0, max(-1.0, product / scale)) if is_scaled else product * (1.0 / (n - 1.0))
+    return value if is_sound else AGAIN
+
+
+@kernel
+def slide_pairs(
+    x: Matrix,
+    y: Matrix,
+    start: int,
+    stop: int,
+    lo: int,
+    hi: int,
+    window: int,
+    least: float,
+    is_scaled: bool,
+    is_wide: bool,
+    state: Matrix,
+    out: Matrix,
+) -> tuple[bool, bool]:
+    """Fill rows start .. stop - 1 of `out`; products have three limbs when `is_wide`, else two.
+
+    state: [22 PAIRED], flat: rows a fixed number of cells apart are known not to overlap.
+    Returns whether all values fit their grids, and whether a cell holds AGAIN.
+    """
+    left, right = np.uintp(lo), np.uintp(hi)
+    ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
+    at0 = np.uintp(0 * PAIRED)
+    at1 = np.uintp(1 * PAIRED)
+    at2 = np.uintp(2 * PAIRED)
+    at4 = np.uintp(4 * PAIRED)
+    at5 = np.uintp(5 * PAIRED)
+    at6 = np.uintp(6 * PAIRED)
+    at8 = np.uintp(8 * PAIRED)
+    at9 = np.uintp(9 * PAIRED)
+    at10 = np.uintp(10 * PAIRED)
+    at11 = np.uintp(11 * PAIRED)
+    at12 = np.uintp(12 * PAIRED)
+    at13 = np.uintp(13 * PAIRED)
+    at14 = np.uintp(14 * PAIRED)
+    at15 = np.uintp(15 * PAIRED)
+    at16 = np.uintp(16 * PAIRED)
+    at17 = np.uintp(17 * PAIRED)
+    at18 = np.uintp(18 * PAIRED)
+    at19 = np.uintp(19 * PAIRED)
+    at20 = np.uintp(20 * PAIRED)
+    misfits, again = False, False
+    for t in range(start, stop):
+        new, old, new_y, old_y = x[t], x[max(0, t - window)], y[t], y[max(0, t - window)]
+        answer, was_there = out[t], t >= window
+        if is_wide:
             for j in range(left, right):
-                is_known = (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0
-                p[place + j] = x[t, j] if is_known else 0.0
-                q[place + j] = y[t, j] if is_known else 0.0
-                a[place + j] = 1.0 if is_known else 0.0
-        sum_windows(window, width, a, b, n)
-    for i in range(cells):
-        a[i] = p[i] * p[i]
-    sum_windows(window, width, a, b, sums[3, :length])
-    for i in range(cells):
-        a[i] = p[i] * q[i]
-    sum_windows(window, width, a, b, sums[4, :length])
-    for i in range(cells):
-        a[i] = q[i] * q[i]
-    sum_windows(window, width, a, b, sums[5, :length])
-    sum_windows(window, width, p, b, sums[1, :length])
-    sum_windows(window, width, q, b, sums[2, :length])
-    return are_complete
+                i, a, b, c, d = j - left, new[j], new_y[j], old[j], old_y[j]
+                is_known, was_known = (a - a) + (b - b) == 0.0, ((c - c) + (d - d) == 0.0) & was_there
+                a, b = a if is_known else 0.0, b if is_known else 0.0
+                c, d = c if was_known else 0.0, d if was_known else 0.0
+                n = state[at20 + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
+                state[at20 + i] = n
+                state[at1 + i], state[at2 + i], total, fit = slide_two(
+                    a, c, state[at0 + i], ratio, state[at1 + i], state[at2 + i]
+                )
+                misfits |= (not fit) | (not abs(a) <= state[at0 + i] * reach)
+                state[at5 + i], state[at6 + i], other, fit = slide_two(
+                    b, d, state[at4 + i], ratio, state[at5 + i], state[at6 + i]
+                )
+                misfits |= (not fit) | (not abs(b) <= state[at4 + i] * reach)
+                state[at9 + i], state[at10 + i], state[at11 + i], xx, fit, sure = slide_three(
+                    a * a, c * c, state[at8 + i], ratio, state[at9 + i], state[at10 + i], state[at11 + i]
+                )
+                misfits |= not fit
+                state[at13 + i], state[at14 + i], state[at15 + i], xy, fit, sure_xy = slide_three(
+                    a * b, c * d, state[at12 + i], ratio, state[at13 + i], state[at14 + i], state[at15 + i]
+                )
+                misfits |= not fit
+                state[at17 + i], state[at18 + i], state[at19 + i], yy, fit, sure_yy = slide_three(
+                    b * b, d * d, state[at16 + i], ratio, state[at17 + i], state[at18 + i], state[at19 + i]
+                )
+                misfits |= not fit
+                value = product_of(n, total, other, xx, xy, yy, is_scaled)
+                value = value if sure & sure_xy & sure_yy else AGAIN
+                value = value if n >= least else np.nan
+                answer[j] = value
+                again |= value == AGAIN
+        else:
+            for j in range(left, right):
+                i, a, b, c, d = j - left, new[j], new_y[j], old[j], old_y[j]
+                is_known, was_known = (a - a) + (b - b) == 0.0, ((c - c) + (d - d) == 0.0) & was_there
+                a, b = a if is_known else 0.0, b if is_known else 0.0
+                c, d = c if was_known else 0.0, d if was_known else 0.0
+                n = state[at20 + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
+                state[at20 + i] = n
+                state[at1 + i], state[at2 + i], total, fit = slide_two(
+                    a, c, state[at0 + i], ratio, state[at1 + i], state[at2 + i]
+                )
+                misfits |= (not fit) | (not abs(a) <= state[at0 + i] * reach)
+                state[at5 + i], state[at6 + i], other, fit = slide_two(
+                    b, d, state[at4 + i], ratio, state[at5 + i], state[at6 + i]
+                )
+                misfits |= (not fit) | (not abs(b) <= state[at4 + i] * reach)
+                state[at9 + i], state[at10 + i], xx, fit = slide_two(
+                    a * a, c * c, state[at8 + i], ratio, state[at9 + i], state[at10 + i]
+                )
+                misfits |= not fit
+                state[at13 + i], state[at14 + i], xy, fit = slide_two(
+                    a * b, c * d, state[at12 + i], ratio, state[at13 + i], state[at14 + i]
+                )
+                misfits |= not fit
+                state[at17 + i], state[at18 + i], yy, fit = slide_two(
+                    b * b, d * d, state[at16 + i], ratio, state[at17 + i], state[at18 + i]
+                )
+                misfits |= not fit
+                value = product_of(n, total, other, xx, xy, yy, is_scaled)
+                value = value if n >= least else np.nan
+                answer[j] = value
+                again |= value == AGAIN
+    return not misfits, again
+
+
+@kernel
+def mend_pairs(
+    x: Matrix,
+    y: Matrix,
+    start: int,
+    stop: int,
+    lo: int,
+    hi: int,
+    window: int,
+    state: Matrix,
+    terms: Matrix,
+    out: Matrix,
+) -> None:
+    """Leave AGAIN in the rows start .. stop - 1 of the columns whose values did not fit; set their grids anew."""
+    ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
+    for t in range(start, stop):
+        for j in range(lo, hi):
+            is_known = (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0
+            fill_terms(x[t, j] if is_known else 0.0, y[t, j] if is_known else 0.0, terms, 0)
+            for s in range(5):
+                extractor = state[s * SERIES, j - lo]
+                is_fit = fits(terms[s, 0], extractor, ratio, 2 if s < 2 else 3)
+                is_fit &= (s >= 2) | (abs(terms[s, 0]) <= extractor * reach)
+                state[21, j - lo] = state[21, j - lo] if is_fit else 1.0
+    for j in range(lo, hi):
+        first, greatest, other = max(0, stop - window), 0.0, 0.0
+        if state[21, j - lo] > 0.0:
+            for t in range(first, stop):
+                if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
+                    greatest, other = max(greatest, abs(x[t, j])), max(other, abs(y[t, j]))
+            open_pairs(greatest, other, window, state, j - lo, terms)
+            for t in range(first, stop):
+                if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
+                    fill_terms(x[t, j], y[t, j], terms, 0)
+                    for s in range(5):
+                        take_in(terms[s, 0], ratio, 2 if s < 2 else 3, state, s * SERIES, j - lo)
+                    state[20, j - lo] += 1.0
+            for t in range(start, stop):
+                out[t, j] = AGAIN
+
+
+@kernel
+def pair_of(
+    x: Matrix, y: Matrix, t: int, j: int, window: int, least: float, is_scaled: bool, terms: Matrix, partials: Matrix
+) -> float:
+    """Return what `out` must hold for one window, summed by itself. terms: [5, window]."""
+    n = 0
+    for k in range(max(0, t - window + 1), t + 1):
+        a, b = x[k, j], y[k, j]
+        if (a - a) + (b - b) == 0.0:
+            fill_terms(a, b, terms, n)
+            n += 1
+    if n < least:
+        return np.nan
+    for s in range(5):
+        partials[PARTIALS + s] = exact_total(terms[s], n, partials)
+    total, other, xx = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
+    value = product_of(float(n), total, other, xx, partials[PARTIALS + 3], partials[PARTIALS + 4], is_scaled)
+    if value < AGAIN:
+        return value
+    known, xx, xy, yy = central_products(x, y, t, j, window)
+    if not xx + yy < AGAIN:
+        return np.nan
+    if not is_scaled:
+        return xy / (known - 1.0)
+    return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy)))) if min(xx, yy) > 0.0 else np.nan
 
 
 @kernel
 def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bool, out: Matrix) -> None:
     """Fill `out` with covariances, or correlations when `is_scaled`; see `move_covariance` and `move_correlation`."""
     T, N = x.shape
-    rows, lanes = chunk_rows(window), strip_columns(window)
-    width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((4, (rows + window - 1) * width)), np.empty((6, rows * width))
-    inverse, inverse_less = np.empty(rows * width), np.empty(rows * width)
-    for lo in range(0, N, lanes):
-        hi = min(N, lo + lanes)
-        left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(silent, T, rows):
-            stop = min(T, start + rows)
-            are_complete = sum_products(x, y, start, stop, lo, hi, window, scratch, sums)
-            invert(sums[0], 0.0, are_complete, inverse)
-            invert(sums[0], 1.0, are_complete, inverse_less)
-            for t in range(start, stop):
-                place = np.uintp((t - start) * (hi - lo)) - left
-                for j in range(left, right):
-                    cell = place + j
-                    a, b = sums[1, cell] * inverse[cell], sums[2, cell] * inverse[cell]
-                    xx, xy, yy = (
-                        sums[3, cell] - a * sums[1, cell],
-                        sums[4, cell] - a * sums[2, cell],
-                        sums[5, cell] - b * sums[2, cell],
-                    )
-                    is_sound = (xx > CANCELS * sums[3, cell]) & (yy > CANCELS * sums[5, cell])
-                    scale = math.sqrt(xx * yy if is_sound else 1.0)
-                    value = min(1.0, max(-1.0, xy / scale)) if is_scaled else xy * inverse_less[cell]
-                    value = value if is_sound else AGAIN
-                    out[t, j] = value if sums[0, cell] >= least else np.nan
-            for t in range(start, stop):
-                for j in range(lo, hi):
-                    if out[t, j] == AGAIN:
-                        n, xx, xy, yy = central_products(x, y, t, j, window)
-                        if not xx + yy < AGAIN:
-                            out[t, j] = np.nan
-                        elif not is_scaled:
-                            out[t, j] = xy / (n - 1.0)
-                        elif min(xx, yy) > 0.0:
-                            out[t, j] = min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy))))
-                        else:
-                            out[t, j] = np.nan
+    state, saved, greatest = np.empty((22, PAIRED)), np.empty((22, PAIRED)), np.empty((2, PAIRED))
+    flat = state.reshape(state.size)
+    terms, partials = np.empty((5, window)), np.empty(PARTIALS + 5)
+    for lo in range(0, N, PAIRED):
+        hi = min(N, lo + PAIRED)
+        sample_sizes(x, lo, hi, greatest[0])
+        sample_sizes(y, lo, hi, greatest[1])
+        for i in range(hi - lo):
+            open_pairs(greatest[0, i], greatest[1, i], window, state, i, terms)
+        is_wide, all_fit, again = False, False, False
+        for start in range(0, T, ROWS):
+            stop = min(T, start + ROWS)
+            copy_state(state, saved)
+            for _ in range(2):
+                all_fit, again = slide_pairs(x, y, start, stop, lo, hi, window, least, is_scaled, is_wide, flat, out)
+                if all_fit or is_wide:
+                    break
+                copy_state(saved, state)
+                is_wide = True
+            if not all_fit:
+                mend_pairs(x, y, start, stop, lo, hi, window, state, terms, out)
+            if again or not all_fit:
+                for t in range(start, stop):
+                    for j in range(lo, hi):
+                        if out[t, j] == AGAIN:
+                            out[t, j] = pair_of(x, y, t, j, window, least, is_scaled, terms, partials)
 
 
 @front
@@ -155,80 +319,141 @@ def move_correlation(x: Matrix, y: Matrix, window: int, min_count: int, out: Mat
 
 
 @kernel
-def sum_aged(window: int, width: int, a: Matrix, b: Matrix, c: Matrix, d: Matrix, total: Matrix, aged: Matrix) -> None:
-    """Sum x and age x of every window, the newest row being of age 0.
+def open_line(greatest: float, window: int, state: Matrix, i: int) -> None:
+    """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest`.
 
-    a: [cells], zero where not known, overwritten; b, c, d: [cells] scratch; total, aged: [length], filled; rows stand
-    as in `sum_windows`. An older node is k rows older than it says itself: sum (age + k) x = sum age x + k sum x.
+    state: [3 SERIES + 4, at least i]: the sums of x, age x, x x; the number of known rows, the sums of their ages and
+    squared ages; misfits. The newest row is of age 0; x and age x share a grid, and so its extractor.
     """
-    cells, length = a.size, total.size
-    for i in range(cells):
-        c[i] = 0.0
-    size, done = 1, 0
-    while True:
-        for _ in range((window // size) % 4):
-            end = cells - done * width
-            node, old, years = a[end - length : end], c[end - length : end], float(done)
-            if done == 0:
-                for i in range(length):
-                    aged[i] = old[i]
-            else:
-                for i in range(length):
-                    aged[i] += old[i] + years * node[i]
-            add_nodes(a, 1, width, end, done == 0, total)
-            done += size
-        if 4 * size > window:
-            return
-        shift, k = size * width, float(size)
-        add_four(
-            c[3 * shift :],
-            c[2 * shift : cells - shift],
-            c[shift : cells - 2 * shift],
-            c[: cells - 3 * shift],
-            d[3 * shift :],
-        )
-        second, third, oldest, older = (
-            a[2 * shift : cells - shift],
-            a[shift : cells - 2 * shift],
-            a[: cells - 3 * shift],
-            d[3 * shift :],
-        )
-        for i in range(older.size):
-            older[i] += k * (second[i] + (2.0 * third[i] + 3.0 * oldest[i]))
-        add_four(a[3 * shift :], second, third, oldest, b[3 * shift :])
-        a, b = b, a
-        c, d = d, c
-        size *= 4
+    for row in range(state.shape[0]):
+        state[row, i] = 0.0
+    state[0, i] = extractor_of(greatest, window * window)
+    state[2 * SERIES, i] = extractor_of(greatest * greatest, window)
 
 
 @kernel
-def count_ages(x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, state: Matrix, sums: Matrix) -> None:
-    """Fill sums[0 .. 2] with n, sum age, sum age^2 over the known rows of every window. state: [3, at least width].
+def line_from(
+    n: float, ages: float, aged_twice: float, total: float, aged: float, squares: float, newest: float, kind: int
+) -> float:
+    """Return what a line's sums say: slope, R^2, newest residual or linearly decayed mean; AGAIN where they cancel."""
+    mean = total / n
+    product, spread = aged - ages * mean, aged_twice - ages * (ages / n)
+    slope = -product / spread
+    is_sound = abs(product) > CANCELS_AGED * abs(aged)
+    value = slope
+    if kind == SHARE:
+        around = squares - total * mean
+        is_sound = around > CANCELS * squares
+        value = min(1.0, product / around * (product / spread))
+    elif kind == RESIDUAL:
+        value = newest - mean - slope * (ages / n)
+    return value if is_sound else AGAIN
 
-    Whole numbers, hence exact: here sums may run from row to row.
+
+@kernel
+def slide_line(
+    x: Matrix,
+    start: int,
+    stop: int,
+    lo: int,
+    hi: int,
+    window: int,
+    least: float,
+    kind: int,
+    state: Matrix,
+    out: Matrix,
+) -> tuple[bool, bool]:
+    """Fill rows start .. stop - 1 of `out`.
+
+    Returns whether all values fit their grids, and whether a cell holds AGAIN.
     """
-    width = hi - lo
     left, right = np.uintp(lo), np.uintp(hi)
-    for k in range(3):
-        for j in range(width):
-            state[k, j] = 0.0
-    gone, gone_aged = float(window), float(window) * float(window)
-    for t in range(max(0, start - window + 1), stop):
-        place = np.uintp(max(0, t - start) * width)
-        leaving = t - window if t - window >= start - window + 1 else -1
+    ratio, reach, span = ratio_of_limbs(window * window), 1.0 / (3.0 * window * window), float(window)
+    ratio_squares = ratio_of_limbs(window)
+    at0 = np.uintp(0 * PAIRED)
+    at1 = np.uintp(1 * PAIRED)
+    at2 = np.uintp(2 * PAIRED)
+    at5 = np.uintp(5 * PAIRED)
+    at6 = np.uintp(6 * PAIRED)
+    at8 = np.uintp(8 * PAIRED)
+    at9 = np.uintp(9 * PAIRED)
+    at10 = np.uintp(10 * PAIRED)
+    at11 = np.uintp(11 * PAIRED)
+    at12 = np.uintp(12 * PAIRED)
+    at13 = np.uintp(13 * PAIRED)
+    at14 = np.uintp(14 * PAIRED)
+    misfits, again = False, False
+    for t in range(start, stop):
+        new, old, answer, was_there = x[t], x[max(0, t - window)], out[t], t >= window
         for j in range(left, right):
-            i = j - left
-            n, age, squared = state[0, i], state[1, i], state[2, i]
-            old = 0.0
-            if leaving >= 0:
-                old = 1.0 if x[leaving, j] - x[leaving, j] == 0.0 else 0.0
-            state[2, i] = squared + 2.0 * age + n - gone_aged * old
-            state[1, i] = age + n - gone * old
-            state[0, i] = n - old + (1.0 if x[t, j] - x[t, j] == 0.0 else 0.0)
-        if t >= start:
-            for j in range(left, right):
-                for k in range(3):
-                    sums[k, place + j - left] = state[k, j - left]
+            i, newest, gone = j - left, new[j], old[j]
+            is_known, was_known = newest - newest == 0.0, (gone - gone == 0.0) & was_there
+            value, gone = newest if is_known else 0.0, gone if was_known else 0.0
+            left_out = 1.0 if was_known else 0.0
+            n, ages, twice = state[at12 + i], state[at13 + i], state[at14 + i]
+            twice += 2.0 * ages + n - span * span * left_out
+            ages += n - span * left_out
+            n += (1.0 if is_known else 0.0) - left_out
+            state[at12 + i], state[at13 + i], state[at14 + i] = n, ages, twice
+            c = state[at0 + i]
+            high = cut(gone, c)
+            state[at5 + i] += state[at1 + i] - span * high
+            state[at6 + i] += state[at2 + i] - span * (gone - high)
+            aged = state[at5 + i] + state[at6 + i]
+            state[at1 + i], state[at2 + i], total, fit = slide_two(
+                value, gone, c, ratio, state[at1 + i], state[at2 + i]
+            )
+            misfits |= (not fit) | (not abs(value) <= c * reach)
+            squares, sure = 0.0, True
+            if kind == SHARE:
+                state[at9 + i], state[at10 + i], state[at11 + i], squares, fit, sure = slide_three(
+                    value * value,
+                    gone * gone,
+                    state[at8 + i],
+                    ratio_squares,
+                    state[at9 + i],
+                    state[at10 + i],
+                    state[at11 + i],
+                )
+                misfits |= not fit
+            result = line_from(n, ages, twice, total, aged, squares, newest, kind)
+            result = result if sure else AGAIN
+            result = result if n >= least else np.nan
+            answer[j] = result
+            again |= result == AGAIN
+    return not misfits, again
+
+
+@kernel
+def mend_lines(
+    x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, kind: int, state: Matrix, out: Matrix
+) -> None:
+    """Leave AGAIN in the rows start .. stop - 1 of the columns whose values did not fit; set their grids anew."""
+    ratio, reach = ratio_of_limbs(window * window), 1.0 / (3.0 * window * window)
+    ratio_squares = ratio_of_limbs(window)
+    for t in range(start, stop):
+        for j in range(lo, hi):
+            i, value = j - lo, x[t, j] if x[t, j] - x[t, j] == 0.0 else 0.0
+            fit = fits(value, state[0, i], ratio, 2) & (abs(value) <= state[0, i] * reach)
+            fit &= (kind != SHARE) or fits(value * value, state[8, i], ratio_squares, 3)
+            state[15, i] = state[15, i] if fit else 1.0
+    for j in range(lo, hi):
+        i, first, greatest = j - lo, max(0, stop - window), 0.0
+        if state[15, i] > 0.0:
+            for t in range(first, stop):
+                greatest = max(greatest, abs(x[t, j]) if x[t, j] - x[t, j] == 0.0 else 0.0)
+            open_line(HEADROOM * greatest, window, state, i)
+            for t in range(first, stop):
+                state[14, i] += 2.0 * state[13, i] + state[12, i]
+                state[13, i] += state[12, i]
+                state[5, i] += state[1, i]
+                state[6, i] += state[2, i]
+                if x[t, j] - x[t, j] == 0.0:
+                    take_in(x[t, j], ratio, 2, state, 0, i)
+                    take_in(x[t, j] * x[t, j], ratio_squares, 3, state, 2 * SERIES, i)
+                    state[12, i] += 1.0
+            for t in range(start, stop):
+                out[t, j] = AGAIN
 
 
 @kernel
@@ -250,62 +475,55 @@ def line_of(x: Matrix, t: int, j: int, window: int) -> tuple[float, float]:
 
 
 @kernel
+def line_again(
+    x: Matrix, t: int, j: int, window: int, least: float, kind: int, terms: Matrix, partials: Matrix
+) -> float:
+    """Return what `out` must hold for one window, summed by itself. terms: [3, 2 window]."""
+    n, ages, twice = 0, 0.0, 0.0
+    for k in range(max(0, t - window + 1), t + 1):
+        value, age = x[k, j], float(t - k)
+        if value - value == 0.0:
+            high = cut(value, value * 2.0**27)  # the upper half of its bits: whole ages times halves do not round
+            terms[0, n], terms[1, 2 * n], terms[1, 2 * n + 1] = value, age * high, age * (value - high)
+            terms[2, n] = value * value
+            n, ages, twice = n + 1, ages + age, twice + age * age
+    if n < least:
+        return np.nan
+    for s in range(3 if kind == SHARE else 2):
+        partials[PARTIALS + s] = exact_total(terms[s], 2 * n if s == 1 else n, partials)
+    total, aged, squares = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
+    result = line_from(float(n), ages, twice, total, aged, squares, x[t, j], kind)
+    if result == AGAIN:
+        slope, share = line_of(x, t, j, window)
+        result = share if kind == SHARE else slope
+        if kind == RESIDUAL:
+            _, mean, _, _, _ = central_sums(x, t, j, window)
+            result = x[t, j] - mean - slope * (ages / n) if share == share else 0.0 * x[t, j]
+    return result if abs(result) < AGAIN else np.nan
+
+
+@kernel
 def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> None:
-    """Fill `out` with the slope (kind 0), R^2 (1) or newest residual (2) of each window's least-squares line."""
+    """Fill `out` with SLOPE, SHARE (R^2) or RESIDUAL (of the newest value) of each window's least-squares line."""
     T, N = x.shape
-    rows, lanes = chunk_rows(window), strip_columns(window)
-    width, silent = min(lanes, N), silence(least, out)
-    scratch, sums = np.empty((4, (rows + window - 1) * width)), np.empty((6, rows * width))
-    state = np.empty((3, width))
-    for lo in range(0, N, lanes):
-        hi = min(N, lo + lanes)
-        left, right = np.uintp(lo), np.uintp(hi)
-        for start in range(silent, T, rows):
-            stop = min(T, start + rows)
-            length, cells = (stop - start) * (hi - lo), (stop - start + window - 1) * (hi - lo)
-            a, b, c, d = scratch[0, :cells], scratch[1, :cells], scratch[2, :cells], scratch[3, :cells]
-            is_complete = read_strip(x, start - window + 1, stop, lo, hi, a)
-            if is_complete:
-                n = float(window)
-                for i in range(length):
-                    sums[0, i], sums[1, i] = n, n * (n - 1.0) / 2.0
-                    sums[2, i] = n * (n - 1.0) * (2.0 * n - 1.0) / 6.0
-            else:
-                count_ages(x, start, stop, lo, hi, window, state, sums)
-            if kind == 1:
-                raise_to(a, 2, b)
-                sum_windows(window, hi - lo, b, c, sums[5, :length])
-            sum_aged(window, hi - lo, a, b, c, d, sums[3, :length], sums[4, :length])
-            for t in range(start, stop):
-                place = np.uintp((t - start) * (hi - lo)) - left
-                for j in range(left, right):
-                    cell = place + j
-                    n, ages, total, aged = sums[0, cell], sums[1, cell], sums[3, cell], sums[4, cell]
-                    mean, product = total / n, aged - ages * (total / n)
-                    spread = sums[2, cell] - ages * (ages / n)
-                    squares = sums[5, cell] - total * mean
-                    slope = -product / spread
-                    is_sound = abs(product) > CANCELS_AGED * abs(aged)
-                    if kind == 1:
-                        is_sound = squares > CANCELS * sums[5, cell]
-                        value = min(1.0, product / squares * (product / spread))
-                    elif kind == 2:
-                        value = x[t, j] - mean - slope * (ages / n)
-                    else:
-                        value = slope
-                    value = value if is_sound else AGAIN
-                    out[t, j] = value if n >= least else np.nan
-            for t in range(start, stop):
-                for j in range(lo, hi):
-                    if out[t, j] == AGAIN:
-                        slope, share = line_of(x, t, j, window)
-                        n, mean, _, _, _ = central_sums(x, t, j, window)
-                        ages = sums[1, (t - start) * (hi - lo) + j - lo]
-                        out[t, j] = share if kind == 1 else slope
-                        if kind == 2:
-                            out[t, j] = x[t, j] - mean - slope * (ages / n) if share == share else 0.0 * x[t, j]
-                    if not abs(out[t, j]) < AGAIN:
-                        out[t, j] = np.nan
+    state, greatest = np.empty((16, PAIRED)), np.empty(PAIRED)
+    flat = state.reshape(state.size)
+    terms, partials = np.empty((3, 2 * window)), np.empty(PARTIALS + 3)
+    for lo in range(0, N, PAIRED):
+        hi = min(N, lo + PAIRED)
+        sample_sizes(x, lo, hi, greatest)
+        for i in range(hi - lo):
+            open_line(HEADROOM * greatest[i], window, state, i)
+        for start in range(0, T, ROWS):
+            stop = min(T, start + ROWS)
+            all_fit, again = slide_line(x, start, stop, lo, hi, window, least, kind, flat, out)
+            if not all_fit:
+                mend_lines(x, start, stop, lo, hi, window, kind, state, out)
+            if again or not all_fit:
+                for t in range(start, stop):
+                    for j in range(lo, hi):
+                        if out[t, j] == AGAIN:
+                            out[t, j] = line_again(x, t, j, window, least, kind, terms, partials)
 
 
 @front
@@ -314,7 +532,7 @@ def move_slope(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     A missing row leaves a gap in time. NaN: fewer than two known values, too.
     """
-    move_line(x, window, float(max(2, min_count)), 0, out)
+    move_line(x, window, float(max(2, min_count)), SLOPE, out)
 
 
 @front
@@ -323,7 +541,7 @@ def move_rsquare(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     NaN: fewer than two known values or no spread, too.
     """
-    move_line(x, window, float(max(2, min_count)), 1, out)
+    move_line(x, window, float(max(2, min_count)), SHARE, out)
 
 
 @front
@@ -332,4 +550,4 @@ def move_resi(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     NaN: where the newest value is not known or fewer than two are, too.
     """
-    move_line(x, window, float(max(2, min_count)), 2, out)
+    move_line(x, window, float(max(2, min_count)), RESIDUAL, out)

@@ -12,6 +12,7 @@ from tests.oracles.twins.paths import move_drawdown
 WITHOUT_PANELS = {
     "scatter",
     "doubling",
+    "exact",
     "records",
     "_blocks",
     "_jit",

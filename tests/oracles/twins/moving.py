@@ -9,6 +9,8 @@ import numpy as np
 
 from tests.oracles.windows import NAN, central, over_windows
 
+NO_PANEL = ("move_moment", "slide_complete", "slide_known", "mend_columns")
+
 
 def move_sum(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
     return over_windows(x, window, min_count, math.fsum)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.oracles.windows import NAN, cells
 
-NO_PANEL = ("move_products", "move_line")
+NO_PANEL = ("move_products", "slide_pairs", "mend_pairs", "move_line", "slide_line", "mend_lines")
 
 
 def over_pairs(
