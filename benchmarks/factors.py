@@ -58,7 +58,7 @@ def _of_table(title: str, table: pl.DataFrame, *, speaks: float) -> Iterator[Ent
         yield held(
             name=f"{title}, from Parquet",
             peer=named("polars"),
-            ours=lambda: computed(pl.read_parquet(path), cores),
+            ours=partial(computed, path, cores),
             theirs=lambda: in_polars(pl.scan_parquet(Path(folder, "dense.parquet"))),
             agree=partial(agree, speaks=speaks),
             targets=(copies(6.0),),
@@ -77,7 +77,7 @@ def _of_table(title: str, table: pl.DataFrame, *, speaks: float) -> Iterator[Ent
         )
 
 
-def computed(table: pl.DataFrame, cores: int) -> pl.DataFrame:
+def computed(table: pl.DataFrame | Path, cores: int) -> pl.DataFrame:
     return compute_features(table, NAMES, calendar="XNYS", threads=cores)
 
 

@@ -23,9 +23,10 @@ from quant_core.features.catalogue import feature
 from quant_core.features.families import family_stage
 from quant_core.features.steps import Feature, Function, Grid
 from quant_core.kernels.extremes import move_argmax, move_argmin
+from quant_core.kernels.lines import move_slope
 from quant_core.kernels.moving import move_mean, move_std
 from quant_core.kernels.ordered import move_quantile, move_rank
-from quant_core.kernels.pairs import move_correlation, move_slope
+from quant_core.kernels.pairs import move_correlation
 from quant_core.market.panel import Matrix
 
 
@@ -137,11 +138,11 @@ def VWAP0(vwap: Matrix, close: Matrix) -> Matrix:
 
 
 @_window("fraction of the close", before=1)
-def ROC(close: Matrix, price_movement: Matrix, *, window: int) -> Matrix:
+def ROC(close: Matrix, price_gains: Matrix, *, window: int) -> Matrix:
     """Close of {window} bars ago over the close. close[t - {window}] / close, every close between them known."""
     found = over(rows_ago(close, window), close)
-    np.copyto(found, np.nan, where=np.isnan(price_movement))
-    return found
+    # A sum less itself is zero where the window is known, else NaN: no branch where gaps come at random.
+    return np.add(found, price_gains - price_gains, out=found)
 
 
 @_window("fraction of the close")

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.errors import ContractError, PanelError
+from quant_core.errors import ContractError, PanelError, SourceError
 from quant_core.features.steps import BAR_COLUMNS
-from quant_core.kernels._blocks import BLOCK
-from quant_core.kernels.keys import look_up
+from quant_core.kernels._blocks import BLOCK, run_blocks
 from quant_core.kernels.scatter import (
     Column,
     Days,
@@ -26,8 +26,10 @@ from quant_core.kernels.scatter import (
     fill_column,
     fill_matrix,
     fill_returns,
+    find_changes,
     is_in_order,
     mark_days,
+    number_days,
 )
 from quant_core.kernels.workspace import empty
 from quant_core.market.codes import codes_of, order_of
@@ -44,6 +46,12 @@ LOWEST = dict.fromkeys(BAR_COLUMNS, float(np.nextafter(0.0, 1.0))) | {"volume": 
 
 CELLS = 1 << 19
 """Cells of a tile of all symbols, when the memory of its features allows: 4 MiB per matrix."""
+
+
+MOST_SYMBOLS = 1 << 16
+"""Runs of one symbol a table in order can have; one of more is sorted anew."""
+
+_NONE = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +120,18 @@ class SortedBars:
         labels, starts = self.labels.slice(low, high - low), self.starts[first : stop + 1] - low
         return SortedBars(labels, columns, self.row[low:high], starts, self.dates)
 
-    def returns(self) -> Column:
+    def returns(self, *, threads: int | None = None) -> Column:
         """Return the simple returns [R] along the rows of each symbol."""
         out = np.empty(self.row.size)
-        absent = np.zeros(self.row.size if any(name not in self.columns for name in MARKS) else 0)
-        marks = [self.columns.get(name, absent) for name in MARKS]
         if "close" not in self.columns:
             out[:] = np.nan
-        else:
-            close, life, is_provisional = (read_only(column) for column in (self.columns["close"], *marks))
-            fill_returns(close, life, is_provisional, self.starts, out)
+            return out
+        close, life, is_provisional = (read_only(self.columns.get(name, _NONE)) for name in ("close", *MARKS))
+
+        def fill(part: slice) -> None:
+            fill_returns(close, life, is_provisional, self.starts[part.start : part.stop + 1], out)
+
+        run_blocks(fill, self.n_symbols, threads=threads)
         return out
 
     def tiles_of_symbols(self, since: Places, memory: int | None) -> list[Tile]:
@@ -201,25 +211,29 @@ def read_only(column: npt.NDArray[S]) -> npt.NDArray[S]:
     return view
 
 
-def sorted_bars(bars: pl.DataFrame, names: Iterable[str]) -> SortedBars:
+def sorted_bars(bars: pl.DataFrame | Path, names: Iterable[str]) -> SortedBars:
     """Sort a bars table and read its numbers.
 
     Parameters
     ----------
-    bars : DataFrame
+    bars : DataFrame or Path
         date and symbol, in any order, and whichever bar columns there are; absent ones are not known. Without `life`
         all bars of a symbol are one life, without `is_provisional` none is. A price that is not above zero and finite
-        is not known, nor is a volume below zero.
+        is not known, nor is a volume below zero. Of a Parquet file only the columns named are loaded.
     names : iterable of str
         The inputs that will be read, of steps.INPUTS.
 
     Raises
     ------
+    SourceError
+        The file cannot be read.
     ContractError
         date or symbol is missing, date is no date, or a value is no number.
     PanelError
         A (date, symbol) key comes twice or is null.
     """
+    if isinstance(bars, Path):
+        bars = _loaded(bars, ("date", "symbol", *_with_marks(names)))
     missing = [name for name in ("date", "symbol") if name not in bars.columns]
     if missing:
         raise ContractError(f"bars lack the column {missing[0]!r}; got {', '.join(bars.columns) or 'none'}.")
@@ -229,17 +243,29 @@ def sorted_bars(bars: pl.DataFrame, names: Iterable[str]) -> SortedBars:
         raise PanelError("a row without date or symbol has no place in a Panel; split the table first.")
     wanted = [name for name in (*BAR_COLUMNS, *MARKS) if name in bars.columns and name in _with_marks(names)]
     values = bars.select("date", "symbol", *(_number(bars, name) for name in wanted)).rechunk()
-    code = codes_of(values["symbol"].cast(pl.String)).code
     dates, row = _numbered(values["date"].to_physical().to_numpy())
-    if not is_in_order(read_only(code), read_only(row)):
+    starts = _starts(values["symbol"].cast(pl.String))
+    if starts is None or not is_in_order(read_only(row), starts):
+        code = codes_of(values["symbol"].cast(pl.String)).code
         order = order_of(code, row)
         if order is not None:
             values, code, row = values[order], code[order], row[order]
-        if not is_in_order(read_only(code), read_only(row)):
+        starts = np.searchsorted(code, np.arange(int(code[-1]) + 2 if code.size else 1)).astype(np.int64)
+        if not is_in_order(read_only(row), starts):
             raise PanelError("a (date, symbol) key comes twice; split the table first.")
-    starts = np.searchsorted(code, np.arange(int(code[-1]) + 2 if code.size else 1)).astype(np.int64)
     columns = {name: read_only(values[name].to_numpy()) for name in wanted}
     return SortedBars(values.select("date", "symbol"), columns, row, starts, dates)
+
+
+def _loaded(path: Path, names: Iterable[str]) -> pl.DataFrame:
+    """Load some columns of a Parquet file, one after the other: only one is ever there in pieces and as a whole."""
+    wanted = set(names)
+    try:
+        scan = pl.scan_parquet(path, glob=False)
+        there = [name for name in scan.collect_schema() if name in wanted]
+        return pl.DataFrame([scan.select(name).collect().to_series().rechunk() for name in there])
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise SourceError(f"bars {path} cannot be read: {str(error).partition(chr(10))[0]}.") from error
 
 
 def _with_marks(names: Iterable[str]) -> set[str]:
@@ -247,18 +273,30 @@ def _with_marks(names: Iterable[str]) -> set[str]:
     return found | {"close", *MARKS} if "returns" in found else found
 
 
+def _starts(symbols: pl.Series) -> Places | None:
+    """Return where each symbol begins [N + 1] in a column without null; None where they do not stand in order."""
+    array = symbols.to_arrow(compat_level=pl.CompatLevel.newest())
+    words = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint64).reshape(-1, 2)
+    first = np.empty(MOST_SYMBOLS, dtype=np.int64)
+    count = find_changes(words[array.offset : array.offset + len(array)], first)
+    if count > first.size:
+        return None
+    names = symbols.gather(first[:count])
+    # One text may lie at several places: then it comes twice.
+    return np.append(first[:count], len(symbols)) if (names.slice(1) > names.head(max(count - 1, 0))).all() else None
+
+
 def _numbered(stamps: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], Days]:
     """Return the different whole numbers, ascending, and the place of each row's among them."""
     low = int(stamps.min()) if stamps.size else 0
-    span = int(stamps.max() - low) + 1 if stamps.size else 0
+    span = int(stamps.max()) - low + 1 if stamps.size else 0
     if span > 4 * stamps.size + (1 << 16):
         found, row = np.unique(stamps, return_inverse=True)
         return found, row.astype(np.int32)
     # Days are dense numbers: a table of them answers at once, a search takes ten times as long.
-    steps = (stamps - low).astype(np.int32)
-    is_there, row = np.zeros(span, dtype=np.bool_), np.empty(steps.size, dtype=np.int32)
-    mark_days(steps, is_there)
-    look_up(steps, np.cumsum(is_there, dtype=np.int32) - np.int32(1), row)
+    is_there, row = np.zeros(span, dtype=np.bool_), np.empty(stamps.size, dtype=np.int32)
+    mark_days(read_only(stamps), low, is_there)
+    number_days(read_only(stamps), low, np.cumsum(is_there, dtype=np.int32) - np.int32(1), row)
     return np.flatnonzero(is_there) + low, row
 
 

@@ -6,6 +6,7 @@ Which features there are is catalogue.py's business; a sleeve's tables of them a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ VolumeUnit = Literal["units", "value"]
 
 
 def compute_features(
-    bars: pl.DataFrame,
+    bars: pl.DataFrame | Path,
     features: Sequence[str] | None = None,
     *,
     calendar: Calendar | str,
@@ -42,9 +43,9 @@ def compute_features(
 
     Parameters
     ----------
-    bars : DataFrame
+    bars : DataFrame or Path
         date (Date or Datetime) and symbol, and of open, high, low, close, volume, vwap, life, is_provisional what there
-        is.
+        is; of a Parquet file only the columns the features read are loaded.
     features : sequence of str, optional
         Names; default: all of the families.
     calendar : Calendar or str
@@ -69,8 +70,8 @@ def compute_features(
     ------
     UnknownNameError
         A feature, family, calendar or input nobody knows; lists the near matches.
-    ContractError, PanelError
-        The table cannot be read as bars.
+    SourceError, ContractError, PanelError
+        The file cannot be read, or the table not as bars.
     """
     plan = plan_of(chosen(features, families, among), catalogue() if among is None else among)
     context = context_of(calendar, volume_unit)
@@ -165,6 +166,6 @@ def _bars_of(panels: Mapping[str, Panel]) -> pl.DataFrame:
 
 
 def _series(name: str, column: Column, known: Mask) -> pl.Series:
-    unknown = column.size - np.count_nonzero(known)
-    bits = pa.py_buffer(np.packbits(known, bitorder="little")) if unknown else None
-    return pl.Series(name, pa.Array.from_buffers(pa.float64(), column.size, [bits, pa.py_buffer(column)], unknown))
+    # Most columns begin with what is not known, and a look for the first such value ends there; who asks counts them.
+    bits = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pl.Series(name, pa.Array.from_buffers(pa.float64(), column.size, [bits, pa.py_buffer(column)]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def run(job: Job, *, threads: int | None = None) -> None:
     table, plan = job.table, job.plan
     values = dict(table.columns)
     if "returns" in plan.reads:
-        values["returns"] = table.returns()
+        values["returns"] = table.returns(threads=threads)
     # Rows from here on feed the windows of what is wanted.
     floor = 0 if plan.memory is None else max(int(job.since.min(initial=len(table.dates))) - plan.memory + 1, 0)
     for number, phase in enumerate(plan.phases):
@@ -103,35 +104,40 @@ class Pass:
     passed: Mapping[str, Column]
     lent: threading.local = field(default_factory=threading.local)
 
+    @cached_property
+    def calls(self) -> list[tuple[str, Call, dict[str, Any]]]:
+        """Name of each step, its call, and what it is given by name: the same on every tile."""
+        context = self.job.context
+        calls = [(call, call.step.parameters) for call in self.phase.calls]
+        return [(call.step.name, call, {key: context[key] for key in own if key in context}) for call, own in calls]
+
     def __call__(self, tile: Tile) -> None:
         """Run the phase on one tile."""
         if not hasattr(self.lent, "workspace"):
             self.lent.workspace = NumericalWorkspace()
         matrices: dict[str, Matrix] = {}
-        with self.lent.workspace:
-            for call in self.phase.calls:
-                matrices[call.step.name] = self._answer(call, matrices, tile)
-                self._keep(call.step.name, matrices[call.step.name], tile)
-                for name in call.done_with:
-                    del matrices[name]
+        since = np.maximum(tile.since, self.job.since[tile.members])
+        # Overflow and 0 / 0 are IEEE's business here: what is not finite is not known.
+        with self.lent.workspace, np.errstate(all="ignore"):
+            for name, call, given in self.calls:
+                matrices[name] = self._answer(call, given, matrices, tile)
+                self._keep(name, matrices[name], tile, since)
+                for done in call.done_with:
+                    del matrices[done]
 
-    def _answer(self, call: Call, matrices: dict[str, Matrix], tile: Tile) -> Matrix:
+    def _answer(self, call: Call, given: Mapping[str, Any], matrices: dict[str, Matrix], tile: Tile) -> Matrix:
         for name in call.inputs:
             if name not in matrices:
                 matrices[name] = self.job.table.matrix(self.values.get(name), tile, LOWEST.get(name, ANY))
-        given = {name: self.job.context[name] for name in call.step.parameters if name in self.job.context}
-        # Overflow and 0 / 0 are IEEE's business here: what is not finite is not known.
-        with np.errstate(all="ignore"):
-            found = call.step(*(matrices[name] for name in call.inputs), **given)
+        found = call.step(*(matrices[name] for name in call.inputs), **given)
         shape = tile.height, len(tile.members)
         if np.shape(found) != shape:
             raise PanelError(f"feature {call.step.name!r} made {np.shape(found)} of {shape}.")
         return np.ascontiguousarray(found, dtype=np.float64)
 
-    def _keep(self, name: str, matrix: Matrix, tile: Tile) -> None:
+    def _keep(self, name: str, matrix: Matrix, tile: Tile, since: Places) -> None:
         wanted, passed = self.wanted.get(name), self.passed.get(name)
         if passed is not None and passed is not wanted:
             self.job.table.write(matrix, tile, tile.since, passed)
         if wanted is not None:
-            since = np.maximum(tile.since, self.job.since[tile.members])
             self.job.table.write(matrix, tile, since, wanted, self.job.known.get(name))

@@ -6,7 +6,7 @@ each holds date, symbol and some columns of all rows, in order of symbol and dat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from quant_core.errors import ContractError, UsageError
-from quant_core.features.bars import MARKS, SortedBars, sorted_bars
+from quant_core.features.bars import SortedBars, sorted_bars
 from quant_core.features.catalogue import catalogue
 from quant_core.features.compute import VolumeUnit, chosen, computed, context_of
 from quant_core.features.plan import plan_of
@@ -73,7 +73,7 @@ def write_features(
     Parameters
     ----------
     bars : DataFrame or Path
-        See `compute_features`; of a Parquet file only the columns any family reads are loaded.
+        See `compute_features`.
     folder : Path
         Where the families' folders are made.
     calendar, families, volume_unit, threads, among
@@ -88,6 +88,8 @@ def write_features(
     ------
     UsageError
         A family's folder is there already.
+    SourceError
+        The file of bars cannot be read.
     UnknownNameError, ContractError, PanelError
         As `compute_features` does.
     """
@@ -100,7 +102,7 @@ def write_features(
         if (folder / family).exists():
             raise UsageError(f"{folder / family} is there already; name another folder, or remove it.")
     reads = plan_of([name for part in names.values() for name in part], known).reads
-    table = sorted_bars(_loaded(bars, reads) if isinstance(bars, Path) else bars, reads)
+    table = sorted_bars(bars, reads)
     for family, own in sorted(names.items()):
         (folder / family).mkdir(parents=True)
         size = max(FILE_BYTES // (8 * max(table.row.size, 1)), 1)
@@ -130,12 +132,6 @@ def read_features(folder: Path, family: str) -> pl.LazyFrame:
         raise ContractError(f"no features of {family!r} in {folder}; write them first.")
     first, *more = (pl.scan_parquet(path) for path in files)
     return pl.concat([first, *(part.drop("date", "symbol") for part in more)], how="horizontal")
-
-
-def _loaded(path: Path, reads: Iterable[str]) -> pl.DataFrame:
-    scan = pl.scan_parquet(path)
-    there = scan.collect_schema().names()
-    return scan.select(name for name in ("date", "symbol", *MARKS, *reads) if name in there).collect()
 
 
 def _parts(table: SortedBars, columns: int) -> Iterator[SortedBars]:

@@ -1,6 +1,6 @@
 """Moving moments: sum, mean, deviation, variance, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
 
-A value depends on its window alone, bit for bit, whatever stood before it (an outlier of 1e17 leaves no trace once it has
+A value depends on its window alone, bit for bit, whatever stood before it (a tick of 1e17 leaves no trace once it has
 left): sums and sums of squares are exact (exact.py), those of higher powers are joined by doubling (doubling.py). Where
 moments from sums would cancel, in a window whose level is large against its spread, the window is gone through again
 about its mean.

@@ -65,6 +65,57 @@ def between(low: float, high: float, share: float) -> float:
 
 
 @kernel
+def bring_below(values: Matrix, low: int, high: int, pivot: float, is_pivot_below: bool) -> int:
+    """Bring those of values[low:high] below the pivot, or equal to it, before the others; return where these begin."""
+    end = low
+    for k in range(low, high):
+        value = values[k]
+        values[k], values[end] = values[end], value
+        end += 1 if value < pivot or (is_pivot_below and value == pivot) else 0
+    return end
+
+
+@kernel
+def bring_smallest(values: Matrix, count: int) -> None:
+    """Bring the `count` smallest of some values to their front, ascending. values: [n], without NaN."""
+    low, high = 0, values.size
+    while high - low > 1:
+        a, b, c = values[low], values[(low + high) // 2], values[high - 1]
+        pivot = max(min(a, b), min(max(a, b), c))
+        end = bring_below(values, low, high, pivot, False)
+        if count <= end:
+            high = end
+            continue
+        low = bring_below(values, end, high, pivot, True)
+        if count <= low:
+            break
+    values[:count].sort()
+
+
+@kernel
+def average_tail(x: Matrix, level: float, found: Matrix) -> None:
+    """Average the smallest floor(level T), at least 1, values of each column that is known throughout.
+
+    The last row of what `read_sorted` finds when the window is all rows: without a window before it, nothing need be
+    kept sorted. x: [T, N]; found: [N].
+    """
+    rows, columns = x.shape
+    values, count = np.empty(rows), max(1, math.floor(level * rows + 1e-9))
+    for j in range(columns):
+        missing = 0
+        for k in range(rows):
+            values[k] = x[k, j] + 0.0
+            missing += 1 if math.isnan(x[k, j]) else 0
+        found[j] = np.nan
+        if missing == 0:
+            bring_smallest(values, count)
+            total = 0.0
+            for k in range(count):
+                total += values[k]
+            found[j] = total / count
+
+
+@kernel
 def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int, found: Matrix) -> None:
     """Take the quantile q of each window, or the mean of its smallest floor(q n), at least 1, values. x, found: [T, N].
 
@@ -82,6 +133,10 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
     silent = min(rows, span - 1, least - 1)
     begun = np.empty(span)
     known, worst = np.empty(_STRIP, dtype=np.int64), np.empty(_STRIP, dtype=np.int64)
+    if is_tail and silent == rows - 1 and q <= 1.0:
+        found[:silent] = np.nan
+        average_tail(x, q, found[silent])
+        return
     for left in range(0, columns, _STRIP):
         lo, hi = np.uintp(left), np.uintp(min(left + _STRIP, columns))
         width = hi - lo

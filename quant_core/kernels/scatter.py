@@ -15,6 +15,8 @@ from quant_core.kernels._jit import LANES, Mask, Matrix, kernel
 
 Column = npt.NDArray[np.float64]
 Days = npt.NDArray[np.int32]
+Stamps = npt.NDArray[np.integer]
+Words = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
 
 TILE = 512
@@ -24,21 +26,49 @@ processor to fetch ahead, while the block stays in the second-level cache."""
 WIDTH = TILE + 8
 """A little more than a power of two: lines of a block do not compete for the same places of the cache."""
 
-
-@kernel
-def mark_days(steps: Days, is_there: Mask) -> None:
-    """Mark the days that come in a table. steps: [R] days since the first of them; is_there: [days], all False."""
-    for i in range(steps.size):
-        is_there[np.uintp(steps[i])] = True
+EIGHT = 8
+"""Symbols written at a time where no row is missing: a row of so many values is a line of the cache."""
 
 
 @kernel
-def is_in_order(code: Days, row: Days) -> bool:
-    """Whether a table stands in order of symbol and date, no key twice. code, row: [R]."""
+def find_changes(words: Words, first: Places) -> int:
+    """Find the rows whose text lies elsewhere in memory than that of the row before; return how many there are.
+
+    words: [R, 2], Arrow's string views; first: [C], filled as far as it goes.
+    """
+    count = 0
+    low = high = np.uint64(0)
+    for i in range(words.shape[0]):
+        if i == 0 or words[i, 0] != low or words[i, 1] != high:
+            low, high = words[i, 0], words[i, 1]
+            if count < first.size:
+                first[count] = i
+            count += 1
+    return count
+
+
+@kernel
+def mark_days(stamps: Stamps, low: int, is_there: Mask) -> None:
+    """Mark the days that come in a table. stamps: [R], the first of them is `low`; is_there: [days], all False."""
+    for i in range(stamps.size):
+        is_there[np.uintp(stamps[i] - low)] = True
+
+
+@kernel
+def number_days(stamps: Stamps, low: int, place: Days, row: Days) -> None:
+    """Fill row [R] with the place [days] of each row's day; see `mark_days`."""
+    for i in range(stamps.size):
+        row[i] = place[np.uintp(stamps[i] - low)]
+
+
+@kernel
+def is_in_order(row: Days, starts: Places) -> bool:
+    """Whether the rows of each symbol stand in the order of their dates, no date twice. row: [R]; starts: [N + 1]."""
     faults = 0
-    for i in range(1, code.size):
-        is_next = code[i] > code[i - 1] or (code[i] == code[i - 1] and row[i] > row[i - 1])
-        faults += 0 if is_next else 1
+    for j in range(starts.size - 1):
+        rows = row[starts[j] : starts[j + 1]]
+        for k in range(rows.size - 1):
+            faults += 1 if rows[k + 1] <= rows[k] else 0
     return faults == 0
 
 
@@ -105,6 +135,37 @@ def fill_matrix(
 
 
 @kernel
+def write_eight(matrix: Matrix, left: int, places: Places, column: Column) -> None:
+    """Write eight columns of a matrix to a table's column, where no row is missing: each value is moved once.
+
+    matrix: [H, W]; left: the first of the eight; places: [EIGHT] where each begins; column: [R].
+    """
+    a = np.uintp(left)
+    b, c, d, e = a + np.uintp(1), a + np.uintp(2), a + np.uintp(3), a + np.uintp(4)
+    f, g, h = a + np.uintp(5), a + np.uintp(6), a + np.uintp(7)
+    i, j, k, m = np.uintp(places[0]), np.uintp(places[1]), np.uintp(places[2]), np.uintp(places[3])
+    n, o, p, q = np.uintp(places[4]), np.uintp(places[5]), np.uintp(places[6]), np.uintp(places[7])
+    for t in range(np.uintp(matrix.shape[0])):
+        column[i + t], column[j + t] = matrix[t, a], matrix[t, b]
+        column[k + t], column[m + t] = matrix[t, c], matrix[t, d]
+        column[n + t], column[o + t] = matrix[t, e], matrix[t, f]
+        column[p + t], column[q + t] = matrix[t, g], matrix[t, h]
+
+
+@kernel
+def tell_known(values: Column, known: Mask) -> None:
+    """Make NaN of what is not finite, and tell which values are known. values: [n]; known: [n], or empty."""
+    infinite = 0
+    for k in range(values.size):
+        infinite += 1 if abs(values[k]) == np.inf else 0
+    if infinite > 0:
+        for k in range(values.size):
+            values[k] = values[k] if abs(values[k]) < np.inf else np.nan
+    for k in range(known.size):
+        known[k] = values[k] == values[k]
+
+
+@kernel
 def fill_column(
     matrix: Matrix, row: Days, starts: Places, members: Places, since: Places, top: int, column: Column, known: Mask
 ) -> None:
@@ -117,6 +178,18 @@ def fill_column(
     """
     height, width = matrix.shape
     at, flipped = np.empty(LANES, dtype=np.int64), np.empty((LANES, WIDTH))
+    # In a wide matrix rows lie pages apart: eight symbols at a time would take longer.
+    is_whole = width <= LANES and width % EIGHT == 0
+    for j in range(width if is_whole else 0):
+        end = starts[members[j] + 1]
+        at[j] = first_row(row, starts[members[j]], end, max(top, since[j]))
+        is_whole &= end_row(row, at[j], end, top, height) - at[j] == height
+    if is_whole:
+        for lo in range(0, width, EIGHT):
+            write_eight(matrix, lo, at[lo : lo + EIGHT], column)
+            for j in range(lo, lo + EIGHT):
+                tell_known(column[at[j] : at[j] + height], known[at[j] : at[j] + height])
+        return
     for lo in range(0, width, LANES):
         lanes = min(LANES, width - lo)
         for j in range(lanes):
@@ -144,22 +217,38 @@ def fill_column(
 
 @kernel
 def fill_returns(close: Column, life: Column, is_provisional: Column, starts: Places, column: Column) -> None:
-    """Return close / previous close - 1 along the rows of each symbol, within one life; all: [R].
+    """Return close / previous close - 1 along the rows of each symbol, within one life.
 
-    The previous close is that of the symbol's last row with one. A close that is not above zero and finite is not
-    known. The same as `step_returns` of matrices, without a matrix.
+    close, column: [R]; life, is_provisional: [R], or empty where all is one life and no row provisional; starts:
+    [symbols + 1], any of them. The previous close is that of the symbol's last row with one. A close that is not above
+    zero and finite is not known. The same as `step_returns` of matrices, without a matrix.
 
     NaN: without a close, at the first row of a life, and at a provisional row.
     """
     for j in range(starts.size - 1):
+        low, high = starts[j], starts[j + 1]
+        prices, found = close[low:high], column[low:high]
+        exceptions = 0
+        for k in range(prices.size):
+            exceptions += 0 if prices[k] > 0.0 and prices[k] < np.inf else 1
+        for era in life[low:high]:
+            exceptions += 1 if era != life[low] else 0
+        for mark in is_provisional[low:high]:
+            exceptions += 1 if mark != 0.0 else 0
+        if exceptions == 0:
+            for k in range(1, prices.size):
+                found[k] = prices[k] / prices[k - 1] - 1.0
+            found[:1] = np.nan
+            continue
         last, era = np.nan, np.nan
-        for i in range(starts[j], starts[j + 1]):
-            price = close[i]
-            column[i] = np.nan
+        for k in range(prices.size):
+            price = prices[k]
+            found[k] = np.nan
             if price > 0.0 and price < np.inf:
-                if life[i] == era and is_provisional[i] == 0.0:
-                    column[i] = price / last - 1.0
-                last, era = price, life[i]
+                new = life[low + k] if life.size > 0 else 0.0
+                if new == era and (is_provisional.size == 0 or is_provisional[low + k] == 0.0):
+                    found[k] = price / last - 1.0
+                last, era = price, new
 
 
 @kernel

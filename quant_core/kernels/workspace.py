@@ -6,6 +6,7 @@ each kernel's own business.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from contextlib import AbstractContextManager
@@ -44,7 +45,7 @@ class NumericalWorkspace(AbstractContextManager["NumericalWorkspace"]):
 
     def lend(self, shape: tuple[int, ...]) -> Matrix:
         """Return a float64 matrix in C order; what it holds is left from its last use."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         for matrix in self._kept:
             if matrix.size == size and sys.getrefcount(matrix) == _UNUSED:
                 return matrix.reshape(shape)

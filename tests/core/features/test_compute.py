@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from quant_core.errors import ContractError, PanelError, UnknownNameError, UsageError
+from quant_core.features import bars as bars_of_features
 from quant_core.features import catalogue, compute_features, compute_panel
 from quant_core.features.catalogue import feature
 from quant_core.features.steps import DEFAULT_FAMILIES, FeatureCatalog
@@ -59,6 +61,30 @@ def test_the_rows_of_bars_come_back_sorted_by_symbol_and_date() -> None:
     assert found["symbol"].to_list() == ["X:A", "X:A", "X:B", "X:B"]
     assert found["date"].is_sorted() is False
     assert found["seen"].to_list() == [None, -0.75, None, 1.0]
+
+
+def test_the_order_of_the_rows_and_how_their_texts_lie_in_memory_do_not_matter(tmp_path: Path) -> None:
+    frame = walk(40, 5).with_columns("a name longer than a view holds " + pl.col("symbol"))
+    expected = compute_features(frame, ["seen"], calendar="24/7", among=PROBES)
+    frame.write_parquet(tmp_path / "bars.parquet", row_group_size=17)
+    tables = [
+        frame.sample(fraction=1.0, shuffle=True, seed=1),
+        frame.sort("date", "symbol"),
+        pl.concat([frame.slice(at, 13) for at in range(0, frame.height, 13)], rechunk=False),
+        frame.with_columns(pl.col("symbol").cast(pl.Categorical)),
+        pl.concat([frame, frame]).slice(77, frame.height),
+        tmp_path / "bars.parquet",
+    ]
+    for table in tables:
+        found = compute_features(table, ["seen"], calendar="24/7", among=PROBES)
+        assert found.with_columns(pl.col("symbol").cast(pl.String)).equals(expected)
+
+
+def test_more_runs_of_symbols_than_are_counted_are_sorted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = compute_features(walk(40, 5), ["seen"], calendar="24/7", among=PROBES)
+    monkeypatch.setattr(bars_of_features, "MOST_SYMBOLS", 4)
+    for table in (walk(40, 5), walk(40, 5).sort("date", "symbol")):
+        assert compute_features(table, ["seen"], calendar="24/7", among=PROBES).equals(expected)
 
 
 def test_columns_come_in_the_order_asked_for_and_by_name_otherwise() -> None:

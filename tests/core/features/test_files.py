@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from quant_core.errors import ContractError, UnknownNameError, UsageError
+from quant_core.errors import ContractError, SourceError, UnknownNameError, UsageError
 from quant_core.features import catalogue, compute_features, files
 from quant_core.features.catalogue import feature
 from quant_core.features.files import read_features, write_features
@@ -44,6 +44,16 @@ def test_bars_may_stand_in_a_file(tmp_path: Path) -> None:
     for written in found:
         expected = compute_features(market(), families=[written.family], **settings)
         assert read_features(tmp_path / "out", written.family).collect().equals(expected)
+
+
+def test_a_file_that_holds_no_bars_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bars.parquet").write_bytes(b"no table")
+    for name in ("bars", "others"):
+        with pytest.raises(SourceError, match=rf"bars .*{name}\.parquet cannot be read"):
+            compute_features(tmp_path / f"{name}.parquet", ["momentum"], calendar="24/7")
+    pl.DataFrame({"date": [1]}).write_parquet(tmp_path / "bars.parquet")
+    with pytest.raises(ContractError, match="lack the column 'symbol'"):
+        compute_features(tmp_path / "bars.parquet", ["momentum"], calendar="24/7")
 
 
 HEIGHTS: list[int] = []

@@ -67,3 +67,16 @@ def test_every_strip_of_a_wide_panel_is_that_panel_alone(kernel: object, setting
     for j in (0, 31, 32, 63, 64, 149):
         alone = kernel.filled(np.ascontiguousarray(x[:, j : j + 1]), window, *settings, 1)
         assert np.array_equal(whole[:, j : j + 1], alone, equal_nan=True)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("rows", [1, 2, 40, 501])
+def test_the_tail_of_all_rows_is_that_of_a_window_kept_sorted(rows: int, level: float) -> None:
+    x = np.random.default_rng(rows).normal(size=(rows, 9))
+    x[:, 1], x[:, 2], x[:, 3] = 0.0, np.arange(rows), -np.arange(rows)
+    x[:, 4] = np.round(x[:, 4], 1)
+    x[0, 5], x[-1, 6], x[rows // 2, 7] = -np.inf, np.inf, np.nan
+    kept = move_cvar.filled(x, rows, level, 1)[-1]
+    found = move_cvar.filled(x, rows, level, rows)
+    assert np.isnan(found[:-1]).all()
+    np.testing.assert_array_equal(found[-1], np.where(np.isnan(x).any(axis=0), np.nan, kept))

@@ -10,9 +10,11 @@ from quant_core.kernels.scatter import (
     fill_column,
     fill_matrix,
     fill_returns,
+    find_changes,
     first_row,
     is_in_order,
     mark_days,
+    number_days,
 )
 from quant_core.kernels.trading import step_returns
 
@@ -28,7 +30,7 @@ def long_table(symbols: int, dates: int, share: float, seed: int = 3) -> tuple[n
 
 
 @pytest.mark.parametrize("share", [1.0, 0.97, 0.3, 0.0])
-@pytest.mark.parametrize(("symbols", "dates"), [(1, 1), (3, 64), (70, 200), (130, 65)])
+@pytest.mark.parametrize(("symbols", "dates"), [(1, 1), (3, 64), (8, 700), (32, 40), (70, 200), (130, 65)])
 @pytest.mark.parametrize("top", [0, 17])
 def test_rows_go_into_cells_and_back(share: float, symbols: int, dates: int, top: int) -> None:
     is_there, row, starts = long_table(symbols, dates, share)
@@ -63,21 +65,38 @@ def test_what_is_no_number_of_its_kind_is_not_known() -> None:
     np.testing.assert_array_equal(back, [9.0, 9.0, 9.0, 9.0, NAN, NAN])
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_eight_symbols_without_a_missing_row_hold_no_infinity_either(is_told: bool) -> None:
+    cells = np.random.default_rng(2).normal(size=(90, 16))
+    cells[[3, 40, 89], [0, 9, 15]] = INF, -INF, NAN
+    row, starts = np.tile(np.arange(90, dtype=np.int32), 16), np.arange(17) * 90
+    members = np.random.default_rng(6).permutation(16)
+    back, known = np.empty(row.size), np.zeros(row.size if is_told else 0, dtype=bool)
+    fill_column(cells, row, starts, members, np.zeros(16, dtype=np.int64), 0, back, known)
+    expected = np.where(np.isfinite(cells), cells, NAN)[:, np.argsort(members)].T.ravel()
+    np.testing.assert_array_equal(back, expected)
+    np.testing.assert_array_equal(known, ~np.isnan(expected)[: known.size])
+
+
 @pytest.mark.parametrize("day", range(9))
 def test_the_first_row_from_a_date_on(day: int) -> None:
     row = np.array([9, 1, 3, 3, 7, 0], dtype=np.int32)
     assert first_row(row, 1, 5, day) == 1 + np.searchsorted(row[1:5], day)
 
 
-def test_returns_along_rows_are_those_of_matrices() -> None:
+@pytest.mark.parametrize("share_unknown", [0.0, 0.05])
+@pytest.mark.parametrize("marks", ["both", "life", "is_open", "none"])
+def test_returns_along_rows_are_those_of_matrices(marks: str, share_unknown: float) -> None:
     rng = np.random.default_rng(8)
     is_there, row, starts = long_table(20, 120, 0.9)
     close = np.exp(rng.normal(size=row.size))
-    close[rng.random(row.size) < 0.05] = NAN
-    life = (row > 60).astype(float)
-    is_open = (rng.random(row.size) < 0.02).astype(float)
-    found, expected = np.empty(row.size), []
-    fill_returns(close, life, is_open, starts, found)
+    close[rng.random(row.size) < share_unknown] = NAN
+    life = (row > 60) * np.repeat(rng.random(20) < 0.5, np.diff(starts)) * float(marks in {"both", "life"})
+    is_open = (rng.random(row.size) < 0.02) * float(marks in {"both", "is_open"})
+    given = [life if life.any() else life[:0], is_open if is_open.any() else is_open[:0]]
+    found = np.empty(row.size)
+    fill_returns(close, *given, starts[:8], found)
+    fill_returns(close, *given, starts[7:], found)
     matrices = []
     for column in (close, life, is_open):
         matrix = np.full((20, 120), NAN)
@@ -118,21 +137,35 @@ def test_rows_and_values_shared_with_an_older_table_are_counted_from_the_first()
     assert known.tolist() == [True] + [False] * 7
 
 
-def test_days_that_come_are_marked() -> None:
-    is_there = np.zeros(6, dtype=bool)
-    mark_days(np.array([4, 0, 4, 1], dtype=np.int32), is_there)
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_days_that_come_are_marked_and_numbered(kind: type) -> None:
+    is_there, stamps = np.zeros(6, dtype=bool), np.array([14, 10, 14, 11], dtype=kind)
+    mark_days(stamps, 10, is_there)
     assert is_there.tolist() == [True, True, False, False, True, False]
+    row = np.empty(4, dtype=np.int32)
+    number_days(stamps, 10, np.array([0, 1, 1, 1, 2, 2], dtype=np.int32), row)
+    assert row.tolist() == [2, 0, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("code", "row", "answer"),
+    ("starts", "row", "answer"),
     [
-        ([], [], True),
-        ([0, 0, 1, 2], [3, 5, 0, 0], True),
-        ([0, 0], [3, 3], False),
-        ([0, 0], [3, 2], False),
-        ([1, 0], [0, 1], False),
+        ([0], [], True),
+        ([0, 2, 3, 4], [3, 5, 0, 0], True),
+        ([0, 2], [3, 3], False),
+        ([0, 2], [3, 2], False),
+        ([0, 1, 2], [1, 0], True),
     ],
 )
-def test_order_is_by_symbol_and_date_without_twins(code: list[int], row: list[int], answer: bool) -> None:
-    assert is_in_order(np.array(code, dtype=np.int32), np.array(row, dtype=np.int32)) == answer
+def test_rows_stand_in_order_without_twins(starts: list[int], row: list[int], answer: bool) -> None:
+    assert is_in_order(np.array(row, dtype=np.int32), np.array(starts)) == answer
+
+
+def test_rows_whose_words_change_are_found_and_counted_beyond_what_they_fit_in() -> None:
+    words = np.array([[1, 2], [1, 2], [1, 3], [2, 3], [2, 3], [0, 0]], dtype=np.uint64)
+    first = np.full(4, -1)
+    assert find_changes(words, first) == 4
+    assert first.tolist() == [0, 2, 3, 5]
+    assert find_changes(words, first[:2]) == 4
+    assert find_changes(words[:0], first) == 0
+    assert find_changes(np.zeros((2, 2), dtype=np.uint64), first) == 1

@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.oracles.windows import NAN, cells
 
-NO_PANEL = ("move_products", "slide_pairs", "mend_pairs", "move_line", "slide_line", "mend_lines")
+NO_PANEL = ("move_products", "slide_pairs", "mend_pairs")
 
 
 def over_pairs(
@@ -40,23 +40,3 @@ def move_covariance(x: np.ndarray, y: np.ndarray, window: int, min_count: int) -
 
 def move_correlation(x: np.ndarray, y: np.ndarray, window: int, min_count: int) -> np.ndarray:
     return over_pairs(x, y, window, min_count, correlation)
-
-
-def time_of(x: np.ndarray) -> np.ndarray:
-    return np.arange(len(x), dtype=float)[:, None] * np.ones(x.shape)
-
-
-def move_slope(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
-    return over_pairs(time_of(x), x, window, min_count, lambda a, b: covariance(a, b) / covariance(a, a))
-
-
-def move_rsquare(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
-    return over_pairs(time_of(x), x, window, min_count, lambda a, b: correlation(a, b) ** 2)
-
-
-def move_resi(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
-    def residual(a: np.ndarray, b: np.ndarray) -> float:
-        return float(b[-1] - np.polyfit(a - a[-1], b, 1)[1])
-
-    found = over_pairs(time_of(x), x, window, min_count, residual)
-    return np.where(np.isnan(x), np.nan, found)
