@@ -133,7 +133,7 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
     silent = min(rows, span - 1, least - 1)
     begun = np.empty(span)
     known, worst = np.empty(_STRIP, dtype=np.int64), np.empty(_STRIP, dtype=np.int64)
-    if is_tail and silent == rows - 1 and q <= 1.0:
+    if is_tail and span == rows == least and q <= 1.0:
         found[:silent] = np.nan
         average_tail(x, q, found[silent])
         return
