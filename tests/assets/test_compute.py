@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,11 @@ def engine() -> Iterator[RayCompute]:
 
 
 def rays_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children(recursive=True) if "ray" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # gone meanwhile, or not waited for yet
+            found += [child] if "ray" in " ".join(child.cmdline()) else []
+    return found
 
 
 def test_the_mode_is_found_by_its_entry_point_and_starts_nothing() -> None:
