@@ -17,7 +17,7 @@ from quant_core.ingest.judgement import is_sign_of_life
 from quant_core.ingest.sessions import places_of, sessions_of
 from quant_core.market.calendar import Calendar
 from quant_core.market.codes import codes_of, order_of
-from quant_core.market.contracts.ingest import SYMBOL
+from quant_core.market.identity import SYMBOL
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

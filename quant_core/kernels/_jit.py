@@ -6,6 +6,7 @@ Importing a kernel costs nothing: numba is loaded by the first call. Parallelism
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import re
 import threading
@@ -91,12 +92,14 @@ class Kernel(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.python = function
         self._compiled: Callable[P, R] | None = None
+        self._called: Callable[P, R] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._compiled is None:
             self._announce()
-        compiled = self._compiled or self.compiled()
-        return compiled(*args, **kwargs)
+            with _garbage_left_alone():
+                return self.compiled()(*args, **kwargs)
+        return self._compiled(*args, **kwargs)
 
     def _announce(self) -> None:
         """Say so where the first call will have to compile: that takes seconds."""
@@ -120,8 +123,15 @@ class Kernel(Generic[P, R]):
         """Return numba's dispatcher, made now if need be; machine code is made or read when it meets its types."""
         with _COMPILING:
             if self._compiled is None:
-                self._compiled = _dispatcher(cast("FunctionType", self.python))
+                self._compiled = _dispatcher(cast("FunctionType", self.python), is_callee=False)
             return self._compiled
+
+    def callee(self) -> Callable[P, R]:
+        """Return the dispatcher that other kernels call: never called from Python, and kept in their machine code."""
+        with _COMPILING:
+            if self._called is None:
+                self._called = _dispatcher(cast("FunctionType", self.python), is_callee=True)
+            return self._called
 
 
 class Front(Kernel[P, R]):
@@ -162,14 +172,18 @@ def front(function: Callable[P, R]) -> Front[P, R]:
     return Front(function)
 
 
-def _dispatcher(function: FunctionType) -> Callable[..., Any]:
-    """Compile a copy of `function` that sees dispatchers where the original sees lazy kernels."""
+def _dispatcher(function: FunctionType, *, is_callee: bool) -> Callable[..., Any]:
+    """Compile a copy of `function` that sees dispatchers where the original sees lazy kernels.
+
+    Who calls it decides on the wrappers numba puts around it, each optimised like the function itself, and whether it
+    is cached: the cache does not tell a function with wrappers from one without.
+    """
     import numba
 
     scope = dict(function.__globals__)
     for name in _names_in(function.__code__):
         if isinstance(scope.get(name), Kernel):
-            scope[name] = scope[name].compiled()
+            scope[name] = scope[name].callee()
     twin = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
     twin.__qualname__ = function.__qualname__
     folder = cache_folder(function.__code__.co_filename)
@@ -178,11 +192,27 @@ def _dispatcher(function: FunctionType) -> Callable[..., Any]:
     numba.config.CACHE_DIR = str(folder)
     try:
         # error_model: a division by zero is IEEE's inf or NaN, not an exception; fastmath would delete NaN tests.
-        settings = {"nogil": True, "fastmath": False, "error_model": "numpy", "cache": _is_writable(folder)}
+        settings = {"nogil": True, "fastmath": False, "error_model": "numpy", "no_cfunc_wrapper": True}
+        settings |= {"no_cpython_wrapper": True} if is_callee else {"cache": _is_writable(folder)}
         made: Callable[..., Any] = numba.njit(**settings)(twin)
     finally:
         numba.config.CACHE_DIR = before
     return made
+
+
+@contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Pause the collector of cycles: what a compiler makes lives on, and looking through it is a fifteenth of the time.
+
+    Threads may meet here: the one that found the collector running starts it again.
+    """
+    was_running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_running:
+            gc.enable()
 
 
 def _names_in(code: CodeType) -> Iterator[str]:

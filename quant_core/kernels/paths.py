@@ -68,19 +68,22 @@ def join_windows(window: int, width: int, cells: int, length: int, a: Matrix, b:
     Rows stand as in `doubling.sum_windows`.
     """
     size, done = 1, 0
+    # A literal zero would compile `join_paths` once more for each place it stands in.
+    first = int(np.intp(0))
     while True:
         if window & size:
-            end = cells - done * width
+            start = cells - done * width - length
             if done == 0:
                 for plane in range(4):
-                    out[plane, :length] = a[plane, end - length : end]
+                    for i in range(length):
+                        out[plane, i] = a[plane, start + i]
             else:
-                join_paths(a, end - length, out, 0, length, out, 0)
+                join_paths(a, start, out, first, length, out, first)
             done += size
         if 2 * size > window:
             return
         shift = size * width
-        join_paths(a, 0, a, shift, cells - shift, b, shift)
+        join_paths(a, first, a, shift, cells - shift, b, shift)
         a, b = b, a
         size *= 2
 

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import polars as pl
@@ -95,13 +97,21 @@ def calendar(name: str) -> Calendar:
     UnknownNameError
         Neither "24/7", "24/5" nor a name exchange_calendars knows; lists the near matches.
     """
-    if name not in _DAYS_PER_YEAR:
+    if name not in _DAYS_PER_YEAR and not _has_module(name):
         from exchange_calendars import get_calendar_names
 
         known = get_calendar_names(include_aliases=False)
         if name not in known:
             raise UnknownNameError("calendar", name, [*_DAYS_PER_YEAR, *known])
     return Calendar(name)
+
+
+def _has_module(name: str) -> bool:
+    """Tell an exchange by the file its calendar stands in: to ask the library costs half a second, for its pandas."""
+    library = find_spec("exchange_calendars")
+    folders = (library and library.submodule_search_locations) or ()
+    is_code = name.isascii() and name.isalnum() and name == name.upper()
+    return is_code and any(Path(folder, f"exchange_calendar_{name.lower()}.py").is_file() for folder in folders)
 
 
 def _plain_sessions(name: str, first: date, last: date) -> pl.DataFrame:

@@ -15,6 +15,9 @@ import polars as pl
 
 from quant_core.errors import ContractError
 
+SYMBOL = r"^[^\s:]+:\S+$"
+"""What every symbol looks like: VENUE:TICKER."""
+
 Kind = Literal["spot", "perpetual", "future", "equity", "fx", "unknown"]
 
 # The venues of one row share one set of tickers. Coins and currency pairs are called the same on all venues.

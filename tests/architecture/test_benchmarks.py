@@ -1,7 +1,6 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +20,9 @@ from benchmarks.contest import (
     within,
 )
 from benchmarks.report import COLUMNS, Row, absent, page, row_of, rows_of, section, wrong
+from benchmarks.start import seconds
 from quant_core.errors import UnknownNameError
+from quant_core.kernels import _jit
 from quant_core.settings import CHECKOUT
 
 TINY = 0.01
@@ -33,8 +34,9 @@ def contest(theirs: float) -> Contest:
 
 
 def every_topic() -> list[object]:
-    slow = pytest.mark.slow
-    return [pytest.param(name, marks=[slow] if found.is_heavy else []) for name, found in topics().items()]
+    # What compiling costs is told by compiling; that such a process works is tested with compiled kernels, below.
+    slow = {name: [pytest.mark.slow] if found.is_heavy or name == "start" else [] for name, found in topics().items()}
+    return [pytest.param(name, marks=marks) for name, marks in slow.items()]
 
 
 def test_every_module_with_contests_is_found() -> None:
@@ -64,6 +66,12 @@ def test_a_topic_gives_the_peers_answer_and_a_ratio(name: str) -> None:
     assert held or reasons
     if reasons:
         pytest.skip(f"{held} contests held; not held here: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def test_what_a_start_takes_is_read_from_a_process_of_its_own() -> None:
+    [figure] = seconds(str(_jit._root), ["momentum"], 1e9)
+    assert figure.is_met
+    assert float(figure.text.removesuffix(" s")) > 0.0
 
 
 def test_a_faster_wrong_answer_is_refused() -> None:
@@ -109,16 +117,17 @@ def test_the_page_keeps_other_topics_and_lists_every_target_missed() -> None:
     assert "1 wrong" not in page(after, {"second": section("second", "Two.", "machine", [])})
 
 
-def test_the_table_has_one_line_per_contest_beside_the_bandwidth_of_the_machine(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    main(["ranking", "simulation", f"--share={TINY}", "--seconds=0"])
-    machine, table = capsys.readouterr().out.split("\n\n")
+def test_the_command_of_the_makefile_prints_one_line_per_contest_beside_the_bandwidth_of_the_machine() -> None:
+    command = [sys.executable, "-m", "benchmarks", "ranking", "simulation", f"--share={TINY}", "--seconds=0"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    machine, table = done.stdout.split("\n\n")
     assert "Python" in machine
     first, *lines = table.splitlines()
     assert first.split() == " ".join(COLUMNS).split()
     assert [line.partition(":")[0] for line in lines] == ["ranking", "simulation"]
     assert all(float(line.split()[-2]) > 0.0 for line in lines), "GB/s of a copy, before the load"
+    assert Row("work").peer == ""
 
 
 def test_an_unknown_topic_lists_the_near_ones() -> None:
@@ -130,11 +139,3 @@ def test_the_page_is_what_the_command_writes() -> None:
     written = (CHECKOUT / "docs" / "benchmarks.md").read_text()
     assert page(written, {}) == written
     assert {row for row in topics() if f"\n## {row}\n" not in written} == set()
-
-
-def test_the_command_of_the_makefile_works(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "simulation", f"--share={TINY}", "--seconds=0"]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "simulation: simulate" in done.stdout
-    assert Row("work").peer == ""

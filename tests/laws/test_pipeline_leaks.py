@@ -24,8 +24,6 @@ calendar = "24/7"
 [source]
 kind = "parquet"
 path = "bars.parquet"
-[features]
-families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
 [synthesis]
 clusters = 4
 top = 2
@@ -37,6 +35,10 @@ methods = ["equal_weight", "hrp", "minimum_variance"]
 train = 200
 test = 20
 step = 20
+"""
+ALL_FAMILIES = """
+[features]
+families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
 """
 SYMBOLS, BARS = 14, 400
 DAYS = [dt.date(2022, 1, 1) + dt.timedelta(days=k) for k in range(BARS)]
@@ -56,6 +58,8 @@ HINDSIGHT = {
 # Prices of this market are adjusted already; that no action tells of the future is tested beside the actions.
 WITHOUT_ROWS = "ingest.actions"
 UNDATED = HINDSIGHT - {"alpha.information_coefficients"}
+
+REGISTRY = StageRegistry.load("quant_core")
 
 # The symbol that later bars judge. What a jump was is settled by the three bars after it; until then only what measures
 # that symbol may differ.
@@ -152,10 +156,17 @@ class Told:
         return table.filter(by_then)
 
 
-def run(folder: Path, bars: pl.DataFrame, registry: StageRegistry, only: list[str] | None = None) -> Told:
+def run(
+    folder: Path,
+    bars: pl.DataFrame,
+    registry: StageRegistry = REGISTRY,
+    only: list[str] | None = None,
+    families: str = "",
+) -> Told:
+    """Run the graph, with the families of features that are on by default or those given."""
     folder.mkdir(parents=True)
     bars.write_parquet(folder / "bars.parquet")
-    (folder / "leaks.toml").write_text(SLEEVE)
+    (folder / "leaks.toml").write_text(SLEEVE + families)
     settings = Settings(home=folder / "home")
     result = DAGRunner(settings, registry=registry).run(read_sleeve(folder / "leaks.toml"), only=only)
     evidence = Evidence(result.home)
@@ -187,46 +198,50 @@ def leaks(one: Told, other: Told, cut: dt.date) -> dict[str, str]:
     return found
 
 
-REGISTRY = StageRegistry.load("quant_core")
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return run(tmp_path_factory.mktemp("leaks") / "told", market())
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    return run(tmp_path_factory.mktemp("leaks") / "whole", market(), REGISTRY)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """The same market with all families of features."""
+    return run(tmp_path_factory.mktemp("leaks") / "whole", market(), families=ALL_FAMILIES)
 
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """The same market after a future in which everything differs from `BETWEEN` on."""
-    return run(tmp_path_factory.mktemp("leaks") / "changed", perturbed(market(), BETWEEN, all_at_once), REGISTRY)
+    """That market after a future in which everything differs from `BETWEEN` on."""
+    bars = perturbed(market(), BETWEEN, all_at_once)
+    return run(tmp_path_factory.mktemp("leaks") / "changed", bars, families=ALL_FAMILIES)
 
 
 @pytest.mark.parametrize("change", [moved, dropped, joined], ids=lambda change: change.__name__)
 def test_no_table_knows_its_future(told: Told, tmp_path: Path, change: Change) -> None:
-    other = run(tmp_path / "other", perturbed(market(), REBALANCE, change), REGISTRY)
+    other = run(tmp_path / "other", perturbed(market(), REBALANCE, change))
     assert leaks(told, other, REBALANCE) == {}
 
 
-def test_no_table_knows_a_future_that_differs_in_everything(told: Told, changed: Told) -> None:
-    assert leaks(told, changed, BETWEEN) == {}
+def test_no_table_knows_a_future_that_differs_in_everything(whole: Told, changed: Told) -> None:
+    assert leaks(whole, changed, BETWEEN) == {}
 
 
-def test_that_future_reaches_every_table(told: Told, changed: Told) -> None:
-    untouched = [name for name, table in told.tables.items() if table.equals(changed.tables[name])]
+def test_that_future_reaches_every_table(whole: Told, changed: Told) -> None:
+    untouched = [name for name, table in whole.tables.items() if table.equals(changed.tables[name])]
     assert [name for name in untouched if "#" not in name] == [WITHOUT_ROWS]
 
 
-def test_the_market_gives_every_table_something_to_say_before_the_cut(told: Told) -> None:
-    tables = told.until(REBALANCE)
+def test_the_market_gives_every_table_something_to_say_before_the_cut(whole: Told) -> None:
+    tables = whole.until(REBALANCE)
     assert [name for name, table in tables.items() if "#" not in name and table.is_empty()] == [WITHOUT_ROWS]
     assert set(tables["ingest.exclusions"]["rule"]) == {"duplicate_row", "high_below_low", "stalled", "toxic_bar"}
     assert set(tables["ingest.lives"]["event"]) == {"genesis", "halt", "resume", "death"}
     assert tables["allocation.weights"]["date"].n_unique() == 6
-    assert not told.tables["ingest.bars"].filter("is_provisional").height
+    assert not whole.tables["ingest.bars"].filter("is_provisional").height
 
 
-@pytest.mark.parametrize("jump", [0.1, 8.0], ids=["fall", "rise"])
-def test_a_jump_still_on_trial_reaches_no_decision(tmp_path: Path, jump: float) -> None:
+@pytest.mark.parametrize(("jump", "families"), [(0.1, ""), (8.0, ALL_FAMILIES)], ids=["fall", "rise"])
+def test_a_jump_still_on_trial_reaches_no_decision(tmp_path: Path, jump: float, families: str) -> None:
     own = pl.col("symbol") == JUDGED
     stays = own & (pl.col("date") >= DAYS[298])
     comes_back = stays & (pl.col("date") <= REBALANCE)
@@ -234,7 +249,7 @@ def test_a_jump_still_on_trial_reaches_no_decision(tmp_path: Path, jump: float) 
         run(
             tmp_path / name,
             market().with_columns(pl.when(where).then(pl.col(PRICES) * jump).otherwise(pl.col(PRICES))),
-            REGISTRY,
+            families=families,
         )
         for name, where in {"stays": stays, "comes_back": comes_back}.items()
     )
@@ -250,7 +265,7 @@ def test_a_symbol_whose_data_go_bad_later_keeps_its_past(told: Told, tmp_path: P
         below = pl.when(pl.col("symbol") == JUDGED).then(pl.col("low") * rng.uniform(0.8, 0.9))
         return later.with_columns(high=below.otherwise(pl.col("high")))
 
-    other = run(tmp_path / "other", perturbed(market(), REBALANCE, spoilt), REGISTRY)
+    other = run(tmp_path / "other", perturbed(market(), REBALANCE, spoilt))
     assert leaks(told, other, REBALANCE) == {}
 
 

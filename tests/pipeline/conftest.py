@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings
@@ -36,6 +37,12 @@ ALL_FAMILIES = """
 [features]
 families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
 """
+
+
+def up_to(*ids: str) -> set[str]:
+    """Return these stages and all that they need."""
+    specs = map(StageRegistry.load("quant_core").get, ids)
+    return set(ids) | {id for spec in specs if spec.parents for id in up_to(*spec.parents)}
 
 
 def market(symbols: int = 12, bars: int = 420, seed: int = 3) -> pl.DataFrame:

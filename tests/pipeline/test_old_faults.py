@@ -5,6 +5,7 @@ What a room promises of itself is tested beside the room; here stand promises th
 
 import datetime as dt
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -31,7 +32,7 @@ from quant_core.market.panel import panels_of
 from quant_core.market.sleeves import SleeveFile, read_sleeve
 from quant_core.settings import Settings
 
-from .conftest import SLEEVE, Place, market
+from .conftest import SLEEVE, Place, market, up_to
 
 Small = tuple[Place, RunResult]
 REGISTRY = StageRegistry.load("quant_core")
@@ -52,11 +53,6 @@ def walk(bars: int, seed: int) -> list[tuple[int, float]]:
 
 def sleeve_text(*lines: str) -> str:
     return "\n".join([*TABLES, *lines, ""])
-
-
-def up_to(*ids: str) -> set[str]:
-    # These stages and all that they need.
-    return set(ids) | {id for spec in map(REGISTRY.get, ids) if spec.parents for id in up_to(*spec.parents)}
 
 
 def with_tables(folder: Path, *lines: str) -> SleeveFile:
@@ -281,17 +277,32 @@ def lone(spec: StageSpec) -> StageSpec:
     return replace(spec, inputs={}, declared=spec.output, conserves=None, publishes=False, rules=(), metrics=None)
 
 
-def of_other_types(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    for name, kind in frame.schema.items():
-        if kind.is_float():
-            yield frame.with_columns(pl.col(name).cast(pl.Float32))
-        elif kind.is_integer():
-            yield frame.with_columns(pl.col(name).cast(pl.Float64))
-        elif kind == pl.Date:
-            yield frame.with_columns(pl.col(name).cast(pl.Datetime("us")))
-        elif isinstance(kind, pl.Datetime):
-            yield frame.with_columns(pl.col(name).dt.replace_time_zone(None))
-        yield frame.with_columns(pl.col(name).cast(pl.Categorical if kind == pl.String else pl.String))
+def of_a_near_type(name: str, kind: pl.DataType) -> pl.Expr:
+    if kind.is_float():
+        return pl.col(name).cast(pl.Float32)
+    if kind.is_integer():
+        return pl.col(name).cast(pl.Float64)
+    if kind == pl.Date:
+        return pl.col(name).cast(pl.Datetime("us"))
+    if isinstance(kind, pl.Datetime):
+        return pl.col(name).dt.replace_time_zone(None)
+    return pl.col(name).cast(pl.Categorical)
+
+
+def of_other_types(frame: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, set[str]]]:
+    # Tables and their columns of a wrong type: one alone, and all of them, of which each has to be named.
+    near = {name: of_a_near_type(name, kind) for name, kind in frame.schema.items() if kind != pl.Boolean}
+    text = [name for name, kind in frame.schema.items() if kind != pl.String]
+    last = next(reversed(near))
+    yield frame.with_columns(near[last]), {last}
+    yield frame.with_columns(near.values()), set(near)
+    if text:
+        yield frame.with_columns(pl.col(text).cast(pl.String)), set(text)
+
+
+def named_in(error: BaseException) -> set[str]:
+    # Columns an error calls of another type.
+    return set(re.findall(r"(\w+) is [^;]*?, not ", str(error)))
 
 
 @pytest.mark.parametrize("id", STAGES)
@@ -303,9 +314,10 @@ def test_no_stage_lets_a_second_row_of_one_key_or_another_type_through(id: str, 
     done = finish(alone, pl.concat([frame, frame.tail(1)]), rows_in={})
     assert done.excluded == {"duplicate_key": 1}
     assert done.valid.height == frame.height
-    for wrong in of_other_types(frame):
-        with pytest.raises(ContractError, match=r" is .*, not "):
+    for wrong, names in of_other_types(frame):
+        with pytest.raises(ContractError) as caught:
             finish(alone, wrong, rows_in={})
+        assert named_in(caught.value) == names
     for wrong in (frame.drop(frame.columns[-1]), frame.with_columns(more=1)):
         with pytest.raises(ContractError, match=r"lacks|unknown column"):
             finish(alone, wrong, rows_in={})
@@ -314,13 +326,22 @@ def test_no_stage_lets_a_second_row_of_one_key_or_another_type_through(id: str, 
 @pytest.mark.parametrize("id", STAGES)
 def test_no_stage_keeps_a_number_that_is_none(id: str, small_run: Small) -> None:
     spec = REGISTRY[id]
-    frame = sound(small_run[1], spec).head(5)
-    for name, kind in spec.output.dtypes.items():
-        for number in (float("nan"), float("inf"), float("-inf")) if kind.is_float() else ():
-            first = pl.int_range(pl.len()) == 0
-            planted = frame.with_columns(pl.when(first).then(number).otherwise(name).alias(name))
-            done = finish(lone(spec), planted, rows_in={})
-            assert done.valid.height == frame.height - 1
+    frame = sound(small_run[1], spec)
+    floats = [name for name, kind in spec.output.dtypes.items() if kind.is_float()]
+    numbers = [(name, number) for name in floats for number in (float("nan"), float("inf"), float("-inf"))]
+    # One number a row, as many at once as the table has rows, one row of it left as it is.
+    size = max(1, min(len(numbers), frame.height - 1))
+    for begin in range(0, len(numbers), size):
+        some = numbers[begin : begin + size]
+        planted = {name: pl.col(name) for name in floats}
+        for row, (name, number) in enumerate(some):
+            planted[name] = pl.when(pl.int_range(pl.len()) == row).then(number).otherwise(planted[name])
+        few = frame.head(size + 1).with_columns(**planted)
+        done = finish(lone(spec), few, rows_in={})
+        assert done.valid.equals(frame.head(size + 1).slice(len(some)))
+        blamed = done.exclusions.sort("row")
+        assert blamed["row"].to_list() == list(range(len(some)))
+        assert all(f"{name}:finite" in told for (name, _), told in zip(some, blamed["detail"].to_list(), strict=True))
 
 
 @pytest.mark.parametrize("id", STAGES)
@@ -333,9 +354,12 @@ def test_what_was_not_judged_is_judged_on_commit_and_stored_in_the_order_of_its_
     evidence.open_run("run", {})
     reader = Reader(evidence, "small", "run")
     none = finish(spec, frame, rows_in={}).exclusions
-    for wrong in (pl.concat([frame, frame.tail(1)]), *of_other_types(frame.head(3))):
-        with pytest.raises(ContractError):
+    with pytest.raises(ContractError):
+        commit_finished(reader, spec, Finished(pl.concat([frame, frame.tail(1)]), none))
+    for wrong, names in of_other_types(frame.head(3)):
+        with pytest.raises(ContractError) as caught:
             commit_finished(reader, spec, Finished(wrong, none))
+        assert named_in(caught.value) == names
     assert evidence.heads() == {}
     kept = commit_finished(reader, spec, Finished(frame.reverse(), none)).ref
     assert evidence.store.read(kept).equals(frame)

@@ -16,7 +16,7 @@ from quant_core.graph.runner import RunResult
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.settings import CHECKOUT
 
-from .conftest import ALL_FAMILIES, SLEEVE, Place, market
+from .conftest import ALL_FAMILIES, SLEEVE, Place, market, up_to
 
 Small = tuple[Place, RunResult]
 
@@ -77,8 +77,10 @@ def test_appending_bars_changes_no_earlier_row_of_any_table(small_run: Small, tm
 def test_knowledge_time_cuts_the_landing(small_run: Small, tmp_path: Path) -> None:
     place, result = small_run
     cut = result.frame("ingest.raw")["date"].unique().sort()[-61]
-    then = Place(place.folder, tmp_path / "home").run(as_of=str(cut))
-    cut_file = Place(tmp_path / "market", tmp_path / "other").write(market().filter(pl.col("date") < cut)).run()
+    weights = up_to("allocation.weights")
+    then = Place(place.folder, tmp_path / "home").run(as_of=str(cut), only=weights)
+    cut_file = Place(tmp_path / "market", tmp_path / "other").write(market().filter(pl.col("date") < cut))
+    cut_file = cut_file.run(only=weights)
     assert then.frame("ingest.bars")["date"].max() == cut_file.frame("ingest.bars")["date"].max()
     assert then.frame("allocation.weights").equals(cut_file.frame("allocation.weights"))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pandera.polars as pa
 import polars as pl
 
-from quant_core.market.contracts.ingest import SYMBOL
 from quant_core.market.contracts.split import Contract
+from quant_core.market.identity import SYMBOL
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class ValueColumn:
 
     def schema(self) -> pa.Column:
         """Return the pandera column."""
+        import pandera.polars as pa
+
         checks = [pa.Check.ge(self.lower)] if self.lower is not None else []
         checks += [pa.Check.le(self.upper)] if self.upper is not None else []
         facts = dict(self.facts) or None
@@ -48,13 +53,19 @@ def store_contract(
     key : sequence of str
         Default: date, symbol and the labels.
     """
-    fixed = {
-        "date": pa.Column(pl.Date, description="Date at whose close the values are known."),
-        "symbol": pa.Column(pl.String, checks=pa.Check.str_matches(SYMBOL), description="VENUE:TICKER."),
-        **{label: pa.Column(pl.String) for label in labels},
-    }
-    values = {column.name: column.schema() for column in columns}
-    schema = pa.DataFrameSchema(fixed | values, name=name, description=doc, strict=True)
+    columns = tuple(columns)
+
+    def schema() -> pa.DataFrameSchema:
+        import pandera.polars as pa
+
+        fixed = {
+            "date": pa.Column(pl.Date, description="Date at whose close the values are known."),
+            "symbol": pa.Column(pl.String, checks=pa.Check.str_matches(SYMBOL), description="VENUE:TICKER."),
+            **{label: pa.Column(pl.String) for label in labels},
+        }
+        values = {column.name: column.schema() for column in columns}
+        return pa.DataFrameSchema(fixed | values, name=name, description=doc, strict=True)
+
     return Contract(name, schema, tuple(key) or ("date", "symbol", *labels))
 
 

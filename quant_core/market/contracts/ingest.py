@@ -10,8 +10,8 @@ import polars as pl
 from pandera.engines.polars_engine import DateTime
 
 from quant_core.market.contracts.split import RowRule, contract
+from quant_core.market.identity import SYMBOL
 
-SYMBOL = r"^[^\s:]+:\S+$"
 UtcInstant = Annotated[DateTime, False, "UTC", "us"]
 EARLIEST, LATEST = date(1900, 1, 1), date(2100, 12, 31)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from quant_core.market.contracts.ingest import SYMBOL
 from quant_core.market.contracts.split import RowRule, contract
 from quant_core.market.contracts.synthesis import DIRECTIONS
+from quant_core.market.identity import SYMBOL
 
 # A symbol that matches is a perpetual future: holding it costs funding, shorting it no borrow fee.
 PERPETUAL = r"\.P$"

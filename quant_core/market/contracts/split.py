@@ -2,25 +2,27 @@
 
 Pandera's own row dropping leaves duplicate keys behind and skips values of a wrong type, so rows are judged here by
 expressions derived from the model's checks, and what is kept is confirmed by the model. How rows are judged fast lives
-in verdicts.py, the contracts of the rooms in the neighbour files.
+in verdicts.py, the contracts of the rooms in the neighbour files. pandera is loaded by who asks for a model: with the
+pandas it brings it takes a second, and who computes features needs neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandera.polars as pa
 import polars as pl
-from pandera.config import ValidationDepth, config_context
-from pandera.errors import SchemaError, SchemaErrors
 
 from quant_core.errors import ContractError
 from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.verdicts import verdicts
+
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 EXCLUSION_SCHEMA: dict[str, Any] = {
     "rule": pl.String,
@@ -62,17 +64,23 @@ class Contract:
     Attributes
     ----------
     name : str
-    schema : pandera.polars.DataFrameSchema
-        Columns in order. Built by `contract` from a model, or by hand where columns come from a catalogue.
+    declared : pandera.polars.DataFrameSchema, or a function that makes it
+        Columns in order; `schema` is the model itself. Built by `contract` from a model, or by hand where columns come
+        from a catalogue.
     key : tuple of str
         Columns that name a row; the store sorts by them.
     rules : RowRule, ...
     """
 
     name: str
-    schema: pa.DataFrameSchema
+    declared: pa.DataFrameSchema | Callable[[], pa.DataFrameSchema]
     key: tuple[str, ...]
     rules: tuple[RowRule, ...] = ()
+
+    @cached_property
+    def schema(self) -> pa.DataFrameSchema:
+        """The pandera model, made when it is first asked for."""
+        return self.declared() if inspect.isfunction(self.declared) else self.declared
 
     @property
     def doc(self) -> str:
@@ -233,6 +241,9 @@ def confirm(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     ContractError
         With pandera's own words.
     """
+    from pandera.config import ValidationDepth, config_context
+    from pandera.errors import SchemaError, SchemaErrors
+
     try:
         with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
             contract.schema.validate(frame, lazy=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
-from quant_core.market.contracts.ingest import SYMBOL
 from quant_core.market.contracts.split import contract
+from quant_core.market.identity import SYMBOL
 
 DIRECTIONS = ["LONG", "SHORT"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,8 @@ from tests.markets import T, day, market
 # The first call of each kernel compiles it.
 pytestmark = pytest.mark.timeout(900)
 Change = Callable[[pl.DataFrame], pl.DataFrame]
+# Single days where a symbol leaves and where a jump is on trial, and longer stretches between them.
+ENDS = (630, 645, T - 41, T - 40, T - 39, T - 20, T - 3, T - 2, T - 1, T)
 IS_OLD = pl.col("date") < day(600)
 ALL = dict.fromkeys(sorted({entry.family for entry in catalogue().values()}))
 
@@ -63,6 +66,11 @@ NEW: dict[str, Change] = {
 }
 
 
+@cache
+def whole() -> pl.DataFrame:
+    return full(market())
+
+
 def full(bars: pl.DataFrame, **settings: object) -> pl.DataFrame:
     return compute_features(bars, **{"calendar": "XNYS", "families": list(ALL)} | settings)
 
@@ -88,31 +96,31 @@ def same_bits(a: pl.DataFrame, b: pl.DataFrame) -> list[str]:
 @pytest.mark.parametrize("case", OLD)
 def test_every_feature_extends_to_the_bits_of_a_full_run(case: str) -> None:
     bars, old = market(), OLD[case](market())
-    assert same_bits(extended(full(old), bars, old), full(bars)) == []
+    assert same_bits(extended(full(old), bars, old), whole()) == []
 
 
 @pytest.mark.parametrize("case", NEW)
 def test_every_feature_forgets_what_was_deleted(case: str) -> None:
     bars, old = NEW[case](market()), market()
-    assert same_bits(extended(full(old), bars, old), full(bars)) == []
+    assert same_bits(extended(whole(), bars, old), full(bars)) == []
 
 
-def test_extending_day_by_day_is_the_full_run() -> None:
+def test_extending_again_and_again_is_the_full_run() -> None:
     bars = market()
-    old = bars.filter(pl.col("date") < day(630))
+    old = bars.filter(pl.col("date") < day(ENDS[0]))
     found = full(old)
-    for k in range(631, T + 1):
-        newer = bars.filter(pl.col("date") < day(k))
+    for end in ENDS[1:]:
+        newer = bars.filter(pl.col("date") < day(end))
         found, old = extended(found, newer, old), newer
-    assert same_bits(found, full(bars)) == []
+    assert same_bits(found, whole()) == []
 
 
 def test_the_bits_are_the_same_at_any_number_of_threads() -> None:
     bars = market(symbols=70)
     old = bars.filter(IS_OLD)
-    previous, whole = full(old), full(bars)
+    previous, expected = full(old), full(bars)
     for threads in (1, 2, 4):
-        assert same_bits(extended(previous, bars, old, threads=threads), whole) == []
+        assert same_bits(extended(previous, bars, old, threads=threads), expected) == []
 
 
 def test_a_feature_the_earlier_answer_lacks_is_computed_in_full() -> None:
@@ -171,10 +179,10 @@ def test_only_the_tail_that_can_differ_is_computed(names: list[str], shapes: lis
     bars = market()
     old = bars.filter(pl.col("date") < day(T - 4))
     previous = compute_features(old, names, calendar="XNYS", among=SPIES)
-    whole = compute_features(bars, names, calendar="XNYS", among=SPIES)
+    expected = compute_features(bars, names, calendar="XNYS", among=SPIES)
     SEEN.clear()
     found = extended_features(previous, bars, names, previous_bars=old, calendar="XNYS", among=SPIES)
-    assert found.equals(whole)
+    assert found.equals(expected)
     assert shapes == SEEN
 
 
@@ -208,7 +216,7 @@ def test_an_answer_for_other_bars_or_another_calendar_is_refused() -> None:
 
 def test_an_answer_in_another_order_is_read_all_the_same() -> None:
     bars, old = market(), market().filter(IS_OLD)
-    assert same_bits(extended(full(old).sort("date", "symbol"), bars, old), full(bars)) == []
+    assert same_bits(extended(full(old).sort("date", "symbol"), bars, old), whole()) == []
 
 
 def test_stamps_of_another_kind_mean_other_dates() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -109,6 +110,26 @@ def test_a_division_by_zero_is_infinity_and_not_an_exception() -> None:
 
 
 @pytest.mark.usefixtures("_own_root")
+def test_a_kernel_that_kernels_call_is_called_from_python_too() -> None:
+    out = np.empty(3)
+    fill_scaled(np.arange(3.0), out)
+    assert scaled(3.0) == 6.0
+    assert kernel(fill_scaled.python).filled(np.arange(3.0)).tolist() == out.tolist() == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.usefixtures("_own_root")
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_collector_of_cycles_is_left_as_it_was(is_on: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        assert kernel(scaled.python)(1.0) == 2.0
+        assert gc.isenabled() is is_on
+    finally:
+        (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.usefixtures("_own_root")
 def test_threads_that_meet_at_the_first_call_share_one_dispatcher() -> None:
     @kernel
     def shifted(value: float) -> float:
@@ -160,7 +181,7 @@ def test_the_folder_is_named_by_sources_and_numba_version(tmp_path: Path, monkey
 def test_a_changed_file_of_kernels_is_compiled_anew_with_those_that_call_it_and_no_others() -> None:
     room = Path(_jit.__file__).parent
     sources = {path.stem: set(_jit._sources_of(path)) for path in room.glob("[a-z]*.py")}
-    assert sources["moving"] == {"moving.py", "doubling.py", "_jit.py", "workspace.py"}
+    assert sources["moving"] == {"moving.py", "doubling.py", "exact.py", "_jit.py", "workspace.py"}
     assert sources["doubling"] == {"doubling.py", "_jit.py", "workspace.py"}
     assert {"pairs.py", "moving.py", "doubling.py"} <= sources["pairs"]
     assert len(_jit._sources_of(Path(__file__))) == len(list(room.glob("*.py")))
@@ -177,9 +198,10 @@ def test_a_compilation_is_told_and_reading_machine_code_is_not() -> None:
 
 
 def test_importing_kernels_and_features_loads_no_heavy_library() -> None:
-    heavy = ["numba", "scipy", "skfolio", "matplotlib", "exchange_calendars"]
+    heavy = ["numba", "scipy", "skfolio", "matplotlib", "exchange_calendars", "pandera", "pandas"]
     code = (
         "import sys, quant_core.features as f; from quant_core.kernels import cross_section; f.catalogue();"
+        "from quant_core.features.compute import context_of; context_of('XNYS', 'units');"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     root = Path(_jit.__file__).parents[2]

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import exchange_calendars
 import polars as pl
@@ -212,6 +213,19 @@ def test_periods_per_year_follow_the_calendar() -> None:
 def test_an_unknown_calendar_lists_near_names() -> None:
     with pytest.raises(UnknownNameError, match="XNYS"):
         calendar("XNYZ")
+
+
+def test_the_files_of_the_library_are_named_after_its_calendars() -> None:
+    files = Path(exchange_calendars.__file__).parent.glob("exchange_calendar_*.py")
+    found = {path.stem.removeprefix("exchange_calendar_").upper() for path in files}
+    assert {"XNYS", "XLON"} <= found <= set(exchange_calendars.get_calendar_names(include_aliases=False))
+    assert all(calendar(name).name == name for name in found)
+
+
+@pytest.mark.parametrize("name", ["xnys", "XNYS ", "../XNYS", "", "UTILS"])
+def test_only_the_exact_name_of_a_calendar_is_known(name: str) -> None:
+    with pytest.raises(UnknownNameError):
+        calendar(name)
 
 
 def test_an_end_before_the_start_is_an_error() -> None:
