@@ -11,6 +11,7 @@ from quant_assets.metadata import table_metadata
 from quant_assets.resources.plan import RunPlan
 from quant_core.errors import ContractError
 from quant_core.evidence.store import DataRef
+from quant_core.graph.changes import changes_of
 from quant_core.graph.commit import commit_finished
 from quant_core.graph.finish import Finished, finish
 from quant_core.graph.stage import StageSpec
@@ -53,7 +54,8 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         committed = commit_finished(reader, spec, finished)
         self._kept.add((spec.id, committed.ref.sha256))
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(committed.ref.sha256))
-        context.add_output_metadata(table_metadata(committed, finished, self.plan.evidence.home))
+        changes = changes_of(reader.evidence, spec, committed, finished.valid)
+        context.add_output_metadata(table_metadata(committed, finished, reader.evidence.home, changes))
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """Return the valid rows of the table behind an input, or another part of it where the input says so.

@@ -8,6 +8,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from quant_core.evidence.chain import Record
+from quant_core.evidence.ledger import FILE_NAME, Ledger
+from quant_core.graph.changes import Changes
 from quant_core.graph.commit import Committed
 from quant_core.graph.finish import Finished
 
@@ -16,7 +19,9 @@ _PREVIEW_WIDTH = 60
 _EXCLUDED = dg.TableSchema(columns=[dg.TableColumn("rule", "string"), dg.TableColumn("rows", "int")])
 
 
-def table_metadata(committed: Committed, finished: Finished, home: Path) -> dict[str, Any]:
+def table_metadata(
+    committed: Committed, finished: Finished, home: Path, changes: Changes | None = None
+) -> dict[str, Any]:
     """Return the metadata of one materialization.
 
     Parameters
@@ -26,11 +31,14 @@ def table_metadata(committed: Committed, finished: Finished, home: Path) -> dict
     finished : Finished
         The rows themselves and what the rules said.
     home : Path
+    changes : Changes, optional
+        Against the version of the sleeve's previous run.
     """
     frame, path = finished.valid, home / committed.ref.path
     shown: dict[str, Any] = {
         "sha256": committed.ref.sha256,
         "ledger_seq": committed.record.seq,
+        "ledger_anchor": anchor_of(committed.record, home),
         "path": dg.MetadataValue.path(path),
         "size_bytes": path.stat().st_size,
         "dagster/row_count": committed.ref.rows,
@@ -45,8 +53,33 @@ def table_metadata(committed: Committed, finished: Finished, home: Path) -> dict
         shown["metrics"] = dg.MetadataValue.json(dict(finished.metrics))
     if finished.warnings:
         shown["warnings"] = dg.MetadataValue.json(list(finished.warnings))
+    if changes is not None:
+        shown |= {
+            "changes": changes_told(changes),
+            "changes_detail": dg.MetadataValue.json(changes.model_dump(mode="json")),
+        }
     chart = chart_of(committed.ref.stage, frame)
     return shown if chart is None else shown | {"chart": chart}
+
+
+def changes_told(changes: Changes) -> str:
+    """Say in one line what differs from the version before."""
+    table, since = changes.table, f"since run {changes.run_id[:13]}"
+    if table is None:
+        return f"not known: its bytes {since} cannot be read"
+    if table.is_empty:
+        return f"none {since}"
+    said = f"{table.added} rows added, {table.removed} removed, {table.changed} changed {since}"
+    members = changes.members
+    if members is not None and (members.added or members.removed):
+        came, went = (", ".join(names[:_PREVIEW_ROWS]) or "nobody" for names in (members.added, members.removed))
+        said += f"; on the last date came {came}; went {went}; Jaccard {members.jaccard:.2f}"
+    return said
+
+
+def anchor_of(record: Record, home: Path) -> str:
+    """Return what vouches, outside the ledger, for the ledger up to a record; `quant ledger verify --anchors` reads."""
+    return str(Ledger(home / FILE_NAME).anchor(record.seq + 1))
 
 
 def excluded_table(excluded: Mapping[str, int]) -> dg.TableMetadataValue:

@@ -1,6 +1,7 @@
 """The `quant` command: results to stdout, progress and messages to stderr, exit codes by kind of error.
 
 It only calls the graph and the evidence. Commands of optional packages come in by the entry points `quant.commands`.
+Each command imports what it needs when it runs: to check a ledger loads neither polars nor the stages.
 """
 
 from __future__ import annotations
@@ -9,31 +10,27 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
-from quant_core.errors import MissingExtraError, MissingVersionError, QuantError, UnknownNameError
-from quant_core.evidence.commits import Evidence
-from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import DAGRunner
-from quant_core.graph.stage import StageSpec
-from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows
-from quant_core.lifecycle.exclusions import told as exclusions_told
-from quant_core.lifecycle.features import document_of as features_document
-from quant_core.lifecycle.features import features_listed, with_coverage
-from quant_core.lifecycle.features import told as features_told
-from quant_core.lifecycle.repairs import repairs_of, repairs_told
-from quant_core.lifecycle.summary import summary_of, told
-from quant_core.market.sleeves import find_sleeve, read_sleeve
+from quant_core.errors import MissingExtraError, QuantError, UnknownNameError
+from quant_core.lifecycle.history import diff, replay, why
+from quant_core.lifecycle.ledger import ledger
+from quant_core.lifecycle.store import store
+from quant_core.masking import masked
 from quant_core.settings import Settings
+
+if TYPE_CHECKING:
+    from quant_core.evidence.commits import Evidence
+    from quant_core.graph.compute import Compute
+    from quant_core.graph.stage import StageSpec
 
 INTERRUPTED = 130
 PLATFORM_COMMANDS = ("mlflow", "ui")
@@ -80,6 +77,13 @@ def run(
     sleeve: str, config: Path | None, home: Path | None, mode: str | None, as_of: str | None, *, as_json: bool
 ) -> None:
     """Run the whole graph for SLEEVE and print its selection and figures."""
+    from tqdm import tqdm
+
+    from quant_core.graph.registry import StageRegistry
+    from quant_core.graph.runner import DAGRunner
+    from quant_core.lifecycle.summary import summary_of, told
+    from quant_core.market.sleeves import find_sleeve, read_sleeve
+
     settings = Settings.from_environment(os.environ, home=home, compute=mode)
     file = read_sleeve(config, name=sleeve) if config else find_sleeve(sleeve, settings.sleeves)
     registry = StageRegistry.load("quant_core")
@@ -92,7 +96,7 @@ def run(
 
         with closing_engine(engine_of(settings.compute)) as engine:
             result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
-    outcome = summary_of(Evidence(settings.home), sleeve, run_id=result.run_id)
+    outcome = summary_of(_evidence(settings.home), sleeve, run_id=result.run_id)
     click.echo(json.dumps(outcome) if as_json else told(outcome))
 
 
@@ -102,7 +106,9 @@ def run(
 @_as_json
 def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> None:
     """Print the selection and figures each SLEEVE was last committed with; with --json one object a line."""
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    from quant_core.lifecycle.summary import summary_of, told
+
+    evidence = _evidence(home)
     for sleeve in sleeves:
         outcome = summary_of(evidence, sleeve)
         click.echo(json.dumps(outcome) if as_json else told(outcome) + "\n")
@@ -133,10 +139,12 @@ def exclusions(
     as_json: bool,
 ) -> None:
     """Count the rows kept out of SLEEVE (default: of all) per stage and rule, and list the first of them."""
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows, told
+
+    evidence = _evidence(home)
     wanted = Wanted(sleeve, stage, rule, symbol, None if since is None else since.date(), run_id)
     counts, rows = exclusion_counts(evidence, wanted), exclusion_rows(evidence, wanted, limit=limit)
-    click.echo(json.dumps(document_of(counts, rows)) if as_json else exclusions_told(counts, rows))
+    click.echo(json.dumps(document_of(counts, rows)) if as_json else told(counts, rows))
 
 
 @quant.command()
@@ -146,7 +154,9 @@ def exclusions(
 @_as_json
 def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
     """Count the sessions of SLEEVE without a bar by kind, and list what to ask its source for again."""
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    from quant_core.lifecycle.repairs import repairs_of, repairs_told
+
+    evidence = _evidence(home)
     kinds, requests = repairs_of(evidence, sleeve)
     if as_json:
         asked = [json.loads(request) for request in requests["request"]]
@@ -162,32 +172,25 @@ def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def features(family: str | None, sleeve: str | None, home: Path | None, *, as_json: bool) -> None:
     """List every feature with its unit, warm-up and bounds; docs/features.md has formulas and sources."""
+    from quant_core.lifecycle.features import document_of, features_listed, told, with_coverage
+
     found = features_listed(family)
     if sleeve is not None:
-        evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
-        found = with_coverage(found, evidence, sleeve)
-    click.echo(json.dumps(features_document(found, sleeve)) if as_json else features_told(found))
+        found = with_coverage(found, _evidence(home), sleeve)
+    click.echo(json.dumps(document_of(found, sleeve)) if as_json else told(found))
 
 
-@quant.group()
-def ledger() -> None:
-    """Look into the ledger."""
+quant.add_command(diff)
+quant.add_command(ledger)
+quant.add_command(replay)
+quant.add_command(store)
+quant.add_command(why)
 
 
-@ledger.command()
-@_home
-@_as_json
-def verify(home: Path | None, *, as_json: bool) -> None:
-    """Check every record of the ledger; exit 1 when it was tampered with, 3 when only its tail is torn."""
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
-    if not evidence.ledger.path.is_file():
-        raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing vouches for this home.")
-    report = evidence.ledger.verify()
-    if as_json:
-        click.echo(report.model_dump_json())
-    else:
-        click.echo(f"ledger {report.verdict}: records={report.records} head={report.head}")
-    report.raise_for_faults()
+def _evidence(home: Path | None) -> Evidence:
+    from quant_core.evidence.commits import Evidence
+
+    return Evidence(Settings.from_environment(os.environ, home=home).home)
 
 
 @contextmanager
@@ -210,6 +213,8 @@ def engine_of(name: str) -> Compute:
         It comes with a package that is not installed, or nobody offers it. Nothing else answers instead.
     """
     if name == "serial":
+        from quant_core.graph.compute import SerialCompute
+
         return SerialCompute()
     offered = {point.name: point for point in _offered("quant.modes")}
     if name in offered:
@@ -246,6 +251,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except QuantError as error:
         if len(arguments) < len(sys.argv) - 1:
-            raise
-        click.echo(f"error: {error}", err=True)
+            trace = "".join(traceback.format_exception(error))
+            if masked(trace, os.environ) == trace:
+                raise
+            click.echo(masked(trace, os.environ), err=True)
+        click.echo(f"error: {masked(str(error), os.environ)}", err=True)
         sys.exit(error.exit_code)

@@ -21,7 +21,8 @@ QuantError
 │   ├── IntegrityError         stored bytes differ from what was recorded
 │   ├── TamperedError          the ledger's chain is broken
 │   ├── TornTailError          the ledger ends in an unacknowledged, incomplete line (exit 3)
-│   └── MissingVersionError    a table has no committed version
+│   ├── MissingVersionError    a table has no committed version
+│   └── ReplayError            a run computed again came to other hashes
 ├── ConflictError              somebody else committed first (exit 5)
 └── EngineError                a compute engine failed; never answered by another engine (exit 1)
 """
@@ -139,6 +140,10 @@ class TornTailError(EvidenceError):
 
 class MissingVersionError(EvidenceError):
     """Raised when a table has no committed version to read."""
+
+
+class ReplayError(EvidenceError):
+    """Raised when a run that was computed again did not come to the recorded hashes."""
 
 
 class ConflictError(QuantError):

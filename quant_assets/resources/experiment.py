@@ -4,6 +4,7 @@ What is written of a run is decided in projection.py and artifacts.py.
 """
 
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,7 @@ class Experiment:
         it moved the cursor leaves runs that are written again: that changes nothing.
         """
         cursor = _cursor_of(runs)
-        seq = known = int(self._experiment.tags.get(cursor, -1))
+        seq = known = _position(self._experiment.tags.get(cursor, "-1"))
         waiting = sorted((run for run in runs if last_record(run).seq > known), key=lambda run: last_record(run).seq)
         written = 0
         for run in waiting:
@@ -104,7 +105,7 @@ class Experiment:
 
     def _write(self, run: Run) -> None:
         manifest, fault = _manifest_of(self._evidence, run)
-        view = view_of(run, manifest)
+        view = view_of(run, manifest, self._evidence.ledger.anchor(last_record(run).seq + 1))
         tags = {**view.tags, **({"quant.manifest_fault": fault} if fault else {})}
         mlflow_id = _shown_in(self._client, self._experiment.experiment_id, run.run_id)
         if mlflow_id is None:
@@ -191,6 +192,11 @@ def _manifest_of(evidence: Evidence, run: Run) -> tuple[Manifest | None, str]:
 
 def _cursor_of(runs: Sequence[Run]) -> str:
     return f"quant.cursor.{runs[0].genesis.ledger_id}"
+
+
+def _position(tag: str) -> int:
+    """Return what a cursor says; one somebody wrote by hand says that nothing is known."""
+    return int(tag) if re.fullmatch(r"\d{1,18}", tag) else -1
 
 
 def _searched(client: Any, experiment_id: str, which: str) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from quant_core.evidence.anchors import Anchor
 from quant_core.evidence.canonical import canonical
 from quant_core.evidence.chain import Record
 from quant_core.evidence.index import Run
@@ -68,10 +69,14 @@ class RunView:
     metrics: tuple[Point, ...]
 
 
-def view_of(run: Run, manifest: Manifest | None) -> RunView:
-    """Return what a tracker shows of `run`; without a manifest it shows no params."""
+def view_of(run: Run, manifest: Manifest | None, anchor: Anchor | None = None) -> RunView:
+    """Return what a tracker shows of `run`; without a manifest it shows no params.
+
+    `anchor` is the ledger's at the last record of the run; the one that can be made of that record lacks the root.
+    """
     last = last_record(run)
-    tags = {**_tags(run), "quant.anchor": f"{last.ledger_id}:{last.seq + 1}:{last.hash}"}
+    anchor = anchor or Anchor(ledger_id=last.ledger_id, size=last.seq + 1, head=last.hash)
+    tags = {**_tags(run), "quant.anchor": str(anchor)}
     if run.outcome is None:
         return RunView(run.run_id, last.seq, _ms(run.genesis), None, RUNNING, tags, {}, ())
     params, params_left_out = _params(manifest) if manifest else ({}, 0)

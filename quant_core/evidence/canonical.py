@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
 
+from quant_core.bounds import MAX_DEPTH, is_deeper
 from quant_core.errors import EvidenceError, UsageError
 
 # Beyond this a double, and with it most JSON readers, cannot hold every integer.
 MAX_EXACT_INT = 2**53
-MAX_DEPTH = 64
+# Of a document from outside: an empty list takes three characters and seventy bytes of memory.
+LARGEST_JSON = 4 << 20
+MAX_VALUES = 250_000
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 _INDENTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, indent=2)
@@ -27,12 +31,25 @@ class PayloadError(EvidenceError):
         super().__init__(f"{kind}: {detail}")
 
 
+class BoundsError(PayloadError):
+    """Raised when JSON from outside is larger, holds more values or nests deeper than is read."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("not_json", detail)
+
+
 def plain(value: object, *, depth: int = 0) -> Any:
     """Return `value` as JSON can hold it, exactly.
 
     NaN and the infinities become "float:nan", "float:inf" and "float:-inf", an integer beyond 2**53
     its decimal string. What has no JSON form is an error; nothing is rounded or dropped.
     """
+    kind = type(value)
+    # Most values are of these very types; the rest is told apart below.
+    if value is None or kind is str or kind is bool:
+        return value
+    if isinstance(value, float) and kind is float and math.isfinite(value):
+        return value
     if depth > MAX_DEPTH:
         raise UsageError(f"data is nested deeper than {MAX_DEPTH} levels (or holds itself). Flatten it.")
     match value:
@@ -63,7 +80,12 @@ def canonical(value: object, *, indented: bool = False) -> bytes:
     indented : bool
         Two spaces a level, for files people open. Same value, same bytes, either way.
     """
-    text = (_INDENTED if indented else _ENCODER).encode(plain(value))
+    return encoded(plain(value), indented=indented)
+
+
+def encoded(value: object, *, indented: bool = False) -> bytes:
+    """Return the bytes `canonical` makes of what `plain` returned."""
+    text = (_INDENTED if indented else _ENCODER).encode(value)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -73,8 +95,36 @@ def canonical(value: object, *, indented: bool = False) -> bytes:
 
 
 def strict_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object in `raw`, whatever its layout; refuse duplicate keys, bare NaN and other non-JSON."""
-    return _object(raw, _STRICT)
+    """Return the JSON object in `raw`, read as `strict_json` reads."""
+    value = strict_json(raw)
+    if not isinstance(value, dict):
+        raise PayloadError("not_json", f"not an object but {type(value).__name__}")
+    return value
+
+
+def strict_json(raw: bytes) -> Any:
+    """Return the JSON in `raw`, whatever its layout; refuse duplicate keys, bare NaN and other non-JSON.
+
+    Raises
+    ------
+    BoundsError
+        Too many bytes or values, or nested too deep: what nobody vouches for must not cost memory or time.
+    PayloadError
+        It is not JSON, or a key stands twice.
+    """
+    if len(raw) > LARGEST_JSON:
+        raise BoundsError(f"it has {len(raw)} bytes; at most {LARGEST_JSON} are read")
+    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
+        raise BoundsError(f"it has more than {MAX_VALUES} values")
+    try:
+        value = _OUTSIDE.decode(raw.decode("utf-8"))
+    except RecursionError as error:
+        raise BoundsError(f"it is nested deeper than {MAX_DEPTH} levels") from error
+    except ValueError as error:
+        raise PayloadError("not_json", str(error)) from error
+    if is_deeper(value):
+        raise BoundsError(f"it is nested deeper than {MAX_DEPTH} levels")
+    return value
 
 
 def canonical_object(raw: bytes) -> dict[str, Any]:
@@ -117,10 +167,20 @@ def _no_constant(text: str) -> NoReturn:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise PayloadError("duplicate_key", f"key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise PayloadError("duplicate_key", f"key {twice[:80]!r} stands twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is beyond what a number can hold")
     return value
 
 
 _FAST = json.JSONDecoder(parse_int=_exact_int, parse_constant=_no_constant)
 _STRICT = json.JSONDecoder(parse_int=_exact_int, parse_constant=_no_constant, object_pairs_hook=_distinct)
+_OUTSIDE = json.JSONDecoder(
+    parse_int=_exact_int, parse_float=_finite, parse_constant=_no_constant, object_pairs_hook=_distinct
+)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quant_core.errors import EvidenceError, TamperedError, UsageError
-from quant_core.evidence.canonical import PayloadError, canonical, canonical_object
+from quant_core.evidence.canonical import PayloadError, canonical_object, encoded, plain
 from quant_core.evidence.writer import Writer
 
 FORMAT = 1
@@ -42,6 +42,9 @@ FaultKind = Literal[
     "truncated",
     "anchor_mismatch",
     "torn_tail",
+    "root_mismatch",
+    "seal_mismatch",
+    "segment_missing",
 ]
 
 
@@ -65,22 +68,33 @@ class Record(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with the ledger: what, at which record, from which byte on."""
+    """One thing wrong with the ledger: what, at which record, from which byte of which segment on."""
 
     kind: FaultKind
     seq: int
     offset: int
     detail: str
+    segment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place between two lines, and what the next line must continue."""
+    """A place between two lines, and what the next line must continue. `offset` counts within its segment."""
 
     offset: int = 0
     seq: int = 0
     head: str = FIRST_PREV
     ledger_id: str | None = None
+    segment: int = 0
+
+    def after(self, length: int, head: str, *, seq: int | None = None, ledger_id: str | None = None) -> Position:
+        """Return the place behind a line of `length` bytes."""
+        number = self.seq if seq is None else seq
+        return Position(self.offset + length, number + 1, head, ledger_id or self.ledger_id, self.segment)
+
+    def in_next_segment(self) -> Position:
+        """Return the beginning of the segment that goes on from here."""
+        return Position(0, self.seq, self.head, self.ledger_id, self.segment + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +113,35 @@ def chained(prev: str, payload: bytes) -> str:
 
 def line_of(payload: dict[str, Any]) -> bytes:
     """Return the line, newline included, for a payload whose `prev` is the hash before it."""
-    raw = canonical(payload)
-    line = _OPEN + chained(payload["prev"], raw).encode("ascii") + _MIDDLE + raw + _CLOSE
+    return written(payload)[0]
+
+
+def written(payload: dict[str, Any]) -> tuple[bytes, Record]:
+    """Return the line for a payload whose `prev` is the hash before it, and the record any reader will see in it.
+
+    Raises
+    ------
+    UsageError
+        It has no JSON form, no reader would take it for a record, or its line is too long.
+    """
+    fields = plain(payload)
+    raw = encoded(fields)
+    digest = chained(payload["prev"], raw)
+    line = _OPEN + digest.encode("ascii") + _MIDDLE + raw + _CLOSE
     if len(line) > MAX_LINE:
         raise UsageError(
             f"a {payload['kind']!r} record of {len(line)} bytes is over the limit of {MAX_LINE} per line. "
             "Put it in a content-addressed file and record its SHA-256."
         )
-    return line
+    try:
+        return line, _validated(digest, fields)
+    except PayloadError as error:
+        raise UsageError(f"this is no record: {error.detail}") from error
+
+
+def digests_in(lines: bytes) -> list[bytes]:
+    """Return the hash each of some terminated lines states, as its 64 hex digits."""
+    return [line[len(_OPEN) : _HASH_END] for line in lines.split(b"\n")[:-1]]
 
 
 def record_in(line: bytes) -> Record:
@@ -123,34 +158,61 @@ def record_in(line: bytes) -> Record:
     return record
 
 
-def place_after_last(descriptor: int, size: int) -> Position:
-    """Return the place behind the last complete line of a ledger of `size` bytes; read two lines' worth at most.
+def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
+    """Return the last `count` lines before byte `end`, where a line ends; fewer if there are fewer."""
+    start, found = end, b""
+    while start and found.count(b"\n") <= count:
+        length = min(start, MAX_LINE)
+        start -= length
+        found = os.pread(descriptor, length, start) + found
+    lines = found.splitlines(keepends=True) if start == 0 else found.splitlines(keepends=True)[1:]
+    return lines[-count:] if count else []
+
+
+def place_after_last(descriptor: int, size: int, segment: int = 0) -> Position:
+    """Return the place behind the last complete line of a segment of `size` bytes; read two lines' worth at most.
 
     An incomplete line may follow that place; a tail no interrupted append can have left is a TamperedError.
     """
-    window = min(size, 2 * MAX_LINE)
-    chunk = os.pread(descriptor, window, size - window)
+    window, chunk = _end_of(descriptor, size)
     end = chunk.rfind(b"\n") + 1
     start = chunk.rfind(b"\n", 0, max(end - 1, 0)) + 1
-    place = Position()
+    place = Position(segment=segment)
     if end:
         last = record_in(chunk[start:end])
-        place = Position(size - window + end, last.seq + 1, last.hash, last.ledger_id)
-    if end < window and not is_torn(chunk[end:], place.head):
+        place = Position(window + end, last.seq + 1, last.hash, last.ledger_id, segment)
+    if end < len(chunk) and (place.offset < window or not is_torn(chunk[end:], place.head)):
         raise TamperedError(f"the ledger ends, from byte {place.offset} on, in what no interrupted append leaves.")
     return place
+
+
+def _end_of(descriptor: int, size: int) -> tuple[int, bytes]:
+    """Return the last two lines' worth of bytes before `size`, and where they begin; zeros at the end do not count.
+
+    A file system that does not keep order may have lengthened the file for appends whose bytes never came.
+    """
+    while True:
+        first = max(0, size - 2 * MAX_LINE)
+        chunk = os.pread(descriptor, size - first, first)
+        filled = len(chunk.rstrip(b"\0"))
+        if first == 0 or filled == len(chunk):
+            return first, chunk
+        size = first + filled
 
 
 def is_torn(tail: bytes, head: str) -> bool:
     """Tell whether an unterminated `tail` after a record with hash `head` can be an interrupted append.
 
-    Such a tail is the beginning of a line. A whole record in which only the newline was changed is not.
+    Such a tail is the beginning of a line, and zeros perhaps. A whole record in which only the newline was changed,
+    but for a zero, is not.
     """
+    if len(tail.rstrip(b"\0")) >= MAX_LINE:
+        return False
     try:
         digest, payload = _parts(tail[:-1] + b"\n")
     except PayloadError:
-        return len(tail) < MAX_LINE
-    return digest != chained(head, payload)
+        return True
+    return tail.endswith(b"\0") or digest != chained(head, payload)
 
 
 def inspected(stream: BinaryIO, place: Position, end: int) -> Iterator[Line]:
@@ -163,12 +225,16 @@ def inspected(stream: BinaryIO, place: Position, end: int) -> Iterator[Line]:
     while place.offset < end:
         raw = stream.readline(min(MAX_LINE, end - place.offset))
         if not raw:
-            fault = Fault("truncated", place.seq, place.offset, f"the file ends before byte {end}")
+            fault = _fault("truncated", place, f"the file ends before byte {end}")
             yield Line(None, (fault,), place)
             return
-        line = _checked(raw, place) if raw.endswith(b"\n") else _unterminated(stream, raw, place, end)
+        line = checked(raw, place) if raw.endswith(b"\n") else _unterminated(stream, raw, place, end)
         yield line
         place = line.after
+
+
+def _fault(kind: FaultKind, place: Position, detail: str) -> Fault:
+    return Fault(kind, place.seq, place.offset, detail, place.segment)
 
 
 def _parts(line: bytes) -> tuple[str, bytes]:
@@ -185,6 +251,10 @@ def _record(digest: str, payload: bytes) -> Record:
         raise PayloadError("unknown_format", f"format {fields.get('format')!r}; this version reads format {FORMAT}")
     if "hash" in fields:
         raise PayloadError("bad_fields", "the payload claims a hash of its own")
+    return _validated(digest, fields)
+
+
+def _validated(digest: str, fields: dict[str, Any]) -> Record:
     try:
         return Record.model_validate({"hash": digest, **fields})
     except ValidationError as error:
@@ -194,35 +264,34 @@ def _record(digest: str, payload: bytes) -> Record:
 
 def _unterminated(stream: BinaryIO, raw: bytes, place: Position, end: int) -> Line:
     """Judge the line at `place`, which has no newline within reach: too long, or the last one."""
-    length = len(raw)
-    while length < end - place.offset and not raw.endswith(b"\n"):
-        raw = stream.readline(min(MAX_LINE, end - place.offset - length))
-        length += len(raw)
-        if not raw:
+    length, filled, more = len(raw), len(raw.rstrip(b"\0")), raw
+    while length < end - place.offset and not more.endswith(b"\n"):
+        more = stream.readline(min(MAX_LINE, end - place.offset - length))
+        if not more:
             break
-    after = Position(place.offset + length, place.seq + 1, place.head, place.ledger_id)
-    if length >= MAX_LINE:
-        fault = Fault("line_too_long", place.seq, place.offset, f"{length} bytes, the limit is {MAX_LINE}")
+        filled = length + len(stripped) if (stripped := more.rstrip(b"\0")) else filled
+        length += len(more)
+    if filled >= MAX_LINE or more.endswith(b"\n"):
+        fault = _fault("line_too_long", place, f"{length} bytes, the limit is {MAX_LINE}")
     elif is_torn(raw, place.head):
-        fault = Fault("torn_tail", place.seq, place.offset, f"the last {length} bytes are no complete line")
+        fault = _fault("torn_tail", place, f"the last {length} bytes are no complete line")
     else:
-        fault = Fault("not_json", place.seq, place.offset, "a whole record whose newline was changed")
-    return Line(None, (fault,), after)
+        fault = _fault("not_json", place, "a whole record whose newline was changed")
+    return Line(None, (fault,), place.after(length, place.head))
 
 
-def _checked(raw: bytes, place: Position) -> Line:
+def checked(raw: bytes, place: Position) -> Line:
     """Hold the terminated line `raw` at `place` against the line before it."""
     faults: list[Fault] = []
 
     def blame(kind: FaultKind, detail: str) -> None:
-        faults.append(Fault(kind, place.seq, place.offset, detail))
+        faults.append(_fault(kind, place, detail))
 
-    next_offset = place.offset + len(raw)
     try:
         digest, payload = _parts(raw)
     except PayloadError as error:
         blame(error.kind, error.detail)
-        return Line(None, tuple(faults), Position(next_offset, place.seq + 1, place.head, place.ledger_id))
+        return Line(None, tuple(faults), place.after(len(raw), place.head))
     is_linked = digest == chained(place.head, payload)
     record: Record | None = None
     try:
@@ -233,12 +302,12 @@ def _checked(raw: bytes, place: Position) -> Line:
     if not is_intact:
         blame("hash_mismatch", f"hash {digest[:12]} is not that of the payload")
     if record is None or not is_intact:
-        return Line(record, tuple(faults), Position(next_offset, place.seq + 1, digest, place.ledger_id))
+        return Line(record, tuple(faults), place.after(len(raw), digest))
     if record.prev != place.head:
         blame("prev_mismatch", f"follows {record.prev[:12]}, the record before is {place.head[:12]}")
     if record.seq != place.seq:
         blame("seq_gap", f"numbered {record.seq}, expected {place.seq}")
     if place.ledger_id not in {None, record.ledger_id}:
         blame("foreign_ledger_id", f"of ledger {record.ledger_id}, expected {place.ledger_id}")
-    ledger_id = place.ledger_id or record.ledger_id
-    return Line(record, tuple(faults), Position(next_offset, record.seq + 1, digest, ledger_id))
+    known = place.ledger_id or record.ledger_id
+    return Line(record, tuple(faults), place.after(len(raw), digest, seq=record.seq, ledger_id=known))

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
 from quant_core.evidence.chain import Record
 from quant_core.evidence.documents import sweep
-from quant_core.evidence.index import COMMIT, GENESIS, LANDED, OUTCOME, REFUSED, Index, Run
-from quant_core.evidence.ledger import Ledger, Transaction
+from quant_core.evidence.index import COLLECTED, COMMIT, GENESIS, LANDED, OUTCOME, REFUSED, Index, Run
+from quant_core.evidence.kill_points import reached
+from quant_core.evidence.ledger import FILE_NAME, Ledger
 from quant_core.evidence.store import DataRef, Part, Store
+from quant_core.evidence.transaction import Transaction
 from quant_core.evidence.writer import Writer, is_alive, this_process
 
 Outcome = Literal["ok", "failed", "cancelled", "abandoned"]
@@ -31,8 +33,8 @@ class Evidence:
         self.home = home.absolute()
         if self.home.exists() and not self.home.is_dir():
             raise EvidenceError(f"{self.home} is not a folder; a home holds the ledger and the store.")
-        self.store = Store(self.home)
-        self.ledger = Ledger(self.home / "audit.jsonl")
+        self.store = Store(self.home, advice=self._advice)
+        self.ledger = Ledger(self.home / FILE_NAME)
         self._index = Index()
         self._gate = threading.RLock()
 
@@ -91,8 +93,9 @@ class Evidence:
         Record
             Of kind `commit`. ConflictError if another run was first or this one is closed.
         """
-        version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
         with self._writing() as ledger:
+            # Under the lock: what is in the store now is not collected before the record says that it is needed.
+            version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
             run = self._index.run(run_id)
             own = run.commit_of(stage, sleeve)
             if own is not None and {name: own.data[name] for name in version} == version:
@@ -106,7 +109,9 @@ class Evidence:
                     f"{stage} of {sleeve} is now {_told(head)}; run {run_id} started from {_told(expected)}. "
                     "Run again to build on the newer version."
                 )
-            return ledger.append(COMMIT, {**version, "facts": facts}, run_id=run_id)
+            record = ledger.append(COMMIT, {**version, "facts": facts}, run_id=run_id)
+        reached("after_ledger")
+        return record
 
     def land(
         self,
@@ -138,8 +143,8 @@ class Evidence:
         Record
             Of kind `landed`. ConflictError if another run landed something meanwhile.
         """
-        version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
         with self._writing() as ledger:
+            version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
             self._index.run(run_id)
             others = self._index.landed(stage, sleeve)
             if others and others[-1].seq != after:
@@ -195,11 +200,14 @@ class Evidence:
             closed = self._index.run(run_id).outcome
             return closed or ledger.append(OUTCOME, {"outcome": outcome, "steps": steps}, run_id=run_id)
 
-    def note(self, run_id: str, kind: str, data: Mapping[str, Any]) -> Record:
-        """Record something else, such as an `alert`. The kinds with rules of their own have their own methods."""
-        if kind in {GENESIS, LANDED, COMMIT, REFUSED, OUTCOME}:
+    def note(self, run_id: str, kind: str, data: Mapping[str, Any], *, durable: bool = True) -> Record:
+        """Record something else, such as an `alert`. The kinds with rules of their own have their own methods.
+
+        Without `durable` it need not outlive a power cut: for progress, see `Ledger.append`.
+        """
+        if kind in {GENESIS, LANDED, COMMIT, REFUSED, OUTCOME, COLLECTED}:
             raise UsageError(f"kind {kind!r} has a method of its own.")
-        return self.ledger.append(kind, data, run_id=run_id)
+        return self.ledger.append(kind, data, run_id=run_id, durable=durable)
 
     def resolve(
         self,
@@ -273,9 +281,30 @@ class Evidence:
             data = {"outcome": "abandoned", "steps": {}, "reason": "every process of the run is gone"}
             return tuple(ledger.append(OUTCOME, data, run_id=run.run_id) for run in dead)
 
+    def collected(self, path: str) -> Record | None:
+        """Return the record that says a version was deleted on purpose, by the version's path; None if none does."""
+        with self._reading() as index:
+            return index.collected(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[Transaction]:
+        """Hold the ledger, so that nobody commits until the block ends. What is committed is in the index."""
+        with self._writing() as transaction:
+            yield transaction
+
     def sweep(self) -> tuple[Path, ...]:
         """Remove the temps of killed writers, in the store and beside the manifests; return them."""
         return self.store.sweep() + sweep(self.home / "runs")
+
+    def _advice(self, ref: DataRef) -> str:
+        """Say what became of a version that is not there, and how to have it again."""
+        with self._reading() as index:
+            gone = index.collected(ref.path)
+            owner = index.owner(ref.stage, ref.sleeve, ref.sha256)
+        run = "the run that made it" if owner is None else f"run {owner}, which committed it"
+        if gone is None:
+            return f"No record says it was collected: it is lost. Restore it, or replay {run}."
+        return f"It was collected (seq {gone.seq}). Replay {run}."
 
     @contextmanager
     def _reading(self) -> Iterator[Index]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quant_core.errors import EvidenceError
+from quant_core.evidence.kill_points import reached
 from quant_core.evidence.writer import Writer, boot_id, is_alive, this_process
 
 _TEMP = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)-(?P<boot>[0-9a-f]{8})-\d+\.tmp")
@@ -58,12 +59,16 @@ class Staged:
         With `replace=False` an existing file of that name is a FileExistsError and stays as it is.
         """
         final = self.path.with_name(name)
+        reached("before_fsync")
         flush_path(self.path)
+        reached("after_fsync")
         if replace:
             self.path.replace(final)
         else:
             final.hardlink_to(self.path)
+        reached("after_rename")
         flush_path(final.parent)
+        reached("after_dirsync")
         return final
 
 
@@ -93,16 +98,26 @@ def write_document(path: Path, content: bytes, *, replace: bool = True) -> Path:
         return file.publish(path.name, replace=replace)
 
 
-def sweep(root: Path) -> tuple[Path, ...]:
-    """Remove the temps under `root` whose process is gone; return them. Those of live processes stay."""
+def sweep(root: Path, *, deep: bool = True) -> tuple[Path, ...]:
+    """Remove the temps under `root` whose process is gone; return them. Those of live processes stay.
+
+    Without `deep` only those in `root` itself.
+    """
     removed = []
-    for folder, _, names in os.walk(root):
+    for folder, below, names in os.walk(root):
+        if not deep:
+            below.clear()
         for name in names:
             if (match := _TEMP.fullmatch(name)) and _is_orphan(match):
                 path = Path(folder, name)
                 path.unlink(missing_ok=True)
                 removed.append(path)
     return tuple(sorted(removed))
+
+
+def is_temp(name: str) -> bool:
+    """Tell whether a file's name is that of an unfinished one, whoever writes it."""
+    return _TEMP.fullmatch(name) is not None
 
 
 def _is_orphan(match: re.Match[str]) -> bool:

@@ -12,6 +12,7 @@ from quant_core.evidence.chain import Position, Record
 from quant_core.evidence.ledger import Ledger
 
 GENESIS, LANDED, COMMIT, REFUSED, OUTCOME = "genesis", "landed", "commit", "refused", "outcome"
+COLLECTED = "collected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Index:
         self._past: dict[tuple[str, str], list[Record]] = {}
         self._last_commit: dict[tuple[str, str], int] = {}
         self._landed: dict[tuple[str, str], list[Record]] = {}
+        self._collected: dict[str, Record] = {}
 
     @property
     def last_seq(self) -> int:
@@ -61,6 +63,8 @@ class Index:
                 self._runs[record.run_id].append(record)
             if record.kind == LANDED:
                 self._landed.setdefault(table_of(record), []).append(record)
+            if record.kind == COLLECTED:
+                self._collected[record.data["path"]] = record
             if record.kind == COMMIT:
                 self._last_commit[table_of(record)] = record.seq
                 kept = self._past if self._as_of(record.run_id) is not None else self._versions
@@ -108,6 +112,17 @@ class Index:
         """Return every batch that was landed for a table, in order."""
         return tuple(self._landed.get((stage, sleeve), ()))
 
+    def owner(self, stage: str, sleeve: str, sha256: str) -> str | None:
+        """Return the run that last landed or committed a version of a table; None if no record names it."""
+        table = stage, sleeve
+        known = (*self._landed.get(table, ()), *self._versions.get(table, ()), *self._past.get(table, ()))
+        naming = [record for record in known if any(part.get("sha256") == sha256 for part in _parts(record))]
+        return max(naming, key=attrgetter("seq")).run_id if naming else None
+
+    def collected(self, path: str) -> Record | None:
+        """Return the last `collected` record of a version, by its path; None if it never was."""
+        return self._collected.get(path)
+
     def last_commit(self, stage: str, sleeve: str) -> int:
         """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
         return self._last_commit.get((stage, sleeve), -1)
@@ -121,3 +136,7 @@ class Index:
 def table_of(commit: Record) -> tuple[str, str]:
     """Return stage and sleeve of a `commit` or `landed` record."""
     return commit.data["stage"], commit.data["sleeve"]
+
+
+def _parts(record: Record) -> Iterator[Mapping[str, object]]:
+    return (data for data in record.data.values() if isinstance(data, dict))

@@ -21,9 +21,11 @@ from typing import Any, Literal
 import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from quant_core.bounds import capped_bytes
 from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
-from quant_core.evidence.canonical import MAX_EXACT_INT, PayloadError, canonical, strict_object
+from quant_core.evidence.canonical import LARGEST_JSON, MAX_EXACT_INT, PayloadError, canonical, strict_object
 from quant_core.evidence.documents import write_document
+from quant_core.evidence.modules import module_hashes
 from quant_core.evidence.names import encoded
 
 FORMAT = 1
@@ -38,7 +40,10 @@ class _Facts(BaseModel):
 
 
 class CodeFacts(_Facts):
-    """Which code ran. A null has its reason in `git_reason`; nothing is called "unknown"."""
+    """Which code ran. A null has its reason in `git_reason`; nothing is called "unknown".
+
+    `modules` has one hash per module of the core, which comments do not change; null in manifests of older versions.
+    """
 
     git_commit: str | None
     is_dirty: bool | None
@@ -47,6 +52,7 @@ class CodeFacts(_Facts):
     source_hash: str = Field(pattern=_SHA256)
     lock_hash: str | None
     packages: dict[str, str]
+    modules: dict[str, str] | None = None
 
 
 class SleeveFile(_Facts):
@@ -59,8 +65,9 @@ class SleeveFile(_Facts):
 class Manifest(_Facts):
     """Inputs of one run.
 
-    `params` and `origins` go by stage id; `inputs` by "stage/sleeve", the versions committed before
-    this run that it reads; `pins` is what it knows of the ledger.
+    `sleeve_definition` is the sleeve as its file declared it, null in manifests of older versions. `params` and
+    `origins` go by stage id; `inputs` by "stage/sleeve", the versions committed before this run that it reads;
+    `pins` is what it knows of the ledger.
     """
 
     format: Literal[1] = 1
@@ -70,6 +77,7 @@ class Manifest(_Facts):
     seed: int = Field(ge=0, le=MAX_EXACT_INT)
     code: CodeFacts
     sleeve_file: SleeveFile
+    sleeve_definition: dict[str, JsonValue] | None = None
     params: dict[str, dict[str, JsonValue]]
     origins: dict[str, dict[str, str]]
     inputs: dict[str, str]
@@ -101,6 +109,8 @@ def write_manifest(home: Path, manifest: Manifest) -> tuple[Path, str]:
         raise UsageError(
             "params or pins hold a number JSON cannot keep (NaN, infinity, beyond 2**53): no replay could."
         )
+    if len(content) > LARGEST_JSON:
+        raise UsageError(f"the manifest of run {manifest.run_id} has {len(content)} bytes; at most {LARGEST_JSON}.")
     path = manifest_path(home, manifest.run_id)
     try:
         write_document(path, content, replace=False)
@@ -116,9 +126,11 @@ def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Mani
     """Read a manifest back; with `sha256`, from the run's genesis record, only if it is that one."""
     path = manifest_path(home, run_id)
     try:
-        content = path.read_bytes()
+        content = capped_bytes(path, LARGEST_JSON)
     except FileNotFoundError as error:
         raise MissingVersionError(f"run {run_id} has no manifest in {home}.") from error
+    except OSError as error:
+        raise IntegrityError(f"{path} is no manifest: {error.strerror}.") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise IntegrityError(f"{path} is not the manifest recorded for run {run_id}. Restore it.")
     try:
@@ -150,6 +162,7 @@ def code_facts(root: Path) -> CodeFacts:
         source_hash=_hash_of(root, sources),
         lock_hash=_hash_of(root, locks) if locks else None,
         packages=_packages(),
+        modules=module_hashes(root),
     )
 
 

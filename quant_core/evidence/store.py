@@ -6,11 +6,11 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from io import BufferedReader
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader, BufferedWriter
 from pathlib import Path, PurePosixPath
-from typing import Literal, Self
+from typing import IO, Literal, Self, cast
 
 import polars as pl
 from polars.exceptions import ColumnNotFoundError, PanicException, PolarsError
@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from quant_core.errors import ContractError, EvidenceError, IntegrityError, MissingVersionError, UnknownNameError
 from quant_core.evidence.documents import flush_path, staged, sweep
+from quant_core.evidence.kill_points import reached
 from quant_core.evidence.names import encoded
+from quant_core.evidence.places import opened_below, refuse_links
 
 Part = Literal["valid", "exclusions", "actions"]
 _LIST = {"sha256": pl.String(), "rows": pl.Int64()}
@@ -59,11 +61,23 @@ def version_path(stage: str, sleeve: str, sha256: str) -> PurePosixPath:
     return PurePosixPath("store", *map(encoded, stage.split(".")), encoded(sleeve), f"{sha256}.parquet")
 
 
-class Store:
-    """The `store/` folder of a home. Nothing in it is ever changed, and nothing is found by listing it."""
+def _replay(ref: DataRef) -> str:
+    return "Replay the run that made it."
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+
+class Store:
+    """The `store/` folder of a home. Nothing in it is ever changed, and nothing is found by listing it.
+
+    Parameters
+    ----------
+    home : Path
+    advice : callable, optional
+        What to say of a version that is not there: who made it, and whether it was collected.
+    """
+
+    def __init__(self, home: Path, *, advice: Callable[[DataRef], str] = _replay) -> None:
+        self.home, self.root = home, home / "store"
+        self._advice = advice
         self._vouched: dict[str, tuple[str, int, int, int, int]] = {}
 
     def write(
@@ -81,15 +95,27 @@ class Store:
             Columns to sort by. Rows with equal keys keep their order; an empty key keeps all.
         part : "valid" or "exclusions"
             Both lie in one folder.
+
+        Raises
+        ------
+        ContractError
+            A column is nested or not finite, or the key is not there.
+        EvidenceError
+            The system takes no more; what was there stays, and nothing new is left behind.
+        IntegrityError
+            A folder of the store was replaced by a link.
         """
         folder = self.home / version_path(stage, sleeve, "").parent
+        refuse_links(self.root, folder.relative_to(self.root).parts)
         with _one_write, staged(folder) as file:
-            _write_parquet(_normalised(frame, key, name=f"{stage} of {sleeve}"), file.path)
-            with file.path.open("rb") as stream:
-                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            sha256 = _written(_normalised(frame, key, name=f"{stage} of {sleeve}"), file.path)
             path = str(version_path(stage, sleeve, sha256))
             ref = DataRef(stage=stage, sleeve=sleeve, part=part, sha256=sha256, rows=frame.height, path=path)
             if self._holds(ref):
+                # Young again, so that a collection spares what is about to be committed; of another owner's file, the
+                # commit itself finds out.
+                with suppress(PermissionError):
+                    os.utime(self.home / path)
                 # Whoever put it there may have died before its name was durable.
                 flush_path(self.home / path)
                 flush_path(folder)
@@ -146,7 +172,8 @@ class Store:
             try:
                 return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
             except ColumnNotFoundError as error:
-                known = pl.read_parquet_schema(self.home / ref.path)
+                stream.seek(0)
+                known = pl.read_parquet_schema(stream)
                 missing = next(name for name in columns or () if name not in known)
                 raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
 
@@ -159,35 +186,42 @@ class Store:
     @contextmanager
     def _opened(self, ref: DataRef) -> Iterator[BufferedReader]:
         """Open the file of a reference at its beginning, once its bytes were held against the hash."""
-        path = self.home / ref.path
         try:
-            with path.open("rb") as stream:
-                self._vouch(ref, path, stream)
+            with self._stream(ref) as stream:
+                self._vouch(ref, stream)
                 stream.seek(0)
                 yield stream
         except FileNotFoundError as error:
-            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. Replay the run that made it.") from error
+            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. {self._advice(ref)}") from error
         except (PolarsError, PanicException, OSError) as error:
             raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
 
     def exists(self, ref: DataRef) -> bool:
         """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
-        return (self.home / ref.path).is_file()
+        try:
+            self._stream(ref).close()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+        return True
 
     def sweep(self) -> tuple[Path, ...]:
         """Remove what killed writers left behind; return it."""
-        return sweep(self.home / "store")
+        return sweep(self.root)
+
+    def _stream(self, ref: DataRef) -> BufferedReader:
+        return os.fdopen(opened_below(self.root, PurePosixPath(ref.path).parts[1:]), "rb")
 
     def _holds(self, ref: DataRef) -> bool:
-        path = self.home / ref.path
         try:
-            with path.open("rb") as stream:
-                self._vouch(ref, path, stream)
+            with self._stream(ref) as stream:
+                self._vouch(ref, stream)
         except (FileNotFoundError, IntegrityError):
             return False
         return True
 
-    def _vouch(self, ref: DataRef, path: Path, stream: BufferedReader) -> None:
+    def _vouch(self, ref: DataRef, stream: BufferedReader) -> None:
         """Raise IntegrityError unless the open file hashes to its name; remembered while the file looks unchanged."""
         status = os.fstat(stream.fileno())
         look = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -195,7 +229,9 @@ class Store:
             return
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         if sha256 != ref.sha256:
-            raise IntegrityError(f"{_named(ref)} has other bytes: they hash to {sha256[:12]}. Restore {path}.")
+            raise IntegrityError(
+                f"{_named(ref)} has other bytes: they hash to {sha256[:12]}. Restore {self.home / ref.path}."
+            )
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
             self._vouched[ref.path] = (sha256, *look)
 
@@ -204,19 +240,48 @@ def _named(ref: DataRef) -> str:
     return f"{ref.stage} of {ref.sleeve} ({ref.part}, version {ref.sha256[:12]})"
 
 
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write with every setting fixed that has a say in the bytes."""
-    try:
-        frame.write_parquet(
-            path,
-            compression="zstd",
-            compression_level=1,
-            statistics=True,
-            row_group_size=ROW_GROUP,
-            use_pyarrow=False,
-        )
-    except PolarsError as error:
-        raise EvidenceError(f"cannot write a table into {path.parent}: {error}") from error
+class _Hashing:
+    """What polars writes a table to: hashed on its way into the file, so that no byte is read back for it."""
+
+    def __init__(self, stream: BufferedWriter) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.refusal: OSError | EvidenceError | None = None
+
+    def write(self, piece: bytes) -> int:
+        """Take a piece; remember why it was refused, of which polars keeps no more than the text."""
+        try:
+            reached("mid_write")
+            self._stream.write(piece)
+        except (OSError, EvidenceError) as error:
+            self.refusal = error
+            raise
+        self.digest.update(piece)
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed once, by name, when it is whole."""
+
+
+def _written(frame: pl.DataFrame, path: Path) -> str:
+    """Write a new file with every setting fixed that has a say in the bytes; return their SHA-256."""
+    with path.open("xb") as stream:
+        reached("after_temp_open")
+        file = _Hashing(stream)
+        try:
+            frame.write_parquet(
+                cast("IO[bytes]", file),
+                compression="zstd",
+                compression_level=1,
+                statistics=True,
+                row_group_size=ROW_GROUP,
+                use_pyarrow=False,
+            )
+        except (PolarsError, PanicException) as error:
+            if file.refusal is not None:
+                raise file.refusal from error
+            raise EvidenceError(f"cannot write a table into {path.parent}: {error}") from error
+    return file.digest.hexdigest()
 
 
 def _normalised(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.DataFrame:

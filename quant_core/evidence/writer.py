@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -77,6 +76,8 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def _start_microseconds(pid: int) -> int | None:
+    import psutil  # Linux does without
+
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time() * 1e6)

@@ -16,7 +16,7 @@ import polars as pl
 
 from quant_core.errors import GateError, UsageError
 from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.documents import write_document
 from quant_core.evidence.names import encoded
 from quant_core.evidence.store import DataRef, Part, Store
@@ -112,6 +112,12 @@ def parts_of(source: str) -> tuple[str, Part]:
     if part not in ("", *get_args(Part)):
         raise UsageError(f"input {source!r}: a table has the parts {', '.join(get_args(Part))}.")
     return stage, cast("Part", part or "valid")
+
+
+def parts_in(commit: Record) -> dict[Part, DataRef]:
+    """Return every part a commit record names."""
+    named: tuple[Part, ...] = ("valid", "exclusions", "actions")
+    return {part: ref_in(commit, part) for part in named if part in commit.data}
 
 
 @dataclass(frozen=True)

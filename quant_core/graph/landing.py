@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, get_args
 
 import polars as pl
@@ -19,6 +20,7 @@ from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.store import DataRef, Part
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.split import Split
+from quant_core.masking import Mask, masked, masked_value
 
 PARTS: tuple[Part, ...] = get_args(Part)
 Clock = Callable[[], datetime]
@@ -28,6 +30,9 @@ Tell = Callable[[str], None]
 def utc_now() -> datetime:
     """Return the machine's clock."""
     return datetime.now(UTC)
+
+
+_addresses_masked: Mask = partial(masked, environ={})
 
 
 def silent(said: str) -> None:
@@ -66,12 +71,22 @@ class Landing:
 
     Another source, or another `fingerprint` of what it is anchored to, has batches of its own: what landed of the one
     before stays in the store and in the ledger, and is in view again once the source is that one again.
+
+    What is told, and what a batch says was asked, passes through `mask` first: a source may put a secret into either.
     """
 
     def __init__(
-        self, evidence: Evidence, sleeve: str, run_id: str, *, clock: Clock = utc_now, tell: Tell = silent
+        self,
+        evidence: Evidence,
+        sleeve: str,
+        run_id: str,
+        *,
+        clock: Clock = utc_now,
+        tell: Tell = silent,
+        mask: Mask = _addresses_masked,
     ) -> None:
-        self.clock, self.tell = clock, tell
+        self.clock, self._mask = clock, mask
+        self.tell: Tell = lambda said: tell(mask(said))
         self._evidence, self._sleeve, self._run_id = evidence, sleeve, run_id
         self._stage, self._source = "", {"source": "", "fingerprint": ""}
         self._records: tuple[Record, ...] = ()
@@ -169,7 +184,7 @@ class Landing:
             "has_actions": has_actions,
             "made_of": split.valid.height if made_of is None else made_of,
             "marks": dict(marks),
-            "request": list(request),
+            "request": masked_value(list(request), self._mask),
         }
         record = self._evidence.land(
             run_id=self._run_id,

@@ -6,16 +6,18 @@ Precedence: flag or run config > QUANT__ROOM__FIELD environment > sleeve file > 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from quant_core.errors import ConfigError, UnknownKeyError
+from quant_core.evidence.canonical import BoundsError, PayloadError, strict_json
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import Params, StageSpec
 from quant_core.market.sleeves import Sleeve, SleeveFile, first_fault
+from quant_core.masking import demand_no_secret
 
 PREFIX = "QUANT__"
 SOURCE_STAGE = "ingest.raw"
@@ -85,6 +87,8 @@ def resolve_plan(
             ("environment", from_environment.get(spec.room, {})),
             ("flag", given.get(spec.id, {})),
         ]
+        for name, layer in layers:
+            _demand_no_secret(layer, f"{spec.id}, as given by {name}")
         values: dict[str, Any] = {}
         origin = dict.fromkeys(spec.params.model_fields, "default")
         for name, layer in layers:
@@ -98,6 +102,38 @@ def resolve_plan(
         params[spec.id] = _validated(spec, values)
         origins[spec.id] = origin
     return Plan(file.sleeve, params, origins, file.sha256)
+
+
+def recorded_plan(
+    registry: StageRegistry,
+    definition: Mapping[str, Any],
+    params: Mapping[str, Mapping[str, Any]],
+    stages: Iterable[str],
+) -> Plan:
+    """Return the plan a manifest recorded, for those of its stages: no environment, file or default has a say in it.
+
+    Parameters
+    ----------
+    registry : StageRegistry
+    definition : mapping
+        The sleeve, as `Sleeve.model_dump` gave it.
+    params : mapping of stage id to {field: value}
+        As `Plan.dumped` gave them.
+    stages : iterable of stage ids
+
+    Raises
+    ------
+    ConfigError
+        This version of the code knows no such stage or field, or refuses a value.
+    """
+    try:
+        sleeve = Sleeve.model_validate(definition)
+    except ValidationError as error:
+        raise ConfigError(f"the recorded sleeve: {first_fault(error)}.") from error
+    for id in stages:
+        if id not in registry:
+            raise UnknownKeyError("stage of the manifest", id, registry)
+    return Plan(sleeve, {id: _validated(registry[id], params[id]) for id in stages})
 
 
 def _sleeve_layer(spec: StageSpec, file: SleeveFile) -> Mapping[str, Any]:
@@ -135,15 +171,25 @@ def _room_tables(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         room, _, key = name.removeprefix(PREFIX).lower().partition("__")
         if not key:
             raise ConfigError(f"{name} names no key; it is {PREFIX}ROOM__KEY, such as {PREFIX}SYNTHESIS__FLOOR.")
-        tables.setdefault(room, {})[key] = _json_or_text(environ[name])
+        tables.setdefault(room, {})[key] = _json_or_text(name, environ[name])
     return tables
 
 
-def _json_or_text(text: str) -> Any:
+def _json_or_text(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        return strict_json(text.encode("utf-8", errors="surrogateescape"))
+    except PayloadError as error:
+        if error.kind == "not_json" and not isinstance(error, BoundsError):
+            return text
+        raise ConfigError(f"{name}: {error.detail}.") from error
+
+
+def _demand_no_secret(layer: Mapping[str, Any], where: str) -> None:
+    """Refuse what would be copied into the manifest; the options of a source are a table of their own."""
+    demand_no_secret(layer, where)
+    options = layer.get("options")
+    if isinstance(options, Mapping):
+        demand_no_secret(options, where)
 
 
 def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

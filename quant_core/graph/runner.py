@@ -20,7 +20,8 @@ from pydantic import JsonValue
 from uuid6 import uuid7
 
 from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError, UsageError
-from quant_core.evidence.commits import Evidence, Outcome
+from quant_core.evidence.chain import Record
+from quant_core.evidence.commits import Evidence, Outcome, ref_in
 from quant_core.evidence.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
 from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.store import DataRef
@@ -31,11 +32,13 @@ from quant_core.graph.finish import Finished, finish
 from quant_core.graph.landing import Clock, Landing, silent, utc_now
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
+from quant_core.graph.resume import Resumption
 from quant_core.graph.stage import StageSpec
 from quant_core.kernels._jit import compilations_told_to
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.meter import metered
 from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
+from quant_core.masking import masked
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
 Progress = Callable[[StageSpec, str], None]
@@ -76,6 +79,11 @@ class RunResult:
         return Evidence(self.home).store.read(self.refs[stage])
 
 
+def secrets_masked(text: str) -> str:
+    """Return a text without the secrets of this process's environment, to be told or recorded."""
+    return masked(text, os.environ)
+
+
 def executed(
     spec: StageSpec,
     frames: Mapping[str, pl.DataFrame],
@@ -86,6 +94,8 @@ def executed(
     landing: Landing | None = None,
 ) -> Finished:
     """Call a stage's function with what it names, and judge the result. Only a landing writes, batch by batch.
+
+    What the rules say of the result is recorded, so secrets of the environment are masked in it.
 
     Raises
     ------
@@ -110,6 +120,8 @@ def executed(
             raise UnknownKeyError(error.kind, error.name, error.known) from error
         finished = finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
     spent = perf_counter() - start - meter.seconds - meter.loading
+    broken, warnings = (tuple(map(secrets_masked, said)) for said in (finished.broken, finished.warnings))
+    finished = replace(finished, broken=broken, warnings=warnings)
     return replace(finished, seconds={"stage": spent, "validation": meter.seconds, "loading": meter.loading})
 
 
@@ -155,6 +167,7 @@ def opened_run(
         seed=SEED,
         code=code_facts(CHECKOUT),
         sleeve_file=ManifestSleeve(name=f"{plan.sleeve.name}.toml", sha256=plan.sleeve_sha256 or None),
+        sleeve_definition=plan.sleeve.model_dump(mode="json"),
         params=plan.dumped(),
         origins={id: dict(origin) for id, origin in plan.origins.items()},
         inputs={table: sha for table, sha in heads.items() if table.endswith(f"/{plan.sleeve.name}")},
@@ -166,7 +179,7 @@ def opened_run(
         "as_of": as_of,
         "seed": SEED,
         "manifest": sha256,
-        "code": manifest.code.model_dump(mode="json", exclude={"packages"}),
+        "code": manifest.code.model_dump(mode="json", exclude={"packages", "modules"}),
         "host": host_facts(),
         "compute": compute,
         "pins": pins,
@@ -207,7 +220,7 @@ class DAGRunner:
         only: Iterable[str] | None = None,
         run_id: str | None = None,
     ) -> RunResult:
-        """Run the graph for one sleeve.
+        """Run the graph for one sleeve. What the sleeve's last run finished before it was stopped is taken over.
 
         Parameters
         ----------
@@ -231,7 +244,9 @@ class DAGRunner:
         evidence, run = Evidence(self.settings.home), run_id or str(uuid7())
         evidence.abandon_dead()
         evidence.sweep()
-        opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts={"started_by": "script"})
+        facts = {"started_by": "script"}
+        manifest = opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts=facts)
+        resumption = Resumption() if manifest is None else Resumption.of(evidence, manifest)
         steps: dict[str, list[str]] = {"ok": [], "failed": []}
         refs: dict[str, DataRef] = {}
         excluded: dict[str, int] = {}
@@ -245,16 +260,14 @@ class DAGRunner:
                 for spec in stages:
                     steps["failed"] = [spec.id]
                     self.progress(spec, "start")
-                    landing = Landing(
-                        evidence, plan.sleeve.name, run, clock=self.clock, tell=partial(self.progress, spec)
-                    )
-                    finished = executed(
-                        spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing
-                    )
-                    refs[spec.id] = commit_finished(reader, spec, finished).ref
-                    excluded |= {f"{spec.id}/{rule}": count for rule, count in finished.excluded.items()}
-                    metrics |= finished.metrics
-                    warnings += [f"{spec.id}: {warning}" for warning in finished.warnings]
+                    record = resumption.taken_over(spec, reader)
+                    if record is None:
+                        record = self._computed(spec, reader, plan, as_of)
+                    refs[spec.id] = ref_in(record)
+                    told = record.data["facts"]
+                    excluded |= {f"{spec.id}/{rule}": count for rule, count in told["excluded"].items()}
+                    metrics |= told["metrics"]
+                    warnings += [f"{spec.id}: {warning}" for warning in told["warnings"]]
                     steps["ok"].append(spec.id)
                     steps["failed"] = []
                     self.progress(spec, "done")
@@ -263,6 +276,14 @@ class DAGRunner:
             raise
         evidence.close_run(run, "ok", steps)
         return RunResult(run, plan, evidence.home, refs, excluded, metrics, tuple(warnings))
+
+    def _computed(self, spec: StageSpec, reader: Reader, plan: Plan, as_of: str | None) -> Record:
+        """Run one stage and return its commit."""
+        evidence, run_id = reader.evidence, reader.run_id or ""
+        tell = partial(self.progress, spec)
+        landing = Landing(evidence, plan.sleeve.name, run_id, clock=self.clock, tell=tell, mask=secrets_masked)
+        finished = executed(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing)
+        return commit_finished(reader, spec, finished).record
 
 
 def _close_stopped(evidence: Evidence, run: str, steps: Mapping[str, Any], stopped: BaseException) -> None:
@@ -295,6 +316,6 @@ def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Comput
     facts = {"started_by": "context"}
     opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
     reader = Reader(evidence, context.sleeve, context.run_id, given=context.refs)
-    landing = Landing(evidence, context.sleeve, context.run_id)
+    landing = Landing(evidence, context.sleeve, context.run_id, mask=secrets_masked)
     finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of, landing=landing)
     return context.with_ref(commit_finished(reader, spec, finished).ref)

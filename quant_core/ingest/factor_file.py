@@ -12,6 +12,8 @@ import polars as pl
 
 from quant_core.errors import SourceError
 from quant_core.ingest.adjustment import SENT, actions_of_factors
+from quant_core.ingest.tabular import text_bytes
+from quant_core.ingest.untrusted import untrusted_parquet
 from quant_core.market.contracts.ingest import Actions
 
 FACTORS = ("date", "symbol", "price_factor", "split_factor")
@@ -51,11 +53,7 @@ def read_factors(path: Path, *, venue: str | None = None) -> pl.DataFrame:
         raise SourceError(f"{path}: {'not a file' if path.exists() else 'no such file'}.")
     if path.suffix not in (".parquet", ".csv"):
         raise SourceError(f"{path}: expected a name that ends in .parquet or .csv.")
-    try:
-        table = pl.read_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.read_parquet(path, glob=False)
-    except _UNREADABLE as error:
-        said = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        raise SourceError(f"{path} cannot be read: {said}") from error
+    table = _read(path)
     form = next((form for form in (FACTORS, LISTED) if set(form) <= set(table.columns)), None)
     if form is None:
         forms = " or ".join(", ".join(form) for form in (FACTORS, LISTED))
@@ -68,6 +66,21 @@ def read_factors(path: Path, *, venue: str | None = None) -> pl.DataFrame:
         return actions_of_factors(read)
     absent = {name: pl.lit(None, dtype=_KINDS[name]) for name in _OPTIONAL if name not in read.columns}
     return read.with_columns(**absent).select(*SENT)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """Return the columns of a file that are read; of a Parquet file in neither form, its names without rows."""
+    try:
+        if path.suffix == ".csv":
+            return pl.read_csv(text_bytes(path), infer_schema=False)
+        with untrusted_parquet(path) as file:
+            found = file.names()
+            if not any(set(form) <= set(found) for form in (FACTORS, LISTED)):
+                return pl.DataFrame(schema=dict.fromkeys(found, pl.Null))
+            return file.columns([name for name in found if name in _KINDS])
+    except _UNREADABLE as error:
+        said = (str(error).strip() or type(error).__name__).partition("\n")[0]
+        raise SourceError(f"{path} cannot be read: {said}") from error
 
 
 def _parsed(values: pl.Series, path: Path) -> pl.Series:

@@ -1,14 +1,12 @@
 """One CSV or Parquet file as rows: which of its columns are read, in which dialect, and what is told of the others.
 
-How text falls into lines and fields lives in delimited.py, what a value means in parsing.py, how bars within the day
-become daily ones in intraday.py. Which files there are is the sources' business.
+How text falls into lines and fields lives in delimited.py, in which process Parquet is decoded in untrusted.py, what a
+value means in parsing.py, how bars within the day become daily ones in intraday.py. Which files there are is the
+sources' business.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,18 +17,21 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, JsonValue, field_validator, model_validator
 
+from quant_core.bounds import capped_bytes
 from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.stage import Params
 from quant_core.ingest.delimited import delimited
 from quant_core.ingest.intraday import DAILY, Stamped, bar_length, daily_bars, day_facts
 from quant_core.ingest.parsing import COLUMNS, PRICES, parsed_rows
+from quant_core.ingest.unpacking import unpacked_gzip
+from quant_core.ingest.untrusted import untrusted_parquet
 from quant_core.market.calendar import Calendar
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split
 
 TEXT_NAMES = (".csv", ".csv.gz")
 TABLE_NAMES = (*TEXT_NAMES, ".parquet")
-# A damaged Parquet file can make the reader panic, which polars raises outside its tree of errors.
-_UNREADABLE = (OSError, EOFError, zlib.error, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+# A panic of the reader is not an error of polars' own tree.
+_UNREADABLE = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 _NO_EXCLUSIONS = pl.DataFrame(schema=EXCLUSION_SCHEMA)
 
 
@@ -102,6 +103,10 @@ class Table:
 
 # Columns a record names; a file may have thousands nobody reads.
 SHOWN = 20
+# Among so many columns a name that is near an absent one is looked for.
+_SEARCHED = 500
+LARGEST_TEXT = 2 << 30
+"""Most bytes of a CSV file, packed or not: reading one takes several times its size in memory. Parquet has no bound."""
 
 
 def made_of(facts: Mapping[str, JsonValue]) -> int | None:
@@ -190,16 +195,30 @@ def read_table(path: Path, params: TableParams, *, content: bytes | None = None,
         raise SourceError(f"{path}: expected a name that ends in .parquet, .csv or .csv.gz.")
     try:
         if name.endswith(TEXT_NAMES):
-            return _read_text(path, path.read_bytes() if content is None else content, params, is_named)
+            return _read_text(path, text_bytes(path) if content is None else content, params, is_named)
         return _read_parquet(path, content, params, is_named)
     except _UNREADABLE as error:
         said = (str(error).strip() or type(error).__name__).partition("\n")[0]
         raise SourceError(f"{path} cannot be read: {said}") from error
 
 
+def text_bytes(path: Path) -> bytes:
+    """Return the bytes of a CSV file.
+
+    Raises
+    ------
+    SourceError
+        It is too large or cannot be read.
+    """
+    try:
+        return capped_bytes(path, LARGEST_TEXT)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def _read_text(path: Path, content: bytes, params: TableParams, is_named: bool) -> Table:
     if path.name.lower().endswith(".gz"):
-        content = gzip.decompress(content)
+        content = unpacked_gzip(content, largest=LARGEST_TEXT, where=str(path))
     if not content:
         raise SourceError(f"{path} is empty.")
     text = delimited(content, encoding=params.encoding, separator=params.separator, where=str(path))
@@ -208,10 +227,10 @@ def _read_text(path: Path, content: bytes, params: TableParams, is_named: bool) 
 
 
 def _read_parquet(path: Path, content: bytes | None, params: TableParams, is_named: bool) -> Table:
-    with path.open("rb") if content is None else io.BytesIO(content) as file:
-        found = tuple(pl.read_parquet_schema(file))
-    wanted = _wanted(found, params, path, is_named)
-    table = pl.read_parquet(path if content is None else io.BytesIO(content), columns=list(wanted), glob=False)
+    with untrusted_parquet(path, content) as file:
+        found = file.names()
+        wanted = _wanted(found, params, path, is_named)
+        table = file.columns(list(wanted))
     if table.is_empty():
         raise SourceError(f"{path} has no rows.")
     numbered = table.with_row_index("row").select(
@@ -239,11 +258,16 @@ def _wanted(found: tuple[str, ...], params: TableParams, path: Path, is_named: b
         return wanted
     if len(found) == 1:
         raise SourceError(f"{path} is no table with separator {params.separator!r}; it begins with {found[0][:80]!r}.")
-    near = sorted({other for other in found for name in absent if _is_near(name, other)})
+    near = sorted({other for other in found[:_SEARCHED] for name in absent if _is_near(name, other)})
     hint = f" Near: {', '.join(near)}; say under [source.columns] what stands for what." if near else ""
     if "date" in absent and "timestamp" in found:
         hint = ' It has timestamps: bars within the day need [source] interval, such as "1h".'
-    raise SourceError(f"{path} lacks {', '.join(absent)}; it has {', '.join(found) or 'no columns'}.{hint}")
+    raise SourceError(f"{path} lacks {', '.join(absent)}; it has {_listed(found)}.{hint}")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(name[:80] for name in names[:SHOWN]) + more if names else "no columns"
 
 
 def _is_near(name: str, other: str) -> bool:

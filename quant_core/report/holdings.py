@@ -56,7 +56,7 @@ def read_holdings(path: Path, known: Collection[str]) -> Holdings:
         table = pl.read_csv(path.read_bytes(), infer_schema=False)
     except OSError as error:
         raise SourceError(f"holdings {path}: {error.strerror or error}.") from error
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise SourceError(f"holdings {path} is not a CSV file: {str(error).partition(chr(10))[0]}.") from error
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:

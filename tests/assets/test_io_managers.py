@@ -133,3 +133,24 @@ def test_outside_a_run_the_newest_table_is_loaded(desk: Desk) -> None:
     )
     assert loaded.equals(desk.frame("ingest.bars"))
     assert len(desk.evidence.runs()) == 1
+
+
+def test_each_table_shows_what_differs_from_the_previous_run(desk: Desk) -> None:
+    def shown(**given: object) -> dict[str, dict[str, object]]:
+        result = desk.run(**given)  # type: ignore[arg-type]
+        return {
+            event.asset_key.to_user_string(): {
+                name: value.value for name, value in event.materialization.metadata.items()
+            }
+            for event in result.get_asset_materialization_events()
+        }
+
+    assert not any("changes" in table for table in shown().values())
+    first = desk.evidence.runs()[-1].run_id
+    assert shown()["ingest/bars"]["changes"] == f"none since run {first[:13]}"
+    changed = shown(config={"ingest__bars": {"scale": 2.0}})
+    assert str(changed["ingest/bars"]["changes"]).startswith("0 rows added, 0 removed, 27 changed")
+    detail = changed["ingest/bars"]["changes_detail"]
+    assert isinstance(detail, dict)
+    assert detail["table"]["columns"]["close"] == {"cells": 27, "largest": 128.0}
+    assert detail["members"]["jaccard"] == 1.0

@@ -1,5 +1,9 @@
+import asyncio
+import multiprocessing
+import random
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,3 +59,65 @@ def test_two_threads_never_see_each_others_settings() -> None:
 def test_a_payload_carries_the_settings_to_a_worker() -> None:
     with ThreadSafeConfig.use(Settings(compute="ray")):
         assert ThreadSafeConfig.from_payload(ThreadSafeConfig.payload()) == ThreadSafeConfig.current()
+
+
+def crossed(name: str, rounds: int = 200) -> int:
+    """Enter settings of that name again and again, nested in others, and count what was seen of anybody else's."""
+    wrong = 0
+    for k in range(rounds):
+        with ThreadSafeConfig.use(Settings(compute=name)):
+            wrong += ThreadSafeConfig.current().compute != name
+            with ThreadSafeConfig.use(Settings(compute=f"{name}-{k}")):
+                time.sleep(random.random() * 1e-5)  # hands over to another thread at any place
+                wrong += ThreadSafeConfig.current().compute != f"{name}-{k}"
+            wrong += ThreadSafeConfig.current().compute != name
+    return wrong
+
+
+def test_eight_threads_never_cross_in_thousands_of_entries() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(crossed, [f"t{i}" for i in range(8)])) == 0
+
+
+def test_tasks_of_one_loop_never_cross_at_any_await() -> None:
+    async def task(name: str) -> int:
+        wrong = 0
+        with ThreadSafeConfig.use(Settings(compute=name)):
+            for k in range(50):
+                await asyncio.sleep(0)
+                wrong += ThreadSafeConfig.current().compute != name
+                with ThreadSafeConfig.use(Settings(compute=f"{name}-{k}")):
+                    await asyncio.sleep(0)
+                    wrong += ThreadSafeConfig.current().compute != f"{name}-{k}"
+                wrong += await asyncio.to_thread(lambda: ThreadSafeConfig.current().compute) != name
+        return wrong
+
+    async def all_of_them() -> int:
+        return sum(await asyncio.gather(*(task(f"a{i}") for i in range(40))))
+
+    assert asyncio.run(all_of_them()) == 0
+    with pytest.raises(UsageError, match="no settings"):
+        ThreadSafeConfig.current()
+
+
+def in_worker(payload: str) -> tuple[str, bool]:
+    try:
+        ThreadSafeConfig.current()
+        is_unset = False
+    except UsageError:
+        is_unset = True
+    with ThreadSafeConfig.use(ThreadSafeConfig.from_payload(payload)):
+        return ThreadSafeConfig.current().compute, is_unset
+
+
+def test_a_process_pool_shared_by_two_contexts_never_crosses_and_starts_unset() -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+        def ask(name: str) -> list[tuple[str, bool]]:
+            with ThreadSafeConfig.use(Settings(compute=name)):
+                payloads = [ThreadSafeConfig.payload() for _ in range(100)]
+            return list(pool.map(in_worker, payloads, chunksize=7))
+
+        with ThreadPoolExecutor(2) as threads:
+            for name, seen in zip("AB", threads.map(ask, "AB"), strict=True):
+                assert seen == [(name, True)] * 100

@@ -38,7 +38,7 @@ def skfolio_sp500(params: NoParams, sleeve: Sleeve) -> pl.DataFrame:
             (f"{VENUE}:" + pl.col("symbol")).alias("symbol"),
             pl.col("close").cast(pl.Float64),
         )
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise SourceError(f"{path}: {error}") from error
     known = pl.col("close").is_not_null().cast(pl.Int64)
     is_listed = (known.cum_sum().over("symbol") > 0) & (known.cum_sum(reverse=True).over("symbol") > 0)

@@ -79,3 +79,30 @@ def test_data_nested_to_the_limit_is_read_back():
     for _ in range(MAX_DEPTH - 1):
         value = [value]
     assert canonical(canonical_object(canonical({"a": value}))) == canonical({"a": value})
+
+
+# The content hashes of the original repository were equal for each of these pairs.
+COLLISIONS = [
+    (1e-9, 4e-9),
+    (1, 1.0),
+    ("1.00000000", 1),
+    (["a|b", "c"], ["a", "b|c"]),
+    ("2024-01-01T00:00:00.100000Z", "2024-01-01T00:00:00.900000Z"),
+    ({"rows": [], "columns": ["a"]}, {"rows": [], "columns": ["b"]}),
+    (math.nan, None),
+    (math.nan, math.inf),
+    (0.0, -0.0),
+    (True, 1),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), COLLISIONS)
+def test_values_that_differ_never_share_their_bytes(one, other):
+    assert canonical({"value": one}) != canonical({"value": other})
+    assert canonical_object(canonical({"value": one})) != canonical_object(canonical({"value": other})) or one == other
+
+
+def test_what_cannot_be_hashed_exactly_is_an_error_and_never_its_shape():
+    for value in (object(), {1, 2}, b"bytes", 1j):
+        with pytest.raises(UsageError):
+            canonical({"value": value})

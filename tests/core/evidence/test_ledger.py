@@ -1,16 +1,19 @@
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from quant_core.errors import EvidenceError, TamperedError, UsageError
-from quant_core.evidence import ledger as module
+from quant_core.evidence import transaction as module
+from quant_core.evidence.chain import Position
 from quant_core.evidence.ledger import Ledger
 from quant_core.evidence.writer import this_process
 
@@ -96,8 +99,8 @@ def test_threads_sharing_a_ledger_lose_nothing(tmp_path):
     assert [record.seq for record in ledger.records()] == list(range(80))
 
 
-def test_every_cut_in_the_last_two_records_recovers_to_the_complete_ones(tmp_path):
-    whole = filled(tmp_path / "a.jsonl", 4).path.read_bytes()
+def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_path):
+    whole = filled(tmp_path / "a.jsonl", 5).path.read_bytes()
     ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
     path = tmp_path / "cut.jsonl"
     for cut in range(ends[1], len(whole)):
@@ -111,7 +114,7 @@ def test_every_cut_in_the_last_two_records_recovers_to_the_complete_ones(tmp_pat
             assert transaction.place.seq == complete
         assert path.read_bytes() == whole[: ends[complete - 1]]
     path.write_bytes(whole[:-7])
-    assert Ledger(path).append("step", {}, run_id="r").seq == 3
+    assert Ledger(path).append("step", {}, run_id="r").seq == 4
     assert Ledger(path).verify().ok
 
 
@@ -214,7 +217,7 @@ def test_what_is_read_in_a_transaction_holds_until_its_append(tmp_path):
 
 def test_reading_goes_on_from_a_place(tmp_path):
     ledger = filled(tmp_path / "a.jsonl", 3)
-    *_, (_, place) = ledger.since(module.Position())
+    *_, (_, place) = ledger.since(Position())
     assert list(ledger.since(place)) == []
     filled(ledger.path, 2)
     assert [record.seq for record, _ in ledger.since(place)] == [3, 4]
@@ -227,7 +230,7 @@ def test_an_append_reads_no_more_of_a_long_ledger_than_of_a_short_one(tmp_path, 
     monkeypatch.setattr(os, "pread", lambda fd, count, at: reads.append(count) or pread(fd, count, at))
     monkeypatch.setattr(Path, "open", None)
     Ledger(ledger.path).append("step", {}, run_id="r")
-    assert len(reads) == 1
+    assert len(reads) == 1, "the end, and nothing else"
     assert reads[0] <= 131_072
 
 
@@ -263,6 +266,34 @@ def test_nothing_is_appended_to_a_ledger_that_ends_in_a_forgery(tmp_path, forged
         with pytest.raises(TamperedError):
             act()
     assert ledger.path.read_bytes() == before
+
+
+def test_a_torn_line_never_begins_the_chain_anew(tmp_path):
+    ledger = filled(tmp_path / "a.jsonl", 3)
+    head = ledger.anchor().head
+    with ledger.path.open("ab") as stream:
+        stream.write(b'{"hash":"0')
+    record = Ledger(ledger.path).append("genesis", {}, run_id="next")
+    assert (record.seq, record.prev) == (3, head)
+
+
+def test_times_are_utc_numbers_that_are_none_are_named_and_the_file_is_json(tmp_path):
+    ledger = Ledger(tmp_path / "a.jsonl")
+    record = ledger.append("step", {"sharpe": math.nan, "loss": -math.inf}, run_id="r")
+    assert datetime.fromisoformat(record.ts).utcoffset() == timedelta(0)
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    line = json.loads(ledger.path.read_text(), parse_constant=refused)
+    assert line["payload"]["data"] == {"sharpe": "float:nan", "loss": "float:-inf"}
+
+
+def test_runs_of_one_instant_stay_apart(tmp_path):
+    ledger = Ledger(tmp_path / "a.jsonl")
+    one, other = (ledger.append("genesis", {}, run_id=run) for run in ("20240101-120000", "20240101-120000 "))
+    assert one.run_id != other.run_id
+    assert one.hash != other.hash
 
 
 @pytest.mark.faults

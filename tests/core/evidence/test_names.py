@@ -1,11 +1,15 @@
 import string
+from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.errors import UsageError
+from quant_core.evidence.manifest import manifest_path
 from quant_core.evidence.names import MAX_BYTES, decoded, encoded
+from quant_core.evidence.store import Store
 
 SAFE = set(string.ascii_lowercase + string.digits + "_-.%")
 HOSTILE = [
@@ -64,13 +68,57 @@ def test_hostile_names_stay_apart_on_a_disk_that_ignores_case():
     assert len({encoded(part).casefold() for part in HOSTILE}) == len(HOSTILE)
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
-def test_any_short_text_round_trips_or_is_shortened(part):
+ANY = st.characters(exclude_categories=["Cs"])
+# Twelve characters stand for the longest one, so ten of any kind are never shortened.
+SHORT = st.text(ANY, min_size=1, max_size=10) | st.text(string.ascii_lowercase + "._-", min_size=1, max_size=100)
+
+
+def round_trips(part: str) -> None:
     name = encoded(part)
     assert set(name) <= SAFE
     assert len(name) <= MAX_BYTES
-    assert "%-" in name or decoded(name) == part
+    assert not name.startswith((".", "-"))
+    assert decoded(name) == part
+    assert name == name.casefold()
+
+
+@settings(max_examples=200, deadline=None)
+@given(SHORT)
+def test_any_short_text_round_trips(part):
+    round_trips(part)
+
+
+@pytest.mark.faults
+@settings(max_examples=10_000, deadline=None)
+@given(SHORT)
+def test_ten_thousand_texts_round_trip(part):
+    round_trips(part)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(ANY, min_size=11, max_size=300), st.text(ANY, min_size=1, max_size=300))
+def test_texts_of_any_length_stay_apart_and_none_decodes_to_another(first, second):
+    assert (encoded(first) == encoded(second)) == (first == second)
+    assert len(encoded(first)) <= MAX_BYTES
+    if "%-" not in encoded(first):
+        assert decoded(encoded(first)) == first
+
+
+def test_sixty_hostile_names_of_sleeves_and_runs_write_nothing_outside_and_never_meet(tmp_path):
+    home = tmp_path / "home"
+    keys = [*HOSTILE, "x" * 4_000, "x" * 4_000 + "y", "X" * 4_000, "../" * 500, "a\n" * 200]
+    assert len(set(keys)) >= 60
+    store = Store(home)
+    frame = pl.DataFrame({"k": [1]})
+    refs = [store.write(frame, stage="ingest.bars", sleeve=key, key=["k"]) for key in keys]
+    folders = {str((home / ref.path).parent.resolve()).casefold() for ref in refs}
+    manifests = {str(manifest_path(home, key).parent.resolve()).casefold() for key in keys}
+    assert len(folders) == len(manifests) == len(keys)
+    assert {Path(folder).parent for folder in folders} == {Path(str(home.resolve() / "store/ingest/bars").casefold())}
+    assert {Path(folder).parent for folder in manifests} == {Path(str(home.resolve() / "runs").casefold())}
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert [path.name for path in home.iterdir()] == ["store"]
+    assert all(store.read(ref).equals(frame) for ref in refs)
 
 
 def test_long_names_that_share_their_beginning_stay_apart():

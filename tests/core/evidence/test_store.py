@@ -12,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
-from quant_core.errors import ContractError, IntegrityError, MissingVersionError, UnknownNameError
+from quant_core.errors import ContractError, EvidenceError, IntegrityError, MissingVersionError, UnknownNameError
 from quant_core.evidence.store import DataRef, Store
 
 ROOT = Path(__file__).parents[3]
@@ -283,6 +283,74 @@ def test_hostile_sleeves_and_homes_stay_inside(tmp_path, sleeve):
     assert (home / ref.path).resolve().is_relative_to(home.resolve() / "store")
     assert os.listdir(tmp_path) == [home.name]
     assert store.read(ref).height == 12
+
+
+@pytest.mark.parametrize("part", ["store/ingest", "store/ingest/bars", "store/ingest/bars/us"])
+def test_a_folder_that_became_a_link_is_neither_read_through_nor_written_through(tmp_path, part):
+    store = Store(tmp_path / "home")
+    ref = written(store, bars())
+    place = tmp_path / "home" / part
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    for act in (
+        lambda: store.read(ref),
+        lambda: store.verify(ref),
+        lambda: store.exists(ref),
+        lambda: written(store, bars(5)),
+    ):
+        with pytest.raises(IntegrityError, match="is a link or no folder"):
+            act()
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+    assert store.sweep() == ()
+
+
+def test_a_version_that_became_a_link_is_not_read_and_is_healed_by_writing_it_again(tmp_path):
+    store = Store(tmp_path / "home")
+    ref = written(store, bars())
+    path, outside = tmp_path / "home" / ref.path, tmp_path / "outside.parquet"
+    path.rename(outside)
+    path.symlink_to(outside)
+    content = outside.read_bytes()
+    with pytest.raises(IntegrityError, match="is a link"):
+        store.read(ref)
+    assert written(store, bars()) == ref
+    assert not path.is_symlink()
+    assert store.read(ref).height == 12
+    assert outside.read_bytes() == content
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut"])
+def test_no_harm_gets_through_whatever_the_file_looks_like(tmp_path, harm):
+    store, rng = Store(tmp_path), np.random.default_rng(7)
+    ref = written(store, bars(20, 50))
+    path = tmp_path / ref.path
+    sound = path.read_bytes()
+    settled(path)
+    store.read(ref)
+    for _ in range(200):
+        place = int(rng.integers(len(sound)))
+        changed = bytes([sound[place] ^ int(rng.integers(1, 256))])
+        path.write_bytes(sound[:place] + (changed + sound[place + 1 :] if harm == "flip" else b""))
+        settled(path)
+        with pytest.raises(IntegrityError, match="other bytes"):
+            store.read(ref)
+
+
+def test_a_panic_of_the_reader_or_the_writer_is_an_error_of_ours(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    ref = written(store, bars())
+
+    def panics(*given, **named):
+        raise pl.exceptions.PanicException("index out of bounds")
+
+    monkeypatch.setattr(pl, "read_parquet", panics)
+    with pytest.raises(IntegrityError, match="index out of bounds"):
+        store.read(ref)
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", panics)
+    with pytest.raises(EvidenceError, match="index out of bounds"):
+        written(store, bars(5))
+    assert os.listdir((tmp_path / ref.path).parent) == [Path(ref.path).name]
 
 
 @pytest.mark.faults

@@ -1,0 +1,123 @@
+"""Merkle trees after RFC 6962, section 2.1: roots, growth, inclusion. What a leaf of the ledger is: checkpoints.py.
+
+A leaf is hashed behind a zero byte and a node behind a one, so that neither passes for the other. A tree of n leaves is
+cut at the largest power of two below n; hence it can grow from its right edge alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from quant_core.errors import UsageError
+
+EMPTY = hashlib.sha256(b"").digest()
+"""Root of a tree without leaves."""
+
+_sha256 = hashlib.sha256
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the leaf hash of each entry, 32 bytes each."""
+    return [_sha256(b"\0" + entry).digest() for entry in entries]
+
+
+class Frontier:
+    """The right edge of a growing tree: its size and one hash per perfect subtree, at most log2(size) + 1.
+
+    Parameters
+    ----------
+    size : int
+        Leaves so far.
+    peaks : sequence of bytes
+        Roots of the perfect subtrees the leaves fall into, from left to right: one per one-bit of `size`.
+    """
+
+    def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
+        heights = [height for height in range(size.bit_length()) if size >> height & 1]
+        if size < 0 or len(heights) != len(peaks) or any(len(peak) != 32 for peak in peaks):
+            raise UsageError(f"a tree of {size} leaves has not {len(peaks)} peaks of 32 bytes.")
+        self.size = size
+        self._pending: dict[int, bytes] = dict(zip(heights, reversed(peaks), strict=True))
+
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """The perfect subtrees from left to right, the largest first."""
+        return tuple(self._pending[height] for height in sorted(self._pending, reverse=True))
+
+    @property
+    def root(self) -> bytes:
+        """Root of all leaves so far, 32 bytes."""
+        peaks = self.peaks
+        if not peaks:
+            return EMPTY
+        root = peaks[-1]
+        for peak in reversed(peaks[:-1]):
+            root = _sha256(b"\1" + peak + root).digest()
+        return root
+
+    def copy(self) -> Frontier:
+        """Return a frontier that grows on its own."""
+        return Frontier(self.size, self.peaks)
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Append leaf hashes; about one hash each, no matter how large the tree is."""
+        level, height, before = list(leaves), 0, self.size
+        while level:
+            if before >> height & 1:
+                level.insert(0, self._pending.pop(height))
+            if len(level) & 1:
+                self._pending[height] = level.pop()
+            pairs = iter(level)
+            level = [_sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
+            height += 1
+        self.size += len(leaves)
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
+    """Return the audit path of one leaf, from the leaf upwards.
+
+    Parameters
+    ----------
+    leaves : sequence of bytes
+        Every leaf hash of the tree.
+    index : int
+        Which leaf.
+    """
+    if not 0 <= index < len(leaves):
+        raise UsageError(f"a tree of {len(leaves)} leaves has none of number {index}.")
+    level, path = list(leaves), []
+    while len(level) > 1:
+        if (sibling := index ^ 1) < len(level):
+            path.append(level[sibling])
+        above = [_sha256(b"\1" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
+        level = above + level[len(above) * 2 :]
+        index //= 2
+    return tuple(path)
+
+
+def root_by_proof(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """Return the root a proof leads to; the leaf is in the tree if that is the root of the tree of that size.
+
+    Parameters
+    ----------
+    leaf : bytes
+        The leaf hash.
+    index, size : int
+        Number of the leaf, and of leaves.
+    path : sequence of bytes
+        What `inclusion_proof` returned.
+    """
+    if not 0 <= index < size:
+        raise UsageError(f"a tree of {size} leaves has none of number {index}.")
+    root, last, rest = leaf, size - 1, list(path)
+    while last:
+        if index & 1 or index < last:
+            if not rest:
+                raise UsageError("the proof is too short for a tree of that size.")
+            sibling = rest.pop(0)
+            root = _sha256(b"\1" + (sibling + root if index & 1 else root + sibling)).digest()
+        index, last = index // 2, last // 2
+    if rest:
+        raise UsageError("the proof is too long for a tree of that size.")
+    return root

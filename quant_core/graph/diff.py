@@ -1,0 +1,132 @@
+"""What differs between two versions of a table, two selections, two portfolios. Which tables to compare: lifecycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from quant_core.evidence.store import DataRef, Part
+
+Parts = Mapping[Part, DataRef]
+"""The files of one version of a table."""
+
+_EXAMPLES = 5
+
+
+class _Diff(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnDiff(_Diff):
+    """Cells of one column that differ in rows both tables have."""
+
+    cells: int
+    largest: float | None = Field(description="Largest absolute difference of two known numbers; null: none.")
+
+
+class TableDiff(_Diff):
+    """Rows and cells that differ, matched by the key."""
+
+    rows: tuple[int, int]
+    added: int = Field(description="Rows only the second has.")
+    removed: int = Field(description="Rows only the first has.")
+    changed: int = Field(description="Rows both have, with other cells.")
+    columns: dict[str, ColumnDiff] = Field(description="Columns with cells that differ.")
+    schema_change: tuple[str, ...] = Field(description="Columns only one has, or of another type.")
+    examples: tuple[str, ...] = Field(description="Keys of the first rows added (+), removed (-) and changed (~).")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the tables hold the same rows."""
+        return not (self.added or self.removed or self.changed or self.schema_change)
+
+
+class SetDiff(_Diff):
+    """Members that came and went."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: int
+    jaccard: float = Field(description="Shared members by all members; 1 where both are empty.")
+
+
+class WeightDiff(_Diff):
+    """Weights that differ, by name: (first, second), 0 where it is not held."""
+
+    changed: dict[str, tuple[float, float]]
+    distance: float = Field(description="Half the sum of absolute differences: the share of the book to be traded.")
+
+
+def table_diff(first: pl.DataFrame, second: pl.DataFrame, key: Sequence[str]) -> TableDiff:
+    """Compare two versions of a table, row by row.
+
+    Parameters
+    ----------
+    first, second : DataFrame
+        Keys are unique in each.
+    key : sequence of str
+        Columns that say which row is which; columns that only one has are not among them.
+    """
+    shared = [name for name in first.columns if first.schema[name] == second.schema.get(name)]
+    odd = tuple(sorted(({*first.columns} | {*second.columns}) - {*shared}))
+    values = [name for name in shared if name not in key]
+    if not set(key) <= set(shared):
+        return TableDiff(
+            rows=(first.height, second.height),
+            added=second.height,
+            removed=first.height,
+            changed=0,
+            columns={},
+            schema_change=odd,
+            examples=(),
+        )
+    both = first.select(shared).join(second.select(shared), on=list(key), how="inner", suffix="\0", nulls_equal=True)
+    unequal = {name: both[name].ne_missing(both[f"{name}\0"]) for name in values}
+    columns = {name: _column_diff(both, name, mask) for name, mask in unequal.items() if mask.any()}
+    is_changed = pl.Series([False] * both.height, dtype=pl.Boolean)
+    for name in columns:
+        is_changed = is_changed | unequal[name]
+    added = second.join(first, on=list(key), how="anti", nulls_equal=True)
+    removed = first.join(second, on=list(key), how="anti", nulls_equal=True)
+    marked = (("+", added), ("-", removed), ("~", both.filter(is_changed)))
+    return TableDiff(
+        rows=(first.height, second.height),
+        added=added.height,
+        removed=removed.height,
+        changed=int(is_changed.sum()),
+        columns=columns,
+        schema_change=odd,
+        examples=tuple(
+            f"{mark} {' '.join(str(value) for value in row)}"
+            for mark, rows in marked
+            for row in rows.select(key).head(_EXAMPLES).iter_rows()
+        ),
+    )
+
+
+def set_diff(first: Iterable[str], second: Iterable[str]) -> SetDiff:
+    """Compare two sets of names."""
+    a, b = set(first), set(second)
+    return SetDiff(
+        added=tuple(sorted(b - a)),
+        removed=tuple(sorted(a - b)),
+        kept=len(a & b),
+        jaccard=len(a & b) / len(a | b) if a | b else 1.0,
+    )
+
+
+def weight_diff(first: Mapping[str, float], second: Mapping[str, float]) -> WeightDiff:
+    """Compare two books of weights by name."""
+    pairs = {name: (first.get(name, 0.0), second.get(name, 0.0)) for name in sorted({*first, *second})}
+    changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    return WeightDiff(changed=changed, distance=sum(abs(a - b) for a, b in changed.values()) / 2.0)
+
+
+def _column_diff(both: pl.DataFrame, name: str, mask: pl.Series) -> ColumnDiff:
+    largest = None
+    if both.schema[name].is_numeric():
+        pair = both.filter(mask).select(pl.col(name).cast(pl.Float64), pl.col(f"{name}\0").cast(pl.Float64))
+        largest = pair.select((pl.col(name) - pl.col(f"{name}\0")).abs().max()).item()
+    return ColumnDiff(cells=int(mask.sum()), largest=largest)

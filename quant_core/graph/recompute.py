@@ -1,0 +1,161 @@
+"""Stages computed again from pinned tables, in a store of their own: for replay and for asking what caused a change.
+
+Nothing here commits, lands or publishes. A stage that touches the outside world is not run: what it once landed is its
+result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from quant_core.errors import QuantError
+from quant_core.evidence.canonical import canonical
+from quant_core.evidence.store import DataRef, Part, Store
+from quant_core.graph.commit import parts_of
+from quant_core.graph.compute import Compute
+from quant_core.graph.diff import Parts
+from quant_core.graph.finish import EXCLUSION_KEY
+from quant_core.graph.plan import Plan
+from quant_core.graph.registry import StageRegistry
+from quant_core.graph.runner import executed
+from quant_core.graph.stage import StageSpec
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """What a stage came to this time.
+
+    Attributes
+    ----------
+    parts : mapping of part to DataRef
+        Empty where it came to nothing.
+    reason : str, optional
+        Why it came to nothing.
+    """
+
+    parts: Parts = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass
+class Workshop:
+    """Computes stages into a scratch store; equal questions are answered once.
+
+    A question is a stage, its parameters, the sleeve, the knowledge time and the hashes of its inputs.
+
+    Attributes
+    ----------
+    store : Store
+        Of the home, where pinned versions are read.
+    scratch : Store
+        Where what is computed lies; the caller deletes it.
+    registry : StageRegistry
+    compute : Compute
+    """
+
+    store: Store
+    scratch: Store
+    registry: StageRegistry
+    compute: Compute
+    _answers: dict[bytes, Recomputed] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def at(cls, home: Path, scratch: Path, registry: StageRegistry, compute: Compute) -> Workshop:
+        """Return a workshop that reads the home and writes under `scratch`."""
+        return cls(Store(home), Store(scratch), registry, compute)
+
+    def holds(self, ref: DataRef) -> bool:
+        """Tell whether the bytes of a version are at hand, here or in the home."""
+        return self.scratch.exists(ref) or self.store.exists(ref)
+
+    def read(self, ref: DataRef) -> pl.DataFrame:
+        """Return a table from the scratch store, or from that of the home."""
+        return (self.scratch if self.scratch.exists(ref) else self.store).read(ref)
+
+    def remember(
+        self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef], parts: Parts
+    ) -> None:
+        """Take what a run recorded as the answer to the question it had."""
+        self._answers[self._question(spec, plan, as_of, inputs)] = Recomputed(parts)
+
+    def computed(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
+        """Compute one stage from references to its inputs, by source.
+
+        What the stage, its gate or the store refuses is no error here but the reason of an empty answer.
+        """
+        question = self._question(spec, plan, as_of, inputs)
+        known = self._answers.get(question)
+        if known is None or not all(map(self.holds, known.parts.values())):
+            known = self._answers[question] = self._worked_out(spec, plan, as_of, inputs)
+        return known
+
+    def _worked_out(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
+        try:
+            frames = {argument: self.read(inputs[source]) for argument, source in spec.inputs.items()}
+            finished = executed(spec, frames, plan, compute=self.compute, as_of=as_of)
+        except QuantError as error:
+            return Recomputed(reason=f"{type(error).__name__}: {error}")
+        if finished.broken:
+            return Recomputed(reason=" ".join(finished.broken))
+        whole: dict[Part, tuple[pl.DataFrame, tuple[str, ...]]] = {
+            "valid": (finished.valid, spec.output.key),
+            "exclusions": (finished.exclusions, EXCLUSION_KEY),
+        }
+        return Recomputed(
+            {
+                part: self.scratch.write(frame, stage=spec.id, sleeve=plan.sleeve.name, key=key, part=part)
+                for part, (frame, key) in whole.items()
+            }
+        )
+
+    def _question(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> bytes:
+        asked: dict[str, Any] = {
+            "stage": spec.id,
+            "params": plan.params[spec.id].model_dump(mode="json"),
+            "sleeve": plan.sleeve.model_dump(mode="json") if "sleeve" in spec.wants else None,
+            "as_of": as_of if "as_of" in spec.wants else None,
+            "inputs": {source: inputs[source].sha256 for source in spec.inputs.values()},
+        }
+        return canonical(asked)
+
+    def graph(self, plan: Plan, as_of: str | None, pinned: Mapping[str, Parts]) -> dict[str, Recomputed]:
+        """Compute every stage of a plan, each from what those before it came to now.
+
+        Parameters
+        ----------
+        plan : Plan
+        as_of : str, optional
+        pinned : mapping of stage id to its parts
+            Stages taken as they are: at least those that touch the outside world.
+        """
+        found: dict[str, Recomputed] = {}
+        for spec in self.registry.ordered(plan.params):
+            if spec.id in pinned:
+                found[spec.id] = Recomputed(pinned[spec.id])
+                continue
+            inputs, missing = inputs_among(spec, {id: answer.parts for id, answer in found.items()})
+            found[spec.id] = (
+                Recomputed(reason=f"its input {missing[0]} is not there")
+                if missing
+                else self.computed(spec, plan, as_of, inputs)
+            )
+        return found
+
+
+def inputs_among(spec: StageSpec, tables: Mapping[str, Parts]) -> tuple[dict[str, DataRef], list[str]]:
+    """Return the references of a stage's inputs, by source, and the sources that are not among `tables`."""
+    found: dict[str, DataRef] = {}
+    missing = []
+    for source in spec.inputs.values():
+        stage, part = parts_of(source)
+        ref = tables.get(stage, {}).get(part)
+        if ref is None:
+            missing.append(source)
+        else:
+            found[source] = ref
+    return found, missing

@@ -1,0 +1,80 @@
+"""`quant replay`, `quant diff`, `quant why`: whether a past run can be had again, what changed since, and why it chose.
+
+What the commands print is made in replay.py, diff.py, attribution.py and why.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from quant_core.settings import Settings
+
+_home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+_NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newest finished run) or SLEEVE~N (N before)."
+
+
+@click.command(epilog=_NAMES)
+@click.argument("run")
+@_home
+@_as_json
+def replay(run: str, home: Path | None, *, as_json: bool) -> None:
+    """Compute RUN again from what it was pinned to and compare hashes; exit 1 when any differs."""
+    from quant_core.evidence.commits import Evidence
+    from quant_core.lifecycle.replay import replayed, told
+
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    outcome = replayed(evidence, run, tell=_tell)
+    click.echo(outcome.model_dump_json() if as_json else told(outcome))
+    outcome.raise_if_different()
+
+
+@click.command(epilog=_NAMES)
+@click.argument("first")
+@click.argument("second")
+@click.option("--attribute", is_flag=True, help="Compute FIRST again with one input after the other taken from SECOND.")
+@_home
+@_as_json
+def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
+    """Compare two runs: parameters, code, data, features, scores, selection, weights and figures."""
+    from quant_core.evidence.commits import Evidence
+    from quant_core.lifecycle import attribution
+    from quant_core.lifecycle.diff import run_diff, told
+
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    found = run_diff(evidence, first, second)
+    causes = attribution.attributed(evidence, first, second, tell=_tell) if attribute else None
+    if as_json:
+        document = found.model_dump(mode="json")
+        click.echo(json.dumps(document | {"attribution": causes.model_dump(mode="json") if causes else None}))
+        return
+    click.echo(told(found))
+    if causes is not None:
+        click.echo("\n" + attribution.told(causes))
+
+
+@click.command(epilog=_NAMES)
+@click.argument("symbol")
+@click.argument("date", type=click.DateTime(["%Y-%m-%d"]), required=False)
+@click.option("--sleeve", required=True, help="The sleeve the decision was made in.")
+@click.option("--run", help="A run of the sleeve [default: its newest finished one].")
+@_home
+@_as_json
+def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
+    """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
+    from quant_core.evidence.commits import Evidence
+    from quant_core.lifecycle.why import told
+    from quant_core.lifecycle.why import why as asked
+
+    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    found = asked(evidence, symbol, sleeve=sleeve, date=None if date is None else date.date(), run=run)
+    click.echo(found.model_dump_json() if as_json else told(found))
+
+
+def _tell(what: str) -> None:
+    click.echo(f"computing: {what}", err=True)

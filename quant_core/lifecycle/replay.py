@@ -1,0 +1,202 @@
+"""Replay: compute a finished run again from what it was pinned to, and compare hashes with what was recorded.
+
+Parameters and sleeve come from the manifest, tables from the store, nothing from the environment or today's files.
+What landed is not asked for again.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quant_core.errors import MissingVersionError, ReplayError
+from quant_core.evidence.code_change import CodeChange, code_change, code_told
+from quant_core.evidence.commits import Evidence
+from quant_core.evidence.manifest import code_facts
+from quant_core.evidence.store import DataRef
+from quant_core.graph.compute import Compute, SerialCompute
+from quant_core.graph.diff import Parts
+from quant_core.graph.plan import recorded_plan
+from quant_core.graph.recompute import Workshop, inputs_among
+from quant_core.graph.registry import StageRegistry
+from quant_core.lifecycle.runs import RunTables, edges, run_named, tables_of
+from quant_core.settings import CHECKOUT
+
+Verdict = Literal["same", "different", "failed", "pinned", "lost"]
+
+
+class StageReplay(BaseModel):
+    """What became of one stage.
+
+    same: both tables have the recorded hashes. different: computed from the recorded inputs, a hash is another one.
+    failed: it came to nothing (`reason`). pinned: it touches the outside world and was taken as recorded. lost: it was
+    pinned, and its bytes are no longer there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str
+    verdict: Verdict
+    recorded: dict[str, str] = Field(description="SHA-256 per part, as recorded.")
+    found: dict[str, str] = Field(description="SHA-256 per part, this time.")
+    reason: str | None = None
+    is_restored: bool = Field(default=False, description="Whether bytes that were collected were put back.")
+
+
+class Replay(BaseModel):
+    """The outcome of a replay."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    sleeve: str
+    as_of: str | None
+    is_same: bool
+    code: CodeChange
+    stages: tuple[StageReplay, ...]
+
+    def raise_if_different(self) -> None:
+        """Raise ReplayError, naming stages and the code that differs, unless every hash is the recorded one."""
+        if self.is_same:
+            return
+        wrong = [stage.stage for stage in self.stages if stage.verdict in ("different", "failed", "lost")]
+        raise ReplayError(f"run {self.run_id} does not replay: {', '.join(wrong)}. {code_told(self.code)}")
+
+
+def replayed(
+    evidence: Evidence,
+    name: str,
+    *,
+    registry: StageRegistry | None = None,
+    compute: Compute | None = None,
+    tell: Callable[[str], None] = lambda stage: None,
+) -> Replay:
+    """Compute a run again and compare.
+
+    Each stage is computed from the recorded versions of its inputs, or, where these were collected, from what the
+    replay made of them; versions that come out with their recorded hash are put back. The outcome is recorded as a
+    note of the run.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    name : str
+        As `run_named` takes it.
+    registry, compute : optional
+        Default: the stages of the core, one process.
+    tell : callable
+        Told each stage before it is computed.
+
+    Raises
+    ------
+    UnknownNameError
+        No such run.
+    MissingVersionError
+        The run committed nothing, or its manifest is older than replay.
+    ConfigError
+        This version of the code does not know a stage or parameter of the run.
+    """
+    registry = registry or StageRegistry.load("quant_core")
+    tables = tables_of(evidence, run_named(evidence, name))
+    run, manifest = tables.run, tables.manifest
+    if not tables.own:
+        raise MissingVersionError(f"run {run.run_id} committed nothing; there is nothing to replay.")
+    if manifest.sleeve_definition is None:
+        raise MissingVersionError(
+            f"the manifest of run {run.run_id} has no sleeve definition: it is older than replay."
+        )
+    stages = [id for id in manifest.params if id in tables.own]
+    plan = recorded_plan(registry, manifest.sleeve_definition, manifest.params, stages)
+    here = platform.python_version()
+    there = str(run.genesis.data.get("host", {}).get("python", here))
+    change = code_change(manifest.code, code_facts(CHECKOUT), python=(there, here))
+    found: list[StageReplay] = []
+    with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
+        workshop = Workshop.at(evidence.home, Path(scratch), registry, compute or SerialCompute())
+        made: dict[str, Parts] = {}
+        for spec in registry.ordered(stages):
+            tell(spec.id)
+            recorded = tables.parts[spec.id]
+            if spec.id in edges(registry):
+                is_there = all(map(evidence.store.exists, recorded.values()))
+                found.append(_judged(spec.id, recorded, recorded if is_there else {}, None, pinned=True))
+                continue
+            inputs, missing = inputs_among(spec, _at_hand(workshop, tables, made))
+            if missing:
+                found.append(_judged(spec.id, recorded, {}, f"its input {missing[0]} is not there"))
+                continue
+            answer = workshop.computed(spec, plan, manifest.as_of, inputs)
+            made[spec.id] = answer.parts
+            is_restored = _restored(evidence, workshop, recorded, answer.parts)
+            found.append(_judged(spec.id, recorded, answer.parts, answer.reason, is_restored=is_restored))
+    outcome = Replay(
+        run_id=run.run_id,
+        sleeve=manifest.sleeve,
+        as_of=manifest.as_of,
+        is_same=all(stage.verdict in ("same", "pinned") for stage in found),
+        code=change,
+        stages=tuple(found),
+    )
+    evidence.note(run.run_id, "replayed", _note(outcome))
+    return outcome
+
+
+def told(replay: Replay) -> str:
+    """Say a replay in lines for people."""
+    lines = [f"run {replay.run_id} of {replay.sleeve}: {'same hashes' if replay.is_same else 'DIFFERENT'}"]
+    for stage in replay.stages:
+        line = f"  {stage.verdict:<10} {stage.stage:<34} {stage.recorded.get('valid', '')[:12]}"
+        if stage.verdict == "different":
+            line += f" -> {stage.found.get('valid', '')[:12]}"
+        lines.append(line + (" (put back)" if stage.is_restored else ""))
+        if stage.reason:
+            lines.append(f"             {stage.reason}")
+    return "\n".join([*lines, code_told(replay.code)])
+
+
+def _at_hand(workshop: Workshop, tables: RunTables, made: Mapping[str, Parts]) -> dict[str, Parts]:
+    """Return the recorded versions whose bytes are there, and what the replay made where they are not."""
+    found: dict[str, Parts] = {}
+    for stage, parts in tables.parts.items():
+        again = made.get(stage, {})
+        held = {part: ref if workshop.holds(ref) else again.get(part) for part, ref in parts.items()}
+        found[stage] = {part: ref for part, ref in held.items() if ref is not None}
+    return found
+
+
+def _restored(evidence: Evidence, workshop: Workshop, recorded: Parts, made: Parts) -> bool:
+    """Put back versions that are gone and came out with their recorded hash; tell whether any was."""
+    is_restored = False
+    for part, ref in recorded.items():
+        again = made.get(part)
+        if again is not None and again.sha256 == ref.sha256 and not evidence.store.exists(ref):
+            evidence.store.write(workshop.read(again), stage=ref.stage, sleeve=ref.sleeve, key=(), part=part)
+            is_restored = True
+    return is_restored
+
+
+def _judged(
+    stage: str, recorded: Parts, found: Parts, reason: str | None, *, pinned: bool = False, is_restored: bool = False
+) -> StageReplay:
+    then, now = _hashes(recorded), _hashes(found)
+    verdict: Verdict = "pinned" if then == now else "lost"
+    if not pinned:
+        verdict = "failed" if not found else "same" if then == now else "different"
+    return StageReplay(stage=stage, verdict=verdict, recorded=then, found=now, reason=reason, is_restored=is_restored)
+
+
+def _hashes(parts: Mapping[Any, DataRef]) -> dict[str, str]:
+    return {str(part): ref.sha256 for part, ref in sorted(parts.items())}
+
+
+def _note(replay: Replay) -> dict[str, Any]:
+    return {
+        "is_same": replay.is_same,
+        "stages": {stage.stage: stage.verdict for stage in replay.stages},
+        "code_differs": not replay.code.is_empty,
+    }
