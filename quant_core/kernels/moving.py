@@ -94,8 +94,8 @@ def slide_complete(
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
-    inverse, inverse_less = 1.0 / window, 1.0 / (window - 1.0)
-    scale = 1.0 if kind == SUM else inverse
+    scale = 1.0 if kind == SUM else 1.0 / window
+    n, inverse = float(window), 1.0 / (window * (window - 1.0))
     c, high, low = state[0], state[1], state[2]
     d, first, second, third = state[4], state[5], state[6], state[7]
     misfits, again = False, False
@@ -110,7 +110,7 @@ def slide_complete(
                     value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
                 )
                 misfits |= not is_fit
-                result = deviation_of(total, squares, inverse, inverse_less)
+                result = deviation_of(total, squares, n, inverse)
                 result = result if is_sure else AGAIN
                 answer[j] = result
                 again |= result == AGAIN
@@ -160,7 +160,7 @@ def slide_known(
                     value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
                 )
                 misfits |= not is_fit
-                result = deviation_of(total, squares, 1.0 / n[i], 1.0 / (n[i] - 1.0))
+                result = deviation_of(total, squares, n[i], 1.0 / (n[i] * (n[i] - 1.0)))
                 result = result if is_sure else AGAIN
                 result = result if n[i] >= least else np.nan
                 answer[j] = result
@@ -207,11 +207,12 @@ def mend_columns(
 
 
 @kernel
-def deviation_of(total: float, squares: float, inverse: float, inverse_less: float) -> float:
-    """Return the standard deviation from sums; AGAIN where they cancel."""
-    spread = squares - total * total * inverse
-    is_sound = spread > CANCELS * squares
-    value = math.sqrt(spread * inverse_less if is_sound else 0.0)
+def deviation_of(total: float, squares: float, n: float, inverse: float) -> float:
+    """Return the standard deviation from sums; AGAIN where they cancel. inverse: 1 / (n (n - 1))."""
+    whole = n * squares
+    spread = whole - total * total
+    is_sound = spread > CANCELS * whole
+    value = math.sqrt(spread * inverse if is_sound else 0.0)
     return value if is_sound else AGAIN
 
 
@@ -234,7 +235,7 @@ def moment_of(
             terms[k] *= terms[k]
     if kind != DEVIATION:
         return last if kind == SUM else last * (1.0 / n)
-    value = deviation_of(total, last, 1.0 / n, 1.0 / (n - 1.0))
+    value = deviation_of(total, last, float(n), 1.0 / (float(n) * (n - 1.0)))
     if value < AGAIN:
         return value
     _, _, squares, _, _ = central_sums(x, t, j, window)
