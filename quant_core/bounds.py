@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_DEPTH = 64
+_STEP = 1 << 20
 
 
 def capped_bytes(path: Path, largest: int, *, follow_links: bool = True) -> bytes:
@@ -42,9 +43,11 @@ def capped_bytes(path: Path, largest: int, *, follow_links: bool = True) -> byte
             raise OSError(errno.EINVAL, "it is no file but a pipe or a device", str(path))
         if status.st_size > largest:
             raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, at most {largest} are read", str(path))
-        content = file.read(largest + 1)
-    if len(content) > largest:
-        raise OSError(errno.EFBIG, f"it has more than the {largest} bytes that are read", str(path))
+        content = file.read(status.st_size + 1)  # memory is taken for what is asked, be it there or not
+        while more := file.read(_STEP):  # it has grown meanwhile
+            content += more
+            if len(content) > largest:
+                raise OSError(errno.EFBIG, f"it has more than the {largest} bytes that are read", str(path))
     return content
 
 

@@ -6,6 +6,7 @@ masked is decided at the edges: they alone know the environment.
 
 from __future__ import annotations
 
+import functools
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
@@ -50,8 +51,7 @@ def masked(text: str, environ: Mapping[str, str]) -> str:
     """
     if not text:
         return text
-    forms = {form for secret in _secrets(environ) for form in _forms(secret)}
-    for form in sorted(forms, key=len, reverse=True):
+    for form in _known_forms(frozenset(environ.items())):
         text = text.replace(form, MASK)
     return _without_addresses(text)
 
@@ -113,6 +113,13 @@ def filled(text: str, environ: Mapping[str, str]) -> str:
         return quote(value, safe="")
 
     return _REFERENCE.sub(value_of, text)
+
+
+@functools.lru_cache(maxsize=4)
+def _known_forms(environ: frozenset[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the looks of all secrets, longest first; an environment rarely changes between two lines of text."""
+    forms = {form for secret in _secrets(dict(environ)) for form in _forms(secret)}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _secrets(environ: Mapping[str, str]) -> Iterator[str]:

@@ -14,15 +14,15 @@ import polars as pl
 
 from quant_assets.assets.code import reaches, room_version
 from quant_assets.assets.shell import shell
+from quant_assets.failures import Failing
 from quant_assets.io_managers import key_of
 from quant_assets.metadata import excluded_table
 from quant_assets.partitions import partitioned_checks
 from quant_assets.resources.plan import RunPlan
-from quant_core.errors import QuantError, UnavailableError
 from quant_core.graph.finish import Finished
 from quant_core.graph.landing import Landing
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import executed
+from quant_core.graph.runner import executed, secrets_masked
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import Contract, Split
 from quant_core.settings import ThreadSafeConfig
@@ -92,14 +92,10 @@ def _body(spec: StageSpec) -> Any:
 def _finished(
     spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame], tell: Callable[[str], None]
 ) -> Finished:
-    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell)
-    try:
-        with ThreadSafeConfig.use(plan.settings):
-            return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
-    except UnavailableError:
-        raise  # the retry policy asks again
-    except QuantError as error:
-        raise dg.Failure(f"{spec.id}: {error}", allow_retries=False) from error
+    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell, mask=secrets_masked)
+    with Failing(spec.id) as failing, ThreadSafeConfig.use(plan.settings):
+        return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
+    raise failing.failure
 
 
 def _verdict(finished: Finished) -> dg.AssetCheckResult:

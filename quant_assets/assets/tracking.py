@@ -1,14 +1,20 @@
 """The last asset of a run: what the ledger holds becomes visible in MLflow. What is projected, and how: resources."""
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from quant_assets.assets.factory import OWNERS
+from quant_assets.failures import Failing
 from quant_assets.io_managers import key_of, stage_of
 from quant_assets.outcomes import close_if_last
 from quant_assets.resources.plan import RunPlan
 from quant_core.graph.registry import StageRegistry
+
+if TYPE_CHECKING:
+    from quant_assets.resources.experiment import Projection
 
 KEY = dg.AssetKey(["tracking", "mlflow"])
 
@@ -33,12 +39,18 @@ def tracking_asset(stages: StageRegistry, sleeves: dg.PartitionsDefinition[str])
         The ledger is the truth and MLflow a view of it: a tracker that does not answer defers the projection to the
         next run and changes nothing else.
         """
-        from quant_assets.resources.tracking import project  # the door to mlflow: opened by this step only
-
         # Every other step is over: closed now, the run is shown as ended and not as at work until the next one.
         close_if_last(plan.evidence, context.instance, context.run.run_id, stage_of(KEY))
-        seen = project(plan.evidence.home, os.environ.get("QUANT_MLFLOW_URI"))
+        seen = _projected(plan.evidence.home)
         context.log.info(f"projection={seen.state} runs={seen.runs} {seen.reason}".rstrip())
         return dg.MaterializeResult(metadata={"state": seen.state, "runs": seen.runs, "reason": seen.reason})
 
     return tracking__mlflow
+
+
+def _projected(home: Path) -> "Projection":
+    from quant_assets.resources.tracking import project  # the door to mlflow: opened by this step only
+
+    with Failing(stage_of(KEY)) as failing:
+        return project(home, os.environ.get("QUANT_MLFLOW_URI"))
+    raise failing.failure

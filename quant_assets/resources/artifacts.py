@@ -4,12 +4,17 @@ A file is what its bytes say, never what its name says: a tracker's users open w
 """
 
 import hashlib
+import io
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from html.parser import HTMLParser
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+import polars as pl
+
+from quant_core.bounds import capped_bytes
 from quant_core.errors import EvidenceError, IntegrityError, QuantError
 from quant_core.evidence.canonical import strict_object
 from quant_core.evidence.commits import Evidence, ref_in
@@ -27,9 +32,16 @@ TABLES = (
 TEAR_SHEET = "report.tear_sheet"
 LARGEST = 64 * 1024 * 1024
 _ACTIVE = frozenset({"script", "iframe", "frame", "object", "embed", "applet", "base", "form", "link", "foreignobject"})
+_ACTIVE |= {"animate", "animatemotion", "animatetransform", "set", "handler", "listener", "portal", "template", "math"}
 _LINKS = frozenset({"href", "src", "xlink:href", "srcset", "action", "formaction", "data", "poster", "background"})
-_INSIDE = ("#", "data:image/png", "data:image/svg+xml;")
-_LOADS = re.compile(r"url\(['\"]?(?!#|data:image/)|@import")
+_LINKS |= {"ping", "longdesc", "cite", "manifest", "codebase", "archive", "classid", "dynsrc", "lowsrc", "imagesrcset"}
+_INSIDE = ("#", "data:image/png")
+_SCHEMES = ("javascript:", "vbscript:", "data:text", "data:application", "data:,", "blob:", "file:")
+# A style sheet can spell any of these with escapes, so a page's own style has none.
+_LOADS = re.compile(r"url\(['\"]?(?!#|data:image/)|@import|image-set\(|expression\(|-moz-binding|behavior:")
+_ESCAPES = "\\"
+_UNCLOSED = re.compile(r"<[^<>]*(?:<|\Z)|<!\[")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def artifacts_of(evidence: Evidence, run: Run) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -68,6 +80,9 @@ def judge(name: str, content: bytes) -> None:
         raise IntegrityError(f"{name}: a tracker gets {', '.join(_CHECKS)} only.")
     if len(content) > LARGEST:
         raise IntegrityError(f"{name} has {len(content)} bytes; a tracker gets at most {LARGEST}.")
+    # A file that is two things is opened as the one nobody looked for.
+    if zipfile.is_zipfile(io.BytesIO(content)) or b"%PDF-" in content[:1024]:
+        raise IntegrityError(f"{name} is an archive or a PDF as well.")
     _CHECKS[suffix](name, content)
 
 
@@ -83,12 +98,12 @@ def _sources(evidence: Evidence, run: Run) -> Iterator[tuple[str, Callable[[], b
 
 
 def _manifest(evidence: Evidence, run: Run) -> bytes:
-    content = manifest_path(evidence.home, run.run_id).read_bytes()
+    content = _bytes_of(manifest_path(evidence.home, run.run_id))
     return _vouched("the manifest", content, run.genesis.data["manifest"])
 
 
 def _table(evidence: Evidence, ref: DataRef) -> bytes:
-    return _vouched(ref.stage, (evidence.home / ref.path).read_bytes(), ref.sha256)
+    return _vouched(ref.stage, _bytes_of(evidence.home / ref.path), ref.sha256)
 
 
 def _page(evidence: Evidence, ref: DataRef) -> bytes:
@@ -97,6 +112,13 @@ def _page(evidence: Evidence, ref: DataRef) -> bytes:
         if name == "tear_sheet.html":
             return str(content).encode()
     raise IntegrityError(f"{ref.stage} holds no tear_sheet.html.")
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read a file of the home: no link, no device, and no further than a tracker takes."""
+    if path.is_symlink():
+        raise IntegrityError(f"{path} is a link; a tracker gets files of the home only.")
+    return capped_bytes(path, LARGEST, follow_links=False)
 
 
 def _vouched(name: str, content: bytes, sha256: str) -> bytes:
@@ -108,6 +130,12 @@ def _vouched(name: str, content: bytes, sha256: str) -> bytes:
 def _judge_parquet(name: str, content: bytes) -> None:
     if not (len(content) >= 12 and content.startswith(b"PAR1") and content.endswith(b"PAR1")):
         raise IntegrityError(f"{name} is not Parquet: its magic bytes are missing.")
+    if int.from_bytes(content[-8:-4], "little") > len(content) - 12:
+        raise IntegrityError(f"{name} is not Parquet: it has no room for its footer.")
+    try:
+        pl.read_parquet_schema(io.BytesIO(content))
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise IntegrityError(f"{name} is not Parquet: its footer cannot be read.") from error
 
 
 def _judge_json(name: str, content: bytes) -> None:
@@ -124,6 +152,11 @@ def _judge_html(name: str, content: bytes) -> None:
         raise IntegrityError(f"{name} is not UTF-8.") from error
     if not text.lstrip().lower().startswith(("<!doctype html", "<html")):
         raise IntegrityError(f"{name} is not HTML: it does not start as a page.")
+    if _CONTROLS.search(content):
+        raise IntegrityError(f"{name} is not inert: it holds control characters.")
+    # Where a tag is not closed before the next begins, parsers disagree, and this one takes quadratic time.
+    if _UNCLOSED.search(text):
+        raise IntegrityError(f"{name} is not inert: it holds a section, or a tag not closed before the next begins.")
     page = _Page()
     page.feed(text)
     page.close()
@@ -155,12 +188,15 @@ class _Page(HTMLParser):
             # Browsers skip white space and control characters inside a scheme.
             target = "".join(char for char in value or "" if char > " ").lower()
             is_refresh = name == "http-equiv" and target == "refresh"
-            is_elsewhere = name in _LINKS and not target.startswith(_INSIDE)
-            if name.startswith("on") or is_refresh or is_elsewhere or _LOADS.search(target):
+            is_picture = tag == "img" and name == "src" and target.startswith("data:image/svg+xml;")
+            is_elsewhere = name in _LINKS and not target.startswith(_INSIDE) and not is_picture
+            is_code = target.startswith(_SCHEMES) or (name == "style" and _ESCAPES in target)
+            if name.startswith("on") or is_refresh or is_elsewhere or is_code or _LOADS.search(target):
                 self.found.append(f"<{tag} {name}={value!r:.40}>")
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem and ("<" in data or _LOADS.search("".join(data.split()).lower())):
+        style = "".join(data.split()).lower()
+        if self.cdata_elem and ("<" in data or _ESCAPES in data or _LOADS.search(style)):
             self.found.append(f"{data.strip()!r:.40} in <{self.cdata_elem}>")
 
     def handle_comment(self, data: str) -> None:

@@ -24,6 +24,7 @@ from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Proj
 from quant_assets.resources.projection import cut
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.documents import make_folder, staged
+from quant_core.masking import masked
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ class MLflowTracker:
         started = time.monotonic()
         try:
             _within(_PROBE_S, lambda: _probe(self.uri))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no address, such as one whose password has a bare / or @
             return self._deferred(error)
         left_s = budget_s - (time.monotonic() - started)
         door = _door()
@@ -163,8 +164,8 @@ class MLflowTracker:
         return _artifact_folder(self.evidence.home) if self.is_local else None
 
     def _deferred(self, error: Exception) -> Projection:
-        reason, password = f"{type(error).__name__}: {error}", urlsplit(self.uri).password
-        return Projection("deferred", 0, cut(reason.replace(password, "***") if password else reason), -1)
+        environ = {**os.environ, "QUANT_MLFLOW_URI": self.uri}
+        return Projection("deferred", 0, cut(masked(f"{type(error).__name__}: {error}", environ)), -1)
 
 
 def _door() -> Door:

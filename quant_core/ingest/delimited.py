@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from quant_core.errors import SourceError
 from quant_core.market.contracts.split import excluded_rows
 
 _CHUNK = 1 << 20
-_SHOWN = 80
+_SHOWN, _NAMED = 80, 20
 _LF, _CR, _QUOTE = 10, 13, 34
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
@@ -159,10 +160,13 @@ def _misplaced(what: str, buffer: Bytes, starts: Places, ends: Places, line: int
 
 
 def _header(line: bytes, separator: str, where: str) -> tuple[str, ...]:
-    names = next(csv.reader([line.decode().rstrip("\r")], delimiter=separator))
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    try:
+        names = next(csv.reader([line.decode().rstrip("\r")], delimiter=separator))
+    except csv.Error as error:
+        raise SourceError(f"{where} has no header that can be read: {error}.") from error
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
-        raise SourceError(f"{where}: {', '.join(twice)} stands twice in the header.")
+        raise SourceError(f"{where}: {', '.join(twice[:_NAMED])} stands twice in the header.")
     return tuple(names)
 
 

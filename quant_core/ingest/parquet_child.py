@@ -19,6 +19,8 @@ from typing import Any
 HEAD = struct.Struct("!I")
 LONGEST_MESSAGE = 1 << 23
 IDLE_SECONDS = 60.0
+# As of other archives (unpacking.py): a column of one value takes no room, whatever its length.
+RATIO, FLOOR = 100, 64 << 20
 
 
 def send(channel: socket.socket, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
@@ -72,6 +74,10 @@ def _answer(request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
             file.seek(0)
             if request["columns"] is None:
                 return {"names": list(pl.read_parquet_schema(file))}
+            rows, packed = pl.scan_parquet(file).select(pl.len()).collect().item(), os.fstat(file.fileno()).st_size
+            if 8 * rows * len(request["columns"]) > max(FLOOR, RATIO * packed):
+                return {"error": f"its {rows} rows unpack to more than {RATIO} times its size; refused as no table"}
+            file.seek(0)
             table = pl.read_parquet(file, columns=request["columns"], glob=False)
         with os.fdopen(os.dup(descriptors[1]), "wb") as out:
             table.write_ipc(out, compression="uncompressed")

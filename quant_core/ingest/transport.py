@@ -26,6 +26,7 @@ T = TypeVar("T")
 CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 CHUNK = 1 << 16
+LARGEST = 64 << 20
 # Asked too much (418 is Binance's word for a ban), or too slow to ask; whatever else is below 500 stays wrong.
 _AGAIN = (408, 418, 429)
 
@@ -60,7 +61,7 @@ class Transport:
     tell: Callable[[str], None]
     tries: int = 5
     deadline: float = 300.0
-    largest: int = 64 << 20
+    largest: int = LARGEST
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     rng: random.Random = field(default_factory=random.Random)
@@ -214,6 +215,26 @@ class Transport:
         if announced.isdigit() and "Content-Encoding" not in response.headers and size != int(announced):
             raise _NoAnswerError(f"{size} bytes instead of the {announced} announced")
         return b"".join(parts)
+
+
+def bound(session: Session, largest: int = LARGEST) -> None:
+    """Have a client library's session refuse answers of more than `largest` bytes, counted as they are unpacked.
+
+    A question put through it then raises SourceError as soon as an answer is too large.
+    """
+
+    def within(response: Response, *args: object, **given: object) -> Response:
+        parts, size = [], 0
+        for part in response.iter_content(CHUNK):
+            parts.append(part)
+            size += len(part)
+            if size > largest:
+                response.close()
+                raise SourceError(f"{_shown(response.url)}: more than {largest} bytes; refused.")
+        response._content = b"".join(parts)  # what `content` hands out, read whole and without bounds if it is not set
+        return response
+
+    session.hooks["response"].append(within)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

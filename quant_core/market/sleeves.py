@@ -6,6 +6,7 @@ What the room tables of a file mean is decided by the stages' params (graph/plan
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from quant_core.bounds import capped_bytes, is_deeper
 from quant_core.errors import ConfigError, UnknownNameError
 from quant_core.market.calendar import Calendar, calendar
+from quant_core.masking import MASK, demand_no_secret, is_secret_name, masked
 
 _MAX_BYTES = 1 << 20
+# What costs a parser of TOML seconds or much memory in a small file: values, names of many parts, long numbers.
+_MAX_VALUES = 50_000
+_LONG_NAME = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]{0,99}"|'[^'\n]{0,99}')[ \t]{0,9}\.[ \t]{0,9}){32}""")
+_LONG_NUMBER = re.compile(r"(?<![\w.])(?:0[xob])?[0-9a-fA-F_.]{1000}")
 _PATHS = ("path", "factors")
 
 
@@ -86,18 +93,18 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
     Raises
     ------
     ConfigError
-        The file is missing, is not TOML, lacks `[sleeve]` or `[source]`, names another sleeve, or declares raw prices
-        of a file without one of factors.
+        The file is missing, is not TOML, is too large or too deep, holds a secret, lacks `[sleeve]` or `[source]`,
+        names another sleeve, or declares raw prices of a file without one of factors.
     """
     try:
-        content = path.read_bytes()
-        if len(content) > _MAX_BYTES:
-            raise ConfigError(f"sleeve file {path}: {len(content)} bytes; at most {_MAX_BYTES} are read.")
-        tables = tomllib.loads(content.decode("utf-8"))
+        content = capped_bytes(path, _MAX_BYTES)
+        tables = _tables(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"sleeve file {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, too deep, a number too long
         raise ConfigError(f"sleeve file {path} is not TOML: {error}.") from error
+    for name_of, table in tables.items():
+        demand_no_secret(table if isinstance(table, dict) else {name_of: table}, f"sleeve file {path}, [{name_of}]")
     missing = [table for table in ("sleeve", "source") if not isinstance(tables.get(table), dict)]
     if missing:
         raise ConfigError(f"sleeve file {path} lacks the table [{missing[0]}].")
@@ -143,7 +150,23 @@ def first_fault(error: ValidationError) -> str:
     """Say the first fault of a pydantic error in one line."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']} (got {fault.get('input')!r})" if where else str(fault["msg"])
+    said = masked(str(fault["msg"]), {})
+    got = MASK if is_secret_name(where) else masked(repr(fault.get("input")), {})
+    return f"{where}: {said} (got {got})" if where else said
+
+
+def _tables(text: str) -> dict[str, Any]:
+    """Parse TOML within bounds; ValueError if it exceeds them or is none."""
+    if text.count("=") + text.count("[") + text.count("{") > _MAX_VALUES:
+        raise ValueError(f"it has more than {_MAX_VALUES} values")
+    if _LONG_NAME.search(text):
+        raise ValueError("a name has more than 32 parts")
+    if _LONG_NUMBER.search(text):
+        raise ValueError("a number has more than 1000 digits")
+    tables = tomllib.loads(text)
+    if is_deeper(tables):
+        raise ValueError("its tables are nested too deep")
+    return tables
 
 
 def _anchored(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 import hashlib
 import io
+import os
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +21,13 @@ def parquet() -> bytes:
     buffer = io.BytesIO()
     pl.DataFrame({"a": [1]}).write_parquet(buffer)
     return buffer.getvalue()
+
+
+def archive() -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("__main__.py", "raise SystemExit(3)")
+    return packed.getvalue()
 
 
 def stored(evidence: Evidence, frame: pl.DataFrame, stage: str, part: str = "valid") -> DataRef:
@@ -106,6 +115,27 @@ def test_a_pickle_is_refused_under_any_name(name: str) -> None:
     [
         ("t.parquet", b"PAR1" + PICKLE),
         ("t.parquet", b"PAR1PAR1"),
+        ("t.parquet", b"PAR1" + PICKLE + b"PAR1"),
+        ("t.parquet", b"PAR1" + PICKLE + (8).to_bytes(4, "little") + b"PAR1"),
+        ("t.parquet", b"PAR1" + bytes(64) + (2**31).to_bytes(4, "little") + b"PAR1"),
+        ("t.parquet", parquet() + archive()),
+        ("t.parquet", archive() + parquet()),
+        ("t.parquet", parquet()[:4] + archive() + parquet()[4:]),
+        ("t.parquet", archive()),
+        ("t.parquet", b"\x1f\x8b\x08" + bytes(20)),
+        ("t.json", archive()),
+        ("t.json", b'{"a": NaN}'),
+        ("t.json", b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}"),
+        ("t.json", b'{"a": [' + b"{}," * 300_000 + b"{}]}"),
+        ("t.json", b'{"a": 1}' + PICKLE),
+        ("t.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"),
+        ("t.html", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"),
+        ("t.html", b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'/>"),
+        ("t.html", PAGE.format("%PDF-1.7").encode()),
+        ("t.html", PAGE.format("").encode() + archive()),
+        ("t.html", b"GIF89a/*" + PAGE.format("").encode()),
+        ("t.html", PAGE.format("<scr\0ipt>alert(1)</scr\0ipt>").encode()),
+        ("t.html", b"\xef\xbb\xbf" + parquet()),
         ("t.parquet", b""),
         ("t.json", b"[1]"),
         ("t.json", b'{"a": 1, "a": 2}'),
@@ -148,11 +178,55 @@ def test_what_is_not_what_it_claims_to_be_is_refused(name: str, content: bytes) 
         "<svg><![CDATA[><script>alert(1)</script>]]></svg>",
         "<style>@import 'http://elsewhere/x.css';</style>",
         '<p style="background: url(http://elsewhere/x.png)">x</p>',
+        '<svg><a><animate attributeName="href" values="javascript:alert(1)"/></a></svg>',
+        '<svg><set attributeName="href" to="x"/></svg>',
+        '<p data-x="javascript:alert(1)">x</p>',
+        '<a href="data:text/html,<b>x</b>">x</a>',
+        '<a href="data:image/svg+xml;base64,AA==">x</a>',
+        '<svg><use href="data:image/svg+xml;base64,AA==#a"/></svg>',
+        '<a href="#a" ping="http://elsewhere">x</a>',
+        '<video poster="http://elsewhere/x.png"></video>',
+        '<img srcset="http://elsewhere/x.png 2x">',
+        '<p style="background: u\\72l(http://elsewhere/x.png)">x</p>',
+        "<style>@\\69mport 'http://elsewhere/x.css';</style>",
+        "<style>p {background: image-set('http://elsewhere/x.png' 1x)}</style>",
+        "<template><img src=x></template>",
+        "<math><mtext></mtext></math>",
+        "<script",
+        "<a " * 50_000,
+        "<!--" * 50_000,
+        "<![CDATA[ >" * 50_000,
     ],
 )
 def test_a_page_runs_nothing_and_loads_nothing(body: str) -> None:
     with pytest.raises(IntegrityError, match="not inert"):
         judge("t.html", PAGE.format(body).encode())
+
+
+@pytest.mark.parametrize("kind", ["link", "link to a device", "pipe", "folder", "oversize"])
+def test_only_a_file_of_the_home_is_read(tmp_path: Path, kind: str) -> None:
+    evidence, refs = home_with(tmp_path / "home")
+    table, manifest = (
+        tmp_path / "home" / refs["backtest.metrics"].path,
+        tmp_path / "home" / "runs" / "r" / "manifest.json",
+    )
+    for k, path in enumerate((table, manifest)):
+        elsewhere = path.rename(tmp_path / f"{k}")  # the right bytes: only what leads to them is wrong
+        match kind:
+            case "link":
+                path.symlink_to(elsewhere)
+            case "link to a device":
+                path.symlink_to("/dev/zero")
+            case "pipe":
+                os.mkfifo(path)
+            case "folder":
+                path.mkdir()
+            case _:
+                with path.open("wb") as file:
+                    file.truncate(1 << 40)
+    kept, left_out = artifacts_of(evidence, evidence.run("r"))
+    assert set(left_out) == {"manifest.json", "tables/backtest.metrics.parquet"}
+    assert not set(kept) & set(left_out)
 
 
 def test_a_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,8 @@ How often and how long is asked lives in ../transport.py; how values are parsed 
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,8 +23,10 @@ from quant_core.graph.stage import Params
 from quant_core.ingest.parsing import parsed_rows
 from quant_core.ingest.source import Batch, IsoDay, Landed, source
 from quant_core.ingest.transport import Transport, beginning
+from quant_core.ingest.unpacking import only_member
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
+from quant_core.masking import filled
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
@@ -42,7 +42,6 @@ LARGEST = 1 << 20  # a month of daily bars has 6 kB
 LATE_DAYS, LATE_MONTH_DAYS = 7, 40
 MICROSECONDS_FROM = 10**14
 _CHECKSUM = re.compile(r"([0-9a-f]{64})[ \t]+\*?(\S+)")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError)
 
 
 class BinanceDumpParams(Params):
@@ -175,7 +174,7 @@ class _Archive:
 
     def _verified(self, file: _File) -> bytes | None:
         path = file.path(self.params.market)
-        url = f"{self.params.base_url.rstrip('/')}/{quote(path)}"
+        url = f"{filled(self.params.base_url, os.environ).rstrip('/')}/{quote(path)}"
         for k in (1, 2):  # the first may have been broken off on its way
             body = self.transport.find(url)
             if body is None:
@@ -196,17 +195,10 @@ class _Archive:
 
 def _unpacked(body: bytes, file: _File) -> str:
     """Return the one CSV of a zip, read no further than it may be long."""
+    content = only_member(body, f"{file.name}.csv", largest=LARGEST, where=f"{file.name}.zip")
     try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            names = archive.namelist()
-            if names != [f"{file.name}.csv"]:
-                raise SourceError(f"{file.name}.zip holds {names[:3]}, not just {file.name}.csv.")
-            with archive.open(names[0]) as member:
-                content = member.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise SourceError(f"{file.name}.csv has more than {LARGEST} bytes; refused.")
         return content.decode("utf-8-sig")
-    except _DAMAGED as error:
+    except UnicodeDecodeError as error:
         raise SourceError(f"{file.name}.zip cannot be read: {error}") from error
 
 

@@ -5,7 +5,7 @@ How often and how long is asked lives in ../transport.py; which rows make trustw
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -17,12 +17,14 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from quant_core.errors import MissingExtraError, SourceError, UnavailableError, UnknownKeyError
+from quant_core.evidence.canonical import PayloadError, strict_json
 from quant_core.graph.stage import Params
 from quant_core.ingest.overlap import VALUES, changed_rows, remembered_rows
 from quant_core.ingest.source import Batch, IsoDay, Landed, source
-from quant_core.ingest.transport import READ_SECONDS, Transport, beginning, retry_after
+from quant_core.ingest.transport import READ_SECONDS, Transport, beginning, bound, retry_after
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
+from quant_core.masking import filled, masked
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
@@ -144,12 +146,16 @@ class _Asking:
             try:
                 return function()
             except OperationFailed as error:
+                said = masked(str(error), os.environ)  # the address as it was asked is in it
                 if _REFUSED.match(str(error)):
-                    raise SourceError(f"ccxt {self.params.exchange}: {what}: {error}") from error
+                    raise SourceError(f"ccxt {self.params.exchange}: {what}: {said}") from error
                 seen.append(error)
-                raise UnavailableError(f"{type(error).__name__}: {error}") from error
+                raise UnavailableError(f"{type(error).__name__}: {said}") from error
             except BaseError as error:
-                raise SourceError(f"ccxt {self.params.exchange}: {what}: {type(error).__name__}: {error}") from error
+                said = f"{type(error).__name__}: {masked(str(error), os.environ)}"
+                raise SourceError(f"ccxt {self.params.exchange}: {what}: {said}") from error
+            except RecursionError as error:
+                raise SourceError(f"ccxt {self.params.exchange}: {what}: an answer nested too deep.") from error
 
         def pause() -> float | None:
             # The headers are those of the last answer, and a try that broke off has none.
@@ -167,6 +173,7 @@ def _exchange(params: CcxtParams) -> Any:
     if params.exchange not in ccxt.exchanges:
         raise UnknownKeyError("exchange", params.exchange, ccxt.exchanges)
     exchange = getattr(ccxt, params.exchange)({"enableRateLimit": True, "timeout": int(READ_SECONDS * 1000)})
+    bound(exchange.session)
     exchange.enableLastHttpResponse = exchange.enableLastResponseHeaders = True
     # Only the markets asked for: of the others, some exchanges demand a key, some need a minute.
     exchange.has["fetchCurrencies"] = False
@@ -175,7 +182,7 @@ def _exchange(params: CcxtParams) -> Any:
         wanted = {"spot": ("spot",), "swap": ("swap", "linear", "contract")}[params.market]
         kinds["types"] = [kind for kind in kinds["types"] if kind in wanted] or kinds["types"]
     if params.base_url is not None:
-        exchange.urls["api"] = _moved(exchange.urls["api"], params.base_url.rstrip("/"))
+        exchange.urls["api"] = _moved(exchange.urls["api"], filled(params.base_url, os.environ).rstrip("/"))
     return exchange
 
 
@@ -234,8 +241,8 @@ def _day(bar: list[Any]) -> date:
 def _may_be_empty(answer: str) -> bool:
     """Whether an answer may say that there are no bars: JSON with a list of anything but words in it."""
     try:
-        waiting = [json.loads(answer)]
-    except ValueError:
+        waiting = [strict_json(answer.encode())]
+    except PayloadError:
         return False
     while waiting:
         value = waiting.pop()

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
 from quant_core.ingest.source import Batch, Landed, source
-from quant_core.ingest.tabular import TABLE_NAMES, TableParams, file_rows, made_of
+from quant_core.ingest.tabular import TABLE_NAMES, TEXT_NAMES, TableParams, file_rows, made_of, text_bytes
 from quant_core.market.contracts.ingest import Raw
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -108,7 +108,7 @@ def folder(params: FolderParams, sleeve: Sleeve, landed: Landed) -> Iterator[Bat
         schema = schemas[name]
         if landed.marks.get(name) == _sha256_of(path):
             continue
-        content = path.read_bytes()
+        content = text_bytes(path) if path.name.lower().endswith(TEXT_NAMES) else path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         rows, facts = file_rows(
             path,

@@ -5,10 +5,11 @@ How often and how long is asked lives in ../transport.py; which rows make trustw
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -18,7 +19,7 @@ from quant_core.graph.stage import Params
 from quant_core.ingest.overlap import changed_rows, remembered_rows, restatement
 from quant_core.ingest.sessions import sessions_of
 from quant_core.ingest.source import Batch, IsoDay, Landed, source
-from quant_core.ingest.transport import READ_SECONDS, Transport
+from quant_core.ingest.transport import LARGEST, READ_SECONDS, Transport, bound
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
 
@@ -185,7 +186,7 @@ def _fetched(symbol: str, start: date) -> pl.DataFrame:
     try:
         # The library keeps answers by their question, also those that were errors.
         yfinance.data.YfData().cache_get.cache_clear()
-        table = yfinance.Ticker(symbol).history(
+        table = yfinance.Ticker(symbol, session=_session()).history(
             start=start.isoformat(), interval="1d", auto_adjust=False, actions=True, timeout=READ_SECONDS
         )
     except exceptions.YFTickerMissingError as error:
@@ -197,7 +198,7 @@ def _fetched(symbol: str, start: date) -> pl.DataFrame:
         if getattr(getattr(error, "response", None), "status_code", None) == 404:
             return pl.DataFrame()
         raise UnavailableError(f"{type(error).__name__}: {error}") from error
-    except (exceptions.YFException, KeyError, TypeError, AttributeError) as error:
+    except (exceptions.YFException, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"yfinance: {symbol}: {type(error).__name__}: {error}") from error
     finally:
         settings.hide_exceptions = was
@@ -205,3 +206,42 @@ def _fetched(symbol: str, start: date) -> pl.DataFrame:
     return pl.DataFrame(
         {"date": [stamp.date() for stamp in table.index], **columns}, schema_overrides={"date": pl.Date}
     )
+
+
+@functools.cache
+def _session(largest: int = LARGEST) -> Any:
+    """Return the library's own kind of session, which refuses answers of more than `largest` bytes, unpacked."""
+    from yfinance._http import HAS_CURL_CFFI, new_session
+
+    if not HAS_CURL_CFFI:
+        session = new_session()
+        bound(session, largest)
+        return session
+    from curl_cffi import requests
+    from curl_cffi.curl import CURL_WRITEFUNC_ERROR
+
+    session_class: Any = requests.Session  # takes far more than is passed on here
+
+    class Bounded(session_class):  # type: ignore[misc]
+        def request(self, method: str, url: str, **given: Any) -> Any:
+            parts: list[bytes] = []
+            size = 0
+
+            def took(part: bytes) -> int:
+                nonlocal size
+                size += len(part)
+                if size > largest:
+                    return int(CURL_WRITEFUNC_ERROR)
+                parts.append(part)
+                return len(part)
+
+            try:
+                response = super().request(method, url, content_callback=took, **given)
+            except requests.exceptions.RequestException as error:
+                if size > largest:
+                    raise SourceError(f"yfinance: an answer of more than {largest} bytes; refused.") from error
+                raise
+            response.content = b"".join(parts)
+            return response
+
+    return Bounded(impersonate="chrome")

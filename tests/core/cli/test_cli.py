@@ -95,6 +95,20 @@ def test_debug_shows_the_traceback(call, tmp_path: Path) -> None:  # type: ignor
         call("run", "mine", "--config", sleeve(tmp_path, None), "--debug")
 
 
+@pytest.mark.parametrize("more", [(), ("--debug",)])
+def test_an_error_that_holds_a_secret_is_told_without_it(  # type: ignore[no-untyped-def]
+    call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "s3cr3t-w0rd"
+    folder.mkdir()
+    monkeypatch.setenv("VENDOR_TOKEN", folder.name)
+    code, out, err = call("run", "mine", "--config", sleeve(folder, None), *more)
+    assert (code, out) == (4, "")
+    assert folder.name not in err
+    assert "***/bars.csv: no such file." in err
+    assert ("Traceback" in err) is bool(more)
+
+
 def test_verify_says_yes_and_after_one_flipped_byte_what_and_where(call, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     evidence = Evidence(tmp_path / "home")
     evidence.open_run("r1", {"note": "first"})

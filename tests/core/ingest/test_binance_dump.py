@@ -344,8 +344,8 @@ NAME = "BTCUSDT-1d-2025-02-03"
     ("packed", "said"),
     [
         (b"PK\x03\x04 and no more", "cannot be read"),
-        (zipped("x", "../../etc/passwd"), "not just"),
-        (zipped("x", f"/{NAME}.csv"), "not just"),
+        (zipped("x", "../../etc/passwd"), "a name that leads out"),
+        (zipped("x", f"/{NAME}.csv"), "a name that leads out"),
         (zipped("x", "BTCUSDT-1d-2025-02-02.csv"), "not just"),
         (zipped("x", f"{NAME}.csv", "more.csv"), "not just"),
         (zipped("x"), "not just"),

@@ -1,3 +1,4 @@
+import gzip
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -352,3 +353,30 @@ def test_without_the_library_the_extra_is_named(read: Read, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "ccxt", None)
     with pytest.raises(MissingExtraError, match=r"source ccxt needs .*\[sources\]"):
         read()
+
+
+def test_an_answer_nested_without_end_is_an_error(read: Read, server: FaultServer) -> None:
+    server.always = Fault(200, b"[" * 100_000)
+    with pytest.raises(SourceError, match=r"nested too deep|no bars"):
+        read()
+
+
+def test_an_answer_that_unpacks_without_end_is_refused(read: Read, server: FaultServer) -> None:
+    packed = gzip.compress(bytes(1 << 20)) * 80
+    server.always = Fault(200, packed, {"Content-Encoding": "gzip"})
+    with pytest.raises(SourceError, match=r"klines: more than 67108864 bytes; refused"):
+        read()
+
+
+def test_a_password_of_the_address_comes_from_the_environment_and_is_told_nobody(
+    read: Read, server: FaultServer, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options["base_url"] = server.url.replace("://", "://me:${MIRROR_PASSWORD}@")
+    with pytest.raises(ConfigError, match="MIRROR_PASSWORD, which is not set"):
+        read()
+    monkeypatch.setenv("MIRROR_PASSWORD", "pa/ss word")
+    assert read()[0].rows.valid.height == 10
+    server.always = Fault(403, b"no")
+    with pytest.raises(SourceError, match=r"GET http://\*\*\*@127\.0\.0\.1") as caught:
+        read()
+    assert "ss" not in str(caught.value).partition("GET")[2].partition("403")[0]

@@ -1,3 +1,4 @@
+import gzip
 import json
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -356,3 +357,14 @@ def test_a_library_that_hides_errors_does_not_turn_them_into_a_delisting(read: R
     server.always = Fault(500, b"oops")
     with pytest.raises(UnavailableError, match="no answer after 5 tries"):
         read()
+
+
+def test_an_answer_that_unpacks_without_end_is_refused(
+    read: Read, server: FaultServer, time: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = door._session(1 << 20)
+    monkeypatch.setattr(door, "_session", lambda: session)
+    server.always = Fault(200, gzip.compress(bytes(8 << 20)), {"Content-Encoding": "gzip"})
+    with pytest.raises(SourceError, match="more than 1048576 bytes; refused"):
+        read()
+    assert time.waits == []
