@@ -29,6 +29,8 @@ from quant_core.settings import CHECKOUT
 
 from .conftest import SLEEVE, Place, market
 
+BARS = 282
+
 FLOOR = "synthesis.decisions.floor"
 
 
@@ -36,9 +38,9 @@ FLOOR = "synthesis.decisions.floor"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A home with two finished runs of one sleeve: `small~1`, then `small` after a restated price and another floor."""
     folder = tmp_path_factory.mktemp("history")
-    made = Place(folder / "market", folder / "home").write(market(bars=330))
+    made = Place(folder / "market", folder / "home").write(market(bars=BARS))
     made.run()
-    restated = market(bars=330).with_columns(
+    restated = market(bars=BARS).with_columns(
         close=pl.when((pl.col("symbol") == "SIM:S03") & (pl.col("date") >= dt.date(2022, 6, 1)))
         .then(pl.col("close") * 1.02)
         .otherwise("close")
@@ -171,7 +173,7 @@ def test_a_diff_finds_the_parameter_the_cells_and_what_became_of_them(evidence: 
     diff = run_diff(evidence, "small~1", "small")
     assert diff.params == {FLOOR: (4, 6)}
     raw = diff.tables["data"]["ingest.raw"]
-    days = (dt.date(2022, 1, 1) + dt.timedelta(days=329) - dt.date(2022, 6, 1)).days + 1
+    days = (dt.date(2022, 1, 1) + dt.timedelta(days=BARS - 1) - dt.date(2022, 6, 1)).days + 1
     assert (raw.added, raw.removed, raw.changed) == (0, 0, days)
     assert raw.columns["close"].cells == days
     assert set(diff.tables) == {"data", "features", "scores", "selection", "weights", "figures"}
@@ -249,9 +251,12 @@ def test_commands_print_and_exit_by_what_they_found(
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    code, out, _ = call("diff", "small~1", "small", "--attribute", "--json")
+    code, out, _ = call("diff", "small~1", "small", "--json")
     assert code == 0
-    assert [effect["input"] for effect in json.loads(out)["attribution"]["effects"]] == [CODE, DATA, FLOOR, ALL]
+    assert json.loads(out)["params"] == {FLOOR: [4, 6]}
+    code, out, _ = call("diff", "small", "small", "--attribute", "--json")
+    assert code == 0
+    assert [effect["input"] for effect in json.loads(out)["attribution"]["effects"]] == [CODE, ALL]
     code, out, _ = call("why", "SIM:S01", "2022-09-01", "--sleeve", "small")
     assert (code, out.startswith("SIM:S01")) == (0, True)
     code, out, err = call("replay", "small~7")
