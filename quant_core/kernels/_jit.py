@@ -106,7 +106,8 @@ class Kernel(Generic[P, R]):
         function = cast("FunctionType", self.python)
         name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
         for tell in _LISTENERS[-1:]:
-            if not any(cache_folder(function.__code__.co_filename).rglob(f"{name}-*.nbi")):
+            # All of it is walked: a walk left off keeps its folder open.
+            if not list(cache_folder(function.__code__.co_filename).rglob(f"{name}-*.nbi")):
                 tell(f"compiling {function.__name__}, once per machine")
 
     def filled(self, first: Matrix, *rest: Any) -> Matrix:
