@@ -140,11 +140,13 @@ def test_no_rows_and_no_columns_are_no_fault(name: str) -> None:
 def peak_of(name: str, rows: int, columns: int) -> int:
     given, out = arguments(name, matrix(rows=rows, columns=columns)), np.empty((rows, columns))
     KERNELS[name](*given, out)
-    tracemalloc.start()
-    KERNELS[name](*given, out)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+    peaks = []
+    for _ in range(3):  # what the interpreter allocates beside it comes and goes
+        tracemalloc.start()
+        KERNELS[name](*given, out)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    return min(peaks)
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
