@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,12 +46,12 @@ def code_change(then: CodeFacts, now: CodeFacts, *, python: tuple[str, str] | No
         Python versions; default: this one's, twice.
     """
     versions = python or (platform.python_version(), platform.python_version())
-    modules = None if then.modules is None or now.modules is None else changed(then.modules, now.modules)
+    modules = None if then.modules is None or now.modules is None else differing(then.modules, now.modules)
     return CodeChange(
         commit=(then.git_commit, now.git_commit),
         source=then.source_hash != now.source_hash,
         modules=modules,
-        packages=changed(then.packages, now.packages),
+        packages=differing(then.packages, now.packages),
         python=None if versions[0] == versions[1] else versions,
     )
 
@@ -72,7 +73,7 @@ def code_told(code: CodeChange) -> str:
     return f"The code differs: {'; '.join(said)}."
 
 
-def changed(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, Change]:
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return name to (then, now) of what differs, null where there is none."""
     names = sorted({*then, *now})
     return {name: (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}

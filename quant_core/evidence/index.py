@@ -31,6 +31,12 @@ class Run:
         """Last seq this run knows of; what others commit later, it does not see."""
         return int(self.genesis.data["pins"]["seq"])
 
+    @property
+    def python(self) -> str | None:
+        """Version of the Python that opened it; None where the record does not say."""
+        version = self.genesis.data.get("host", {}).get("python")
+        return None if version is None else str(version)
+
     def commit_of(self, stage: str, sleeve: str) -> Record | None:
         """Return the last commit of that table by this run."""
         mine = (record for record in reversed(self.commits) if table_of(record) == (stage, sleeve))

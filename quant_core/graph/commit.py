@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import polars as pl
 
@@ -21,6 +21,7 @@ from quant_core.evidence.documents import write_document
 from quant_core.evidence.names import encoded
 from quant_core.evidence.store import DataRef, Part, Store
 from quant_core.graph.finish import EXCLUSION_KEY, Finished
+from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import metered
 from quant_core.market.contracts.split import confirm, validate
@@ -109,15 +110,14 @@ def parts_of(source: str) -> tuple[str, Part]:
         No table has a part of that name.
     """
     stage, _, part = source.partition("#")
-    if part not in ("", *get_args(Part)):
-        raise UsageError(f"input {source!r}: a table has the parts {', '.join(get_args(Part))}.")
+    if part not in ("", *PARTS):
+        raise UsageError(f"input {source!r}: a table has the parts {', '.join(PARTS)}.")
     return stage, cast("Part", part or "valid")
 
 
 def parts_in(commit: Record) -> dict[Part, DataRef]:
     """Return every part a commit record names."""
-    named: tuple[Part, ...] = ("valid", "exclusions", "actions")
-    return {part: ref_in(commit, part) for part in named if part in commit.data}
+    return {part: ref_in(commit, part) for part in PARTS if part in commit.data}
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,7 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
         facts=facts,
     )
     if spec.publishes:
-        is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
-        publish(evidence.home, reader.sleeve, run_id, finished.valid, is_newest=is_newest)
+        publish_for(reader, finished.valid)
     return Committed(refs["valid"], refs["exclusions"], record)
 
 
@@ -196,6 +195,13 @@ def _kept(reader: Reader, spec: StageSpec, finished: Finished) -> dict[Part, Dat
         part: store.write(frame, stage=spec.id, sleeve=reader.sleeve, key=key, part=part)
         for part, (frame, key) in frames.items()
     }
+
+
+def publish_for(reader: Reader, documents: pl.DataFrame) -> None:
+    """Publish the documents of a run; one with a knowledge time never replaces the newest."""
+    evidence, run_id = reader.evidence, reader.run_id or ""
+    is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
+    publish(evidence.home, reader.sleeve, run_id, documents, is_newest=is_newest)
 
 
 def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame, *, is_newest: bool) -> None:

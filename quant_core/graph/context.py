@@ -9,11 +9,11 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.code_change import CodeChange, code_change
+from quant_core.evidence.code_change import CodeChange, code_change, differing
 from quant_core.evidence.manifest import read_manifest
 from quant_core.evidence.store import DataRef, Store
 from quant_core.graph.diff import Parts, TableDiff
-from quant_core.graph.outcome import OutcomeDiff, differing, outcome_diff, tables_diff
+from quant_core.graph.outcome import OutcomeDiff, outcome_diff, tables_diff
 from quant_core.graph.registry import StageRegistry
 
 

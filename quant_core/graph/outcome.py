@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from quant_core.evidence.code_change import differing
 from quant_core.evidence.store import DataRef
 from quant_core.graph.diff import Parts, SetDiff, TableDiff, WeightDiff, set_diff, table_diff, weight_diff
 from quant_core.graph.registry import StageRegistry
@@ -105,12 +106,6 @@ def tables_diff(
             else:
                 found[section_of.get(spec.room, "data")][spec.id] = table_diff(read(a), read(b), spec.output.key)
     return {section: tables for section, tables in found.items() if tables}, missing
-
-
-def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return name to (then, now) of what differs, null where there is none."""
-    names = sorted({*then, *now})
-    return {name: (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}
 
 
 def _winners(read: Read, tables: Mapping[str, Parts]) -> dict[Any, frozenset[str]]:

@@ -14,7 +14,7 @@ from quant_core.evidence.chain import Record
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.index import Run
 from quant_core.evidence.manifest import Manifest, read_manifest
-from quant_core.graph.commit import Reader, parts_in, publish
+from quant_core.graph.commit import Reader, parts_in, publish_for
 from quant_core.graph.stage import StageSpec
 
 STOPPED = ("abandoned", "cancelled", "failed")
@@ -71,9 +71,7 @@ class Resumption:
             facts={**old.data["facts"], "taken_over": old.seq},
         )
         if spec.publishes:
-            documents = evidence.store.read(parts["valid"])
-            is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
-            publish(evidence.home, reader.sleeve, run_id, documents, is_newest=is_newest)
+            publish_for(reader, evidence.store.read(parts["valid"]))
         return record
 
 
@@ -87,9 +85,7 @@ def _is_same(evidence: Evidence, run: Run, manifest: Manifest) -> bool:
         old = read_manifest(evidence.home, run.run_id, sha256=str(run.genesis.data.get("manifest")))
     except EvidenceError:
         return False
-    python = run.genesis.data.get("host", {}).get("python")
-    here = evidence.run(manifest.run_id).genesis.data.get("host", {}).get("python")
-    return python == here and _plan_of(old) == _plan_of(manifest)
+    return run.python == evidence.run(manifest.run_id).python and _plan_of(old) == _plan_of(manifest)
 
 
 def _plan_of(manifest: Manifest) -> tuple[object, ...]:

@@ -49,7 +49,7 @@ def open_line(greatest: float, window: int, state: Matrix, i: int) -> None:
 def line_from(
     n: float, ages: float, aged_twice: float, total: float, aged: float, squares: float, newest: float, kind: int
 ) -> float:
-    """Return what a line's sums say: slope, R^2, newest residual or linearly decayed mean; AGAIN where they cancel."""
+    """Return what a line's sums say: slope, R^2 or newest residual; AGAIN where they cancel."""
     mean = total / n
     product, spread = aged - ages * mean, aged_twice - ages * (ages / n)
     slope = -product / spread

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.evidence.code_change import CodeChange, code_change, code_told
+from quant_core.evidence.code_change import CodeChange, code_change, code_told, differing
 from quant_core.evidence.commits import Evidence
 from quant_core.graph.diff import TableDiff
-from quant_core.graph.outcome import SECTIONS, OutcomeDiff, differing, outcome_diff, tables_diff
+from quant_core.graph.outcome import SECTIONS, OutcomeDiff, outcome_diff, tables_diff
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 
@@ -48,7 +48,7 @@ def run_diff(evidence: Evidence, first: str, second: str, *, registry: StageRegi
     a, b = (tables_of(evidence, run_named(evidence, name)) for name in (first, second))
     store = evidence.store
     tables, missing = tables_diff(registry, store.read, store.exists, a.parts, b.parts)
-    python = tuple(str(run.run.genesis.data.get("host", {}).get("python", "")) for run in (a, b))
+    python = tuple(run.run.python or "" for run in (a, b))
     return RunDiff(
         runs=(a.run.run_id, b.run.run_id),
         sleeves=(a.manifest.sleeve, b.manifest.sleeve),

@@ -24,7 +24,8 @@ from quant_core.graph.diff import Parts
 from quant_core.graph.plan import recorded_plan
 from quant_core.graph.recompute import Workshop, inputs_among
 from quant_core.graph.registry import StageRegistry
-from quant_core.lifecycle.runs import RunTables, edges, run_named, tables_of
+from quant_core.graph.stage import StageSpec
+from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 from quant_core.settings import CHECKOUT
 
 Verdict = Literal["same", "different", "failed", "pinned", "lost"]
@@ -113,8 +114,7 @@ def replayed(
     stages = [id for id in manifest.params if id in tables.own]
     plan = recorded_plan(registry, manifest.sleeve_definition, manifest.params, stages)
     here = platform.python_version()
-    there = str(run.genesis.data.get("host", {}).get("python", here))
-    change = code_change(manifest.code, code_facts(CHECKOUT), python=(there, here))
+    change = code_change(manifest.code, code_facts(CHECKOUT), python=(run.python or here, here))
     found: list[StageReplay] = []
     with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
         workshop = Workshop.at(evidence.home, Path(scratch), registry, compute or SerialCompute())
@@ -122,11 +122,11 @@ def replayed(
         for spec in registry.ordered(stages):
             tell(spec.id)
             recorded = tables.parts[spec.id]
-            if spec.id in edges(registry):
+            if spec.is_edge:
                 is_there = all(map(evidence.store.exists, recorded.values()))
                 found.append(_judged(spec.id, recorded, recorded if is_there else {}, None, pinned=True))
                 continue
-            inputs, missing = inputs_among(spec, _at_hand(workshop, tables, made))
+            inputs, missing = inputs_among(spec, _at_hand(spec, workshop, tables, made))
             if missing:
                 found.append(_judged(spec.id, recorded, {}, f"its input {missing[0]} is not there"))
                 continue
@@ -159,12 +159,14 @@ def told(replay: Replay) -> str:
     return "\n".join([*lines, code_told(replay.code)])
 
 
-def _at_hand(workshop: Workshop, tables: RunTables, made: Mapping[str, Parts]) -> dict[str, Parts]:
-    """Return the recorded versions whose bytes are there, and what the replay made where they are not."""
+def _at_hand(spec: StageSpec, workshop: Workshop, tables: RunTables, made: Mapping[str, Parts]) -> dict[str, Parts]:
+    """Return, of a stage's parents, the recorded versions whose bytes are there, and what the replay made where not."""
     found: dict[str, Parts] = {}
-    for stage, parts in tables.parts.items():
+    for stage in spec.parents:
         again = made.get(stage, {})
-        held = {part: ref if workshop.holds(ref) else again.get(part) for part, ref in parts.items()}
+        held = {
+            part: ref if workshop.holds(ref) else again.get(part) for part, ref in tables.parts.get(stage, {}).items()
+        }
         found[stage] = {part: ref for part, ref in held.items() if ref is not None}
     return found
 

@@ -15,6 +15,7 @@ from quant_core.evidence.manifest import Manifest, read_manifest
 from quant_core.evidence.store import DataRef, Part
 from quant_core.graph.commit import parts_in
 from quant_core.graph.diff import Parts
+from quant_core.graph.landing import PARTS
 from quant_core.graph.registry import StageRegistry
 
 _BACK = re.compile(r"(?P<sleeve>.+?)(?:~(?P<back>\d+))?")
@@ -121,8 +122,7 @@ def _read_parts(
     evidence: Evidence, stage: str, sleeve: str, run_id: str, parents: tuple[str, ...]
 ) -> dict[Part, DataRef]:
     found: dict[Part, DataRef] = {}
-    parts: tuple[Part, ...] = ("valid", "exclusions", "actions")
-    for part in parts:
+    for part in PARTS:
         try:
             found[part] = evidence.resolve(stage, sleeve, run_id=run_id, parents=parents, part=part)
         except MissingVersionError:
