@@ -34,7 +34,7 @@ ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r locks/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif
 	@touch $@
@@ -83,7 +83,7 @@ $(BENCH_READY): locks/bench.txt
 ifneq ($(UV),)
 	$(UV) pip install --quiet --python $(BENCH)/python --require-hashes -r locks/bench.txt
 else
-	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r locks/bench.txt
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r locks/bench.txt
 endif
 	@touch $@
 

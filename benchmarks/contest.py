@@ -5,6 +5,7 @@ Times of two runs differ by what else the machine does; the ratio of neighbours 
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,11 @@ LEAST_REPEATS, MOST_REPEATS = 5, 25
 SLOW, ONCE = 2.0, 20.0
 """Seconds of a peer's call above which three repeats must do, and above which the call whose answer is checked is also
 the one that counts."""
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the environment of a process whose memory is to be what it is elsewhere, not what the contests keep."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
 
 
 @dataclass(frozen=True)

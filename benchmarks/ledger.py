@@ -16,7 +16,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 
-from benchmarks.contest import Entry, Figure, Reading, scaled, topic
+from benchmarks.contest import Entry, Figure, Reading, plain_environment, scaled, topic
 from quant_core.cli import quant
 from quant_core.evidence.ledger import FILE_NAME, Ledger
 from quant_core.evidence.transaction import Entry as Recorded
@@ -74,8 +74,7 @@ def record(number: int) -> Recorded:
 def checked(home: Path, count: int, processes: int) -> list[Figure]:
     """Run the command in a new process; starting Python and its imports count, too."""
     code = f"from benchmarks.ledger import check; check({str(home)!r}, {processes})"
-    # Its memory is to be what it is elsewhere, not what KEPT makes of it.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    environment = plain_environment()
     begun = time.perf_counter()
     child = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True, check=True

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from benchmarks.contest import Entry, Figure, Reading, scaled, topic
+from benchmarks.contest import Entry, Figure, Reading, plain_environment, scaled, topic
 from benchmarks.market import bars, long_table
 from quant_core.features import catalogue
 from quant_core.features.files import write_features
@@ -43,7 +43,7 @@ def figures(folder: str) -> list[Figure]:
     """Stream the catalogue in a process of its own and say what that came to."""
     code = "from benchmarks.whole_catalogue import stream; stream()"
     command = [sys.executable, "-c", code, folder, str(pl.thread_pool_size())]
-    done = subprocess.run(command, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, cwd=CHECKOUT, env=plain_environment(), check=True, stdout=subprocess.PIPE, text=True)
     *families, peak = (json.loads(line) for line in done.stdout.splitlines())
     sums = {name: sum(family[name] for family in families) for name in ("features", "seconds", "numbers", "size")}
     told = [_told(**family) for family in (*families, {"family": "all families", **sums})]

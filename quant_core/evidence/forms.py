@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
+Shape = tuple[tuple[int, int], ...]
 
 _QUOTE, _BACKSLASH, _COLON, _DOT, _MINUS, _PLUS, _ZERO, _E, _NEWLINE, _SPACE = b'"\\:.-+0e\n '
 _TEXT, _DIGITS = rb'[^"\\]*', rb"(?:0|[1-9][0-9]{0,14})"
@@ -36,16 +38,19 @@ class Tail:
 
     Attributes
     ----------
-    fixed : ndarray of uint8 [W]
-        The bytes of one such line, newline left out.
-    pinned : ndarray of uint8 [W]
-        255 where that byte must stand, 0 where a value stands.
+    width : int
+        Bytes of the tail, newline left out.
+    fixed : ndarray of uint64 [W / 8]
+        The last W bytes of one such line; W is `width` made a multiple of 8.
+    pinned : ndarray of uint64 [W / 8]
+        255 in each byte that must stand as in `fixed`, 0 where a value or what is before the tail stands.
     spans : dict of str to slice
-        Where each value stands.
+        Where in those W bytes each value stands.
     """
 
-    fixed: Bytes
-    pinned: Bytes
+    width: int
+    fixed: Words
+    pinned: Words
     spans: dict[str, slice]
 
     @classmethod
@@ -53,32 +58,48 @@ class Tail:
         """Return how a line without newline ends; None for one that ends as no simple record does."""
         at = line.rfind(b',"format":')
         match = _TAIL.fullmatch(line, at) if at >= 0 else None
-        if match is None:
+        first = at - (at - len(line)) % 8
+        if match is None or first < 0:
             return None
-        spans = {name: slice(*(place - at for place in match.span(name))) for name in (*_STRINGS, *_NUMBERS, *_STATED)}
-        pinned = np.full(len(line) - at, 255, dtype=np.uint8)
-        for span in spans.values():
+        names = (*_STRINGS, *_NUMBERS, *_STATED)
+        spans = {name: slice(*(place - first for place in match.span(name))) for name in names}
+        pinned = np.full(len(line) - first, 255, dtype=np.uint8)
+        for span in (slice(at - first), *spans.values()):
             pinned[span] = 0
-        return cls(np.frombuffer(line[at:], dtype=np.uint8), pinned, spans)
+        fixed = np.frombuffer(line[first:], dtype=np.uint64)
+        return cls(len(line) - at, fixed, pinned.view(np.uint64), spans)
 
     @property
-    def shape(self) -> tuple[tuple[int, int], ...]:
+    def length(self) -> int:
+        """How many bytes of a line are looked at."""
+        return self.fixed.nbytes
+
+    @property
+    def shape(self) -> Shape:
         """What tells one kind of tail from another."""
         return tuple((span.start, span.stop) for span in self.spans.values())
 
     def fits(self, rows: Bytes) -> Mask:
-        """Tell which rows end like this, whatever ledger and hash they state. rows: [L, W], the last bytes of lines."""
-        differs = rows ^ self.fixed
+        """Tell which rows end like this, whatever ledger and hash they state.
+
+        Parameters
+        ----------
+        rows : ndarray of uint8 [L, length]
+            The last bytes of lines, one row right behind the other in memory.
+        """
+        differs = rows.view(np.uint64) ^ self.fixed
         differs &= self.pinned
         fits: Mask = np.logical_not(differs.any(axis=1))
         for name in _STRINGS:
-            text = rows[:, self.spans[name]]
-            fits &= ((text != _QUOTE) & (text != _BACKSLASH) & (text >= _SPACE)).all(axis=1)
+            text = np.ascontiguousarray(rows[:, self.spans[name]])
+            if not _is_plain(text.reshape(-1)):
+                fits &= ((text != _QUOTE) & (text != _BACKSLASH) & (text >= _SPACE)).all(axis=1)
         for name in _NUMBERS:
-            digits = rows[:, self.spans[name]]
-            fits &= ((digits - _ZERO) < 10).all(axis=1)
+            digits = rows[:, self.spans[name]] - _ZERO
+            if digits.max(initial=0) > 9:
+                fits &= (digits < 10).all(axis=1)
             if digits.shape[1] > 1:
-                fits &= digits[:, 0] != _ZERO
+                fits &= digits[:, 0] != 0
         return fits
 
     def states(self, rows: Bytes, heads: Bytes, seqs: npt.NDArray[np.int64], ledger_id: Bytes) -> Mask:
@@ -101,11 +122,21 @@ class Tail:
         return is_same
 
 
+def _is_plain(text: Bytes) -> bool:
+    """Tell whether nothing in the bytes ends a JSON string or has to be escaped in one."""
+    raw = text.tobytes()
+    return b'"' not in raw and b"\\" not in raw and bool(text.min(initial=_SPACE) >= _SPACE)
+
+
+def bytes_from(text: Bytes, starts: Places, width: int) -> Bytes:
+    """Return the `width` bytes from each start on, [L, width], one row right behind the other in memory."""
+    rows: Bytes = np.lib.stride_tricks.sliding_window_view(text, width)[starts]
+    return rows
+
+
 def last_bytes(text: Bytes, ends: Places, width: int) -> tuple[Bytes, Mask]:
-    """Return the `width` bytes before each end, [L, W], and for which lines there are as many."""
-    starts = ends - width
-    windows = np.lib.stride_tricks.sliding_window_view(text, width)
-    return windows[np.maximum(starts, 0)], np.diff(ends, prepend=-1) > width
+    """Return the `width` bytes before each end, [L, width], and for which lines there are as many."""
+    return bytes_from(text, np.maximum(ends - width, 0), width), np.diff(ends, prepend=-1) > width
 
 
 def skeletons(lines: bytes, count: int) -> tuple[list[bytes], Mask] | None:

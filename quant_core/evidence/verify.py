@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from quant_core.errors import EvidenceError, TamperedError, TornTailError
@@ -269,6 +270,7 @@ def _fault(kind: FaultKind, place: Position, detail: str) -> Fault:
 
 def _place_at(before: Position, lines: bytes, index: int, digests: Sequence[bytes]) -> Position:
     """Return the place before line `index` of those after `before`."""
-    offset = sum(map(len, lines.splitlines(keepends=True)[:index]))
+    ends = np.flatnonzero(np.frombuffer(lines, dtype=np.uint8) == ord("\n"))
+    offset = int(ends[index - 1]) + 1 if index else 0
     head = digests[index - 1].decode() if index else before.head
     return replace(before, offset=before.offset + offset, seq=before.seq + index, head=head)

@@ -16,6 +16,15 @@ SAMPLES = {
 }
 
 
+def move_lag_ratio(close: np.ndarray, returns: np.ndarray, window: int) -> np.ndarray:
+    def value(t: int, j: int) -> float:
+        if t < window or any(math.isnan(step) for step in returns[t - window + 1 : t + 1, j]):
+            return NAN
+        return close[t - window, j] / close[t, j]
+
+    return cells(close, value)
+
+
 def move_zero_share(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
     return over_windows(x, window, min_count, lambda known: known.count(0.0) / len(known))
 
