@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quant_core.features.alpha158_inputs import WINDOWS, in_one_life, over, rows_ago
+from quant_core.features.alpha158_inputs import WINDOWS, in_one_life, over
 from quant_core.features.catalogue import feature
 from quant_core.features.families import family_stage
 from quant_core.features.steps import Feature, Function, Grid
@@ -27,6 +27,7 @@ from quant_core.kernels.lines import move_slope
 from quant_core.kernels.moving import move_mean, move_std
 from quant_core.kernels.ordered import move_quantile, move_rank
 from quant_core.kernels.pairs import move_correlation
+from quant_core.kernels.trading import move_lag_ratio
 from quant_core.market.panel import Matrix
 
 
@@ -138,11 +139,9 @@ def VWAP0(vwap: Matrix, close: Matrix) -> Matrix:
 
 
 @_window("fraction of the close", before=1)
-def ROC(close: Matrix, price_gains: Matrix, *, window: int) -> Matrix:
+def ROC(close: Matrix, returns: Matrix, *, window: int) -> Matrix:
     """Close of {window} bars ago over the close. close[t - {window}] / close, every close between them known."""
-    found = over(rows_ago(close, window), close)
-    # A sum less itself is zero where the window is known, else NaN: no branch where gaps come at random.
-    return np.add(found, price_gains - price_gains, out=found)
+    return move_lag_ratio.filled(close, returns, window)
 
 
 @_window("fraction of the close")

@@ -16,11 +16,11 @@ from quant_core.market.panel import Matrix
 WINDOWS = (5, 10, 20, 30, 60)
 
 
-def rows_ago(x: Matrix, bars: int) -> Matrix:
-    """Return what stood `bars` rows before; NaN in the first rows."""
+def with_row_before(join: np.ufunc, x: Matrix) -> Matrix:
+    """Return `join` of each row and the one before; NaN in the first row."""
     out = np.empty_like(x)
-    out[:bars] = np.nan
-    out[bars:] = x[: max(0, len(x) - bars)]
+    out[:1] = np.nan
+    join(x[1:], x[:-1], out=out[1:])
     return out
 
 
@@ -44,13 +44,16 @@ def high_to_low(high: Matrix, low: Matrix) -> Matrix:
 @ingredient
 def log_volume(volume: Matrix) -> Matrix:
     """Natural logarithm of one plus the volume."""
-    return np.log(volume + 1.0)
+    found = volume + 1.0
+    return np.log(found, out=found)
 
 
 @ingredient(memory=2)
 def log_volume_ratio(volume: Matrix, rows_apart: Matrix) -> Matrix:
     """Natural logarithm of one plus the volume over that of the bar before; no number after a bar without volume."""
-    return in_one_life(np.log(volume / rows_ago(volume, 1) + 1.0), rows_apart, 2)
+    found = with_row_before(np.divide, volume)
+    found += 1.0
+    return in_one_life(np.log(found, out=found), rows_apart, 2)
 
 
 @ingredient
@@ -74,13 +77,15 @@ def is_fall(returns: Matrix) -> Matrix:
 @ingredient(memory=2)
 def price_change(close: Matrix, returns: Matrix) -> Matrix:
     """Close less that of the bar before, where the return between them is known."""
-    return np.where(np.isnan(returns), np.nan, close - rows_ago(close, 1))
+    found = with_row_before(np.subtract, close)
+    np.copyto(found, np.nan, where=np.isnan(returns))
+    return found
 
 
 @ingredient(memory=2)
 def volume_change(volume: Matrix, rows_apart: Matrix) -> Matrix:
     """Volume less that of the bar before."""
-    return in_one_life(volume - rows_ago(volume, 1), rows_apart, 2)
+    return in_one_life(with_row_before(np.subtract, volume), rows_apart, 2)
 
 
 @ingredient(windows=WINDOWS)

@@ -40,6 +40,22 @@ def number_lives(close: Matrix, returns: Matrix, out: Matrix) -> None:
 
 
 @kernel
+def is_one_life(life: Matrix, lo: int, hi: int, lowest: Matrix, highest: Matrix) -> bool:
+    """Tell whether no column from lo to hi has more than one life. life: [T, N]; lowest, highest: [hi - lo] scratch."""
+    left, right = np.uintp(lo), np.uintp(hi)
+    lowest[:], highest[:] = np.inf, -np.inf
+    for t in range(life.shape[0]):
+        for j in range(left, right):
+            number, i = life[t, j], j - left
+            lowest[i] = number if number < lowest[i] else lowest[i]
+            highest[i] = number if number > highest[i] else highest[i]
+    others = 0
+    for column in range(hi - lo):
+        others += 1 if highest[column] > lowest[column] else 0
+    return others == 0
+
+
+@kernel
 def count_rows_apart(life: Matrix, out: Matrix) -> None:
     """Count the rows since the last bar of another life: a window of no more rows lies in one life. life, out: [T, N].
 
@@ -48,7 +64,11 @@ def count_rows_apart(life: Matrix, out: Matrix) -> None:
     state = np.empty((3, STRIP))
     current, last, other = state[0], state[1], state[2]
     for first in range(0, life.shape[1], STRIP):
-        lo, hi = np.uintp(first), np.uintp(min(first + STRIP, life.shape[1]))
+        end = min(first + STRIP, life.shape[1])
+        lo, hi = np.uintp(first), np.uintp(end)
+        if is_one_life(life, first, end, current, last):
+            out[:, lo:hi] = np.nan
+            continue
         current[:], last[:], other[:] = np.nan, np.nan, np.nan
         for t in range(life.shape[0]):
             row = float(t)

@@ -36,14 +36,21 @@ def find_changes(words: Words, first: Places) -> int:
 
     words: [R, 2], Arrow's string views; first: [C], filled as far as it goes.
     """
+    flat, rows = words.reshape(-1), words.shape[0]
     count = 0
-    low = high = np.uint64(0)
-    for i in range(words.shape[0]):
-        if i == 0 or words[i, 0] != low or words[i, 1] != high:
-            low, high = words[i, 0], words[i, 1]
-            if count < first.size:
-                first[count] = i
-            count += 1
+    for low in range(0, rows, TILE):
+        high = min(low + TILE, rows)
+        # Nearly all stretches lie within one symbol: a sum of differences is several of them at a time.
+        differing = 1 if low == 0 else 0
+        for k in range(np.uintp(max(2 * low, 2)), np.uintp(2 * high)):
+            differing += 1 if flat[k] != flat[k - np.uintp(2)] else 0
+        if differing == 0:
+            continue
+        for i in range(low, high):
+            if i == 0 or words[i, 0] != words[i - 1, 0] or words[i, 1] != words[i - 1, 1]:
+                if count < first.size:
+                    first[count] = i
+                count += 1
     return count
 
 

@@ -37,6 +37,22 @@ def step_returns(close: Matrix, life: Matrix, is_provisional: Matrix, out: Matri
 
 
 @kernel
+def move_lag_ratio(close: Matrix, returns: Matrix, window: int, out: Matrix) -> None:
+    """Divide the close `window` rows before by the close, where all returns between the two are known. All: [T, N]."""
+    T, N = close.shape
+    run = np.empty(LANES)
+    for lo in range(0, N, LANES):
+        left, right = np.uintp(lo), np.uintp(min(N, lo + LANES))
+        run[:] = 0.0
+        for t in range(T):
+            before = max(0, t - window)
+            for j in range(left, right):
+                step, i = returns[t, j], j - left
+                run[i] = run[i] + 1.0 if step == step else 0.0
+                out[t, j] = close[before, j] / close[t, j] if run[i] >= window and t >= window else np.nan
+
+
+@kernel
 def move_zero_share(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the share of the known values of each window that are exactly zero. x, out: [T, N], out a fraction.
 

@@ -101,3 +101,12 @@ def test_a_bar_without_return_begins_a_life() -> None:
     life = KERNELS["number_lives"].filled(close, returns)
     np.testing.assert_array_equal(life[:, 0], [nan, 1.0, 1.0, nan, 1.0, 2.0, 3.0, 3.0])
     np.testing.assert_array_equal(KERNELS["count_rows_apart"].filled(life)[:, 0], [nan] * 5 + [1.0, 1.0, 2.0])
+
+
+def test_no_other_life_is_near_where_each_column_has_one_or_none() -> None:
+    nan = np.nan
+    one = np.array([[nan, 7.0, nan], [1.0, nan, nan], [1.0, 7.0, nan]])
+    assert np.isnan(KERNELS["count_rows_apart"].filled(one)).all()
+    two = np.column_stack([one, [2.0, nan, 1.0]])
+    np.testing.assert_array_equal(KERNELS["count_rows_apart"].filled(two)[:, 3], [nan, nan, 2.0])
+    assert np.isnan(KERNELS["count_rows_apart"].filled(two)[:, :3]).all()

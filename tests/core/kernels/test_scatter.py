@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from quant_core.kernels.scatter import (
+    TILE,
     copy_rows,
     count_shared_rows,
     count_shared_values,
@@ -169,3 +170,13 @@ def test_rows_whose_words_change_are_found_and_counted_beyond_what_they_fit_in()
     assert find_changes(words, first[:2]) == 4
     assert find_changes(words[:0], first) == 0
     assert find_changes(np.zeros((2, 2), dtype=np.uint64), first) == 1
+
+
+@pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.parametrize("row", [1, TILE - 1, TILE, TILE + 1, 2 * TILE, 2 * TILE + 6])
+def test_a_change_is_found_wherever_in_a_long_table_it_stands(row: int, column: int) -> None:
+    words, first = np.ones((2 * TILE + 7, 2), dtype=np.uint64), np.full(4, -1)
+    words[row, column] = 2
+    ends = [row + 1] if row + 1 < len(words) else []
+    assert find_changes(words, first) == 2 + len(ends)
+    assert first[: 2 + len(ends)].tolist() == [0, row, *ends]
