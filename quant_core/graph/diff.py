@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -82,15 +83,15 @@ def table_diff(first: pl.DataFrame, second: pl.DataFrame, key: Sequence[str]) ->
             schema_change=odd,
             examples=(),
         )
-    both = first.select(shared).join(second.select(shared), on=list(key), how="inner", suffix="\0", nulls_equal=True)
-    unequal = {name: both[name].ne_missing(both[f"{name}\0"]) for name in values}
-    columns = {name: _column_diff(both, name, mask) for name, mask in unequal.items() if mask.any()}
-    is_changed = pl.Series([False] * both.height, dtype=pl.Boolean)
+    before, after = _shared_rows(first.select(shared), second.select(shared), list(key))
+    unequal = {name: before[name].ne_missing(after[name]) for name in values}
+    columns = {name: _column_diff(before[name], after[name], mask) for name, mask in unequal.items() if mask.any()}
+    is_changed = pl.Series([False] * before.height, dtype=pl.Boolean)
     for name in columns:
         is_changed = is_changed | unequal[name]
-    added = second.join(first, on=list(key), how="anti", nulls_equal=True)
-    removed = first.join(second, on=list(key), how="anti", nulls_equal=True)
-    marked = (("+", added), ("-", removed), ("~", both.filter(is_changed)))
+    added = _others(second, before, key)
+    removed = _others(first, before, key)
+    marked = (("+", added), ("-", removed), ("~", before.filter(is_changed)))
     return TableDiff(
         rows=(first.height, second.height),
         added=added.height,
@@ -124,9 +125,28 @@ def weight_diff(first: Mapping[str, float], second: Mapping[str, float]) -> Weig
     return WeightDiff(changed=changed, distance=sum(abs(a - b) for a, b in changed.values()) / 2.0)
 
 
-def _column_diff(both: pl.DataFrame, name: str, mask: pl.Series) -> ColumnDiff:
+def _shared_rows(first: pl.DataFrame, second: pl.DataFrame, key: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows whose keys both tables have, in one order; no row is copied where all keys are the same."""
+    if not first.select(key).equals(second.select(key)):
+        first, second = (
+            one.join(other.select(key), on=key, how="semi", nulls_equal=True)
+            for one, other in ((first, second), (second, first))
+        )
+        if not first.select(key).equals(second.select(key)):
+            first, second = first.sort(key), second.sort(key)
+    return first, second
+
+
+def _others(table: pl.DataFrame, shared: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return the keys of the rows that are not among those shared."""
+    if table.height == shared.height:
+        return table.select(key).clear()
+    return table.select(key).join(shared.select(key), on=list(key), how="anti", nulls_equal=True)
+
+
+def _column_diff(before: pl.Series, after: pl.Series, mask: pl.Series) -> ColumnDiff:
     largest = None
-    if both.schema[name].is_numeric():
-        pair = both.filter(mask).select(pl.col(name).cast(pl.Float64), pl.col(f"{name}\0").cast(pl.Float64))
-        largest = pair.select((pl.col(name) - pl.col(f"{name}\0")).abs().max()).item()
+    if before.dtype.is_numeric():
+        old, new = (column.filter(mask).cast(pl.Float64) for column in (before, after))
+        largest = cast("float | None", (old - new).abs().max())
     return ColumnDiff(cells=int(mask.sum()), largest=largest)
