@@ -40,6 +40,7 @@ with RayCompute() as engine:
     children = len(psutil.Process().children())
 print(answers, children, ray.is_initialized())
 """
+SECRET = "vk_9f31Qz-77c1e0"
 HEAD = """
 import sys
 import ray
@@ -63,6 +64,10 @@ def infeasible(item: int, shared: Any) -> int:
     if item == 3:
         raise InfeasibleError("caps of item 3 hold 0.9")
     return item
+
+
+def refused(item: int, shared: Any) -> None:
+    raise RuntimeError(f"401 for key {os.environ['VENDOR_API_KEY']}")
 
 
 def overwritten(item: int, matrix: np.ndarray) -> None:
@@ -91,6 +96,7 @@ def engine() -> Iterator[RayCompute]:
             patch.delenv(name, raising=False)
         # Workers import this module by name, as they import quant_core.
         patch.setenv("PYTHONPATH", str(CHECKOUT))
+        patch.setenv("VENDOR_API_KEY", SECRET)
         with ray_compute() as engine:
             yield engine
 
@@ -194,6 +200,16 @@ def test_nothing_of_ours_is_left_after_close_and_a_later_map_starts_again(engine
     _, alive = psutil.wait_procs(ours, timeout=20)
     assert alive == []
     engine.close()
+
+
+def test_no_secret_of_the_environment_reaches_what_ray_keeps_of_its_session(engine: RayCompute) -> None:
+    with pytest.raises(EngineError, match="401 for key"):
+        engine.map(refused, range(3))
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    engine.close()
+    files = [path for path in session.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert any(path.suffix == ".log" for path in files)
+    assert [path.name for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_the_handler_a_scheduler_set_is_put_back() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quant_core.graph.finish import finish
@@ -54,7 +54,7 @@ def sessions() -> list[date]:
 
 
 def clean(seed: int) -> pl.DataFrame:
-    """Bars of some symbols on the sessions of weekdays; further symbols make one row of a date a thin one."""
+    """Bars of some symbols on the sessions of weekdays; next to further symbols three rows of a date are thin."""
     rng = np.random.default_rng(seed)
     size = SYMBOLS * SIZE
     close = 100.0 * np.exp(0.01 * rng.standard_normal(size))
@@ -65,7 +65,7 @@ def clean(seed: int) -> pl.DataFrame:
             "open": close * 1.001, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": close * 10,
         }
     )  # fmt: skip
-    crowd = pl.DataFrame({"symbol": [f"B:C{k:02d}" for k in range(40)]}).join(frame[:5].drop("symbol"), how="cross")
+    crowd = pl.DataFrame({"symbol": [f"B:C{k:02d}" for k in range(70)]}).join(frame[:5].drop("symbol"), how="cross")
     stamp = pl.lit(None, pl.Datetime("us", "UTC"))
     return pl.concat([frame, crowd.select(frame.columns)]).with_columns(known_at=stamp)
 
@@ -130,6 +130,7 @@ def without_places(lost: pl.DataFrame) -> pl.DataFrame:
 
 
 @LIMITS
+@example(plan=["stray", *["none"] * 5, "stray", *["none"] * 5, "stray"], seed=0)  # three on one date
 @given(plan=PLAN, seed=st.integers(0, 99))
 def test_every_row_leaves_once_under_the_rule_that_was_broken(plan: list[str], seed: int, landing: Land) -> None:
     rows, expected = corrupted(plan, seed)
