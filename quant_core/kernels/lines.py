@@ -6,6 +6,8 @@ where these would cancel; the conventions are those of moving.py. A missing row 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, front, kernel
@@ -24,7 +26,7 @@ from quant_core.kernels.exact import (
     slide_two,
     take_in,
 )
-from quant_core.kernels.moving import AGAIN, CANCELS, central_sums
+from quant_core.kernels.moving import AGAIN, CANCELLED, CANCELS, central_sums
 from quant_core.kernels.pairs import PAIRED
 
 # Share of sum(age x) that its distance to mean(age) sum(x) must be.
@@ -49,7 +51,7 @@ def open_line(greatest: float, window: int, state: Matrix, i: int) -> None:
 def line_from(
     n: float, ages: float, aged_twice: float, total: float, aged: float, squares: float, newest: float, kind: int
 ) -> float:
-    """Return what a line's sums say: slope, R^2 or newest residual; AGAIN where they cancel."""
+    """Return what a line's sums say: slope, R^2 or newest residual; CANCELLED where they do."""
     mean = total / n
     product, spread = aged - ages * mean, aged_twice - ages * (ages / n)
     slope = -product / spread
@@ -61,7 +63,7 @@ def line_from(
         value = min(1.0, product / around * (product / spread))
     elif kind == RESIDUAL:
         value = newest - mean - slope * (ages / n)
-    return value if is_sound else AGAIN
+    return value if is_sound else CANCELLED
 
 
 @kernel
@@ -79,7 +81,7 @@ def slide_line(
 ) -> tuple[bool, bool]:
     """Fill rows start .. stop - 1 of `out`.
 
-    Returns whether all values fit their grids, and whether a cell holds AGAIN.
+    Returns whether all values fit their grids, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach, span = ratio_of_limbs(window * window), 1.0 / (3.0 * window * window), float(window)
@@ -134,7 +136,7 @@ def slide_line(
             result = result if sure else AGAIN
             result = result if n >= least else np.nan
             answer[j] = result
-            again |= result == AGAIN
+            again |= abs(result) == AGAIN
     return not misfits, again
 
 
@@ -171,8 +173,8 @@ def mend_lines(
 
 
 @kernel
-def line_of(x: Matrix, t: int, j: int, window: int) -> tuple[float, float]:
-    """Return slope per bar and the share of the spread it explains, of one window; NaN for none to explain."""
+def line_about_means(x: Matrix, t: int, j: int, window: int, kind: int) -> float:
+    """Return slope, R^2 or newest residual of one window from the distances to its means."""
     n, mean, squares, _, _ = central_sums(x, t, j, window)
     ages = 0.0
     for k in range(max(0, t - window + 1), t + 1):
@@ -183,9 +185,13 @@ def line_of(x: Matrix, t: int, j: int, window: int) -> tuple[float, float]:
         if x[k, j] - x[k, j] == 0.0:
             spread += (float(t - k) - ages) * (float(t - k) - ages)
             product += (float(t - k) - ages) * (x[k, j] - mean)
-    if not squares > 0.0:
-        return 0.0, np.nan
-    return -product / spread, min(1.0, product / squares * (product / spread))
+    slope, has_line = -product / spread, squares > 0.0
+    result = slope if has_line else 0.0
+    if kind == SHARE:
+        result = min(1.0, product / squares * (product / spread)) if has_line else np.nan
+    elif kind == RESIDUAL:
+        result = x[t, j] - mean - slope * ages if has_line else 0.0 * x[t, j]
+    return result if abs(result) < math.inf else np.nan
 
 
 @kernel
@@ -207,13 +213,7 @@ def line_again(
         partials[PARTIALS + s] = exact_total(terms[s], 2 * n if s == 1 else n, partials)
     total, aged, squares = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
     result = line_from(float(n), ages, twice, total, aged, squares, x[t, j], kind)
-    if result == AGAIN:
-        slope, share = line_of(x, t, j, window)
-        result = share if kind == SHARE else slope
-        if kind == RESIDUAL:
-            _, mean, _, _, _ = central_sums(x, t, j, window)
-            result = x[t, j] - mean - slope * (ages / n) if share == share else 0.0 * x[t, j]
-    return result if abs(result) < AGAIN else np.nan
+    return result if abs(result) < math.inf else line_about_means(x, t, j, window, kind)
 
 
 @kernel
@@ -238,6 +238,8 @@ def move_line(x: Matrix, window: int, least: float, kind: int, out: Matrix) -> N
                     for j in range(lo, hi):
                         if out[t, j] == AGAIN:
                             out[t, j] = line_again(x, t, j, window, least, kind, terms, partials)
+                        elif out[t, j] == CANCELLED:
+                            out[t, j] = line_about_means(x, t, j, window, kind)
 
 
 @front

@@ -38,7 +38,9 @@ _EPS = float(np.finfo(np.float64).eps)
 # Share of the sum of squares that the spread must be: sums lose as many digits as it has zeros.
 CANCELS = 1e-5
 CANCELS_HIGHER = 0.05
-AGAIN = math.inf  # stands in `out` until the window has been gone through again
+# These stand in `out` until the window has been gone through again:
+AGAIN = math.inf  # its sums are not known
+CANCELLED = -math.inf  # its sums are exact, and cancel
 
 STRIP = 1024  # columns: wide strips are read faster, as long as a window of rows stays in the cache
 SUM, MEAN, DEVIATION = 0, 1, 2
@@ -90,7 +92,7 @@ def slide_complete(
 ) -> tuple[bool, bool]:
     """Fill rows start .. stop - 1 of `out` where all of each window is known.
 
-    Returns whether all values were known and fit their grids, and whether a cell holds AGAIN.
+    Returns whether all values were known and fit their grids, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -113,7 +115,7 @@ def slide_complete(
                 result = deviation_of(total, squares, n, inverse)
                 result = result if is_sure else AGAIN
                 answer[j] = result
-                again |= result == AGAIN
+                again |= abs(result) == AGAIN
         else:
             for j in range(left, right):
                 i, value = j - left, new[j]
@@ -138,7 +140,7 @@ def slide_known(
 ) -> tuple[bool, bool, bool]:
     """Fill rows start .. stop - 1 of `out` from the known values of each window.
 
-    Returns whether all values fit their grids, whether all were known, and whether a cell holds AGAIN.
+    Returns whether all values fit their grids, whether all were known, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -164,7 +166,7 @@ def slide_known(
                 result = result if is_sure else AGAIN
                 result = result if n[i] >= least else np.nan
                 answer[j] = result
-                again |= result == AGAIN
+                again |= abs(result) == AGAIN
         else:
             for j in range(left, right):
                 i, value, gone = j - left, new[j], old[j]
@@ -208,12 +210,19 @@ def mend_columns(
 
 @kernel
 def deviation_of(total: float, squares: float, n: float, inverse: float) -> float:
-    """Return the standard deviation from sums; AGAIN where they cancel. inverse: 1 / (n (n - 1))."""
+    """Return the standard deviation from sums; CANCELLED where they do. inverse: 1 / (n (n - 1))."""
     whole = n * squares
     spread = whole - total * total
     is_sound = spread > CANCELS * whole
     value = math.sqrt(spread * inverse if is_sound else 0.0)
-    return value if is_sound else AGAIN
+    return value if is_sound else CANCELLED
+
+
+@kernel
+def deviation_about_mean(x: Matrix, t: int, j: int, window: int) -> float:
+    """Return the standard deviation of one window from its distances to its mean."""
+    n, _, squares, _, _ = central_sums(x, t, j, window)
+    return math.sqrt(squares / (n - 1.0)) if squares < math.inf else np.nan
 
 
 @kernel
@@ -236,10 +245,7 @@ def moment_of(
     if kind != DEVIATION:
         return last if kind == SUM else last * (1.0 / n)
     value = deviation_of(total, last, float(n), 1.0 / (float(n) * (n - 1.0)))
-    if value < AGAIN:
-        return value
-    _, _, squares, _, _ = central_sums(x, t, j, window)
-    return math.sqrt(squares / (n - 1.0)) if squares < AGAIN else np.nan
+    return value if abs(value) < math.inf else deviation_about_mean(x, t, j, window)
 
 
 @kernel
@@ -272,6 +278,8 @@ def move_moment(x: Matrix, window: int, least: float, kind: int, out: Matrix) ->
                     for j in range(lo, hi):
                         if out[t, j] == AGAIN:
                             out[t, j] = moment_of(x, t, j, window, least, kind, terms, partials)
+                        elif out[t, j] == CANCELLED:
+                            out[t, j] = deviation_about_mean(x, t, j, window)
             complete = complete + stop - start if is_complete else 0
 
 

@@ -26,7 +26,7 @@ from quant_core.kernels.exact import (
     slide_two,
     take_in,
 )
-from quant_core.kernels.moving import AGAIN, CANCELS, has_spread
+from quant_core.kernels.moving import AGAIN, CANCELLED, CANCELS, has_spread
 
 PAIRED = 256  # columns: the state of so many stays in the first-level cache
 
@@ -73,14 +73,14 @@ def open_pairs(greatest: float, other: float, window: int, state: Matrix, i: int
 
 @kernel
 def product_of(n: float, total: float, other: float, xx: float, xy: float, yy: float, is_scaled: bool) -> float:
-    """Return covariance, or correlation when `is_scaled`, from sums; AGAIN where they cancel."""
+    """Return covariance, or correlation when `is_scaled`, from sums; CANCELLED where they do."""
     inverse = 1.0 / n
     a, b = total * inverse, other * inverse
     spread, product, spread_y = xx - a * total, xy - a * other, yy - b * other
     is_sound = (spread > CANCELS * xx) & (spread_y > CANCELS * yy)
     scale = math.sqrt(spread * spread_y if is_sound else 1.0)
     value = min(1.0, max(-1.0, product / scale)) if is_scaled else product * (1.0 / (n - 1.0))
-    return value if is_sound else AGAIN
+    return value if is_sound else CANCELLED
 
 
 @kernel
@@ -101,7 +101,7 @@ def slide_pairs(
     """Fill rows start .. stop - 1 of `out`; products have three limbs when `is_wide`, else two.
 
     state: [22 PAIRED], flat: rows a fixed number of cells apart are known not to overlap.
-    Returns whether all values fit their grids, and whether a cell holds AGAIN.
+    Returns whether all values fit their grids, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -160,7 +160,7 @@ def slide_pairs(
                 value = value if sure & sure_xy & sure_yy else AGAIN
                 value = value if n >= least else np.nan
                 answer[j] = value
-                again |= value == AGAIN
+                again |= abs(value) == AGAIN
         else:
             for j in range(left, right):
                 i, a, b, c, d = j - left, new[j], new_y[j], old[j], old_y[j]
@@ -192,7 +192,7 @@ def slide_pairs(
                 value = product_of(n, total, other, xx, xy, yy, is_scaled)
                 value = value if n >= least else np.nan
                 answer[j] = value
-                again |= value == AGAIN
+                again |= abs(value) == AGAIN
     return not misfits, again
 
 
@@ -238,6 +238,17 @@ def mend_pairs(
 
 
 @kernel
+def product_about_means(x: Matrix, y: Matrix, t: int, j: int, window: int, is_scaled: bool) -> float:
+    """Return covariance, or correlation when `is_scaled`, of one window from the distances to its means."""
+    known, xx, xy, yy = central_products(x, y, t, j, window)
+    if not xx + yy < math.inf:
+        return np.nan
+    if not is_scaled:
+        return xy / (known - 1.0)
+    return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy)))) if min(xx, yy) > 0.0 else np.nan
+
+
+@kernel
 def pair_of(
     x: Matrix, y: Matrix, t: int, j: int, window: int, least: float, is_scaled: bool, terms: Matrix, partials: Matrix
 ) -> float:
@@ -254,14 +265,7 @@ def pair_of(
         partials[PARTIALS + s] = exact_total(terms[s], n, partials)
     total, other, xx = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
     value = product_of(float(n), total, other, xx, partials[PARTIALS + 3], partials[PARTIALS + 4], is_scaled)
-    if value < AGAIN:
-        return value
-    known, xx, xy, yy = central_products(x, y, t, j, window)
-    if not xx + yy < AGAIN:
-        return np.nan
-    if not is_scaled:
-        return xy / (known - 1.0)
-    return min(1.0, max(-1.0, xy / (math.sqrt(xx) * math.sqrt(yy)))) if min(xx, yy) > 0.0 else np.nan
+    return value if abs(value) < math.inf else product_about_means(x, y, t, j, window, is_scaled)
 
 
 @kernel
@@ -294,6 +298,8 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
                     for j in range(lo, hi):
                         if out[t, j] == AGAIN:
                             out[t, j] = pair_of(x, y, t, j, window, least, is_scaled, terms, partials)
+                        elif out[t, j] == CANCELLED:
+                            out[t, j] = product_about_means(x, y, t, j, window, is_scaled)
 
 
 @front

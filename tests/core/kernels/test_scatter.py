@@ -22,15 +22,23 @@ from quant_core.kernels.trading import step_returns
 NAN, INF = float("nan"), float("inf")
 
 
+LIVES = NAN
+"""In place of a share of cells: each symbol has all its rows in one stretch, begun and ended at random."""
+
+
 def long_table(symbols: int, dates: int, share: float, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the cells that have a row, the date of each row and where each symbol begins."""
-    is_there = np.random.default_rng(seed).random((symbols, dates)) < share
+    rng = np.random.default_rng(seed)
+    is_there = rng.random((symbols, dates)) < share
+    if np.isnan(share):
+        first, last = np.sort(rng.integers(0, dates, (2, symbols, 1)), axis=0)
+        is_there = (np.arange(dates) >= first) & (np.arange(dates) <= last)
     is_there[:, 0] |= ~is_there.any(axis=1)
     row = np.nonzero(is_there)[1].astype(np.int32)
     return is_there, row, np.append(0, np.cumsum(is_there.sum(axis=1)))
 
 
-@pytest.mark.parametrize("share", [1.0, 0.97, 0.3, 0.0])
+@pytest.mark.parametrize("share", [1.0, 0.97, 0.3, 0.0, LIVES])
 @pytest.mark.parametrize(("symbols", "dates"), [(1, 1), (3, 64), (8, 700), (32, 40), (70, 200), (130, 65)])
 @pytest.mark.parametrize("top", [0, 17])
 def test_rows_go_into_cells_and_back(share: float, symbols: int, dates: int, top: int) -> None:
