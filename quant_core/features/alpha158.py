@@ -168,8 +168,10 @@ def RSQR(BETA: Matrix, STD: Matrix, *, window: int) -> Matrix:
 
     rsquare(close, {window}): the share of the variance that is the line's, slope^2 var(1 .. {window}) / var(close).
     """
-    slope = BETA / STD
-    return np.minimum(slope * slope * (window * (window + 1) / 12.0), 1.0)
+    found = BETA / STD
+    found *= found
+    found *= window * (window + 1) / 12.0
+    return np.minimum(found, 1.0, out=found)
 
 
 @_window("fraction of the close")

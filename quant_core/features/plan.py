@@ -125,10 +125,10 @@ def _calls(inputs: Mapping[Step, Sequence[str]]) -> tuple[Call, ...]:
     last: dict[str, Step] = {}
     for step, sources in inputs.items():
         last |= dict.fromkeys((*sources, step.name), step)
-    return tuple(
-        Call(step, tuple(sources), tuple(name for name, user in last.items() if user is step))
-        for step, sources in inputs.items()
-    )
+    done: dict[Step, list[str]] = {}
+    for name, step in last.items():
+        done.setdefault(step, []).append(name)
+    return tuple(Call(step, tuple(sources), tuple(done.get(step, ()))) for step, sources in inputs.items())
 
 
 def in_order(names: Iterable[str], among: Catalog[Feature]) -> tuple[Step, ...]:
