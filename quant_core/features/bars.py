@@ -19,11 +19,11 @@ import polars as pl
 from quant_core.errors import ContractError, PanelError, SourceError
 from quant_core.features.steps import BAR_COLUMNS
 from quant_core.kernels._blocks import BLOCK, run_blocks
+from quant_core.kernels.columns import fill_column
 from quant_core.kernels.scatter import (
     Column,
     Days,
     Places,
-    fill_column,
     fill_matrix,
     fill_returns,
     find_changes,

@@ -104,8 +104,8 @@ def _median_before(values: Floats, asset: Ints, at: Ints, bars: int, least: int)
     values, asset: [R], NaN where not known; at: [P], none of them 0; out: [P], NaN with fewer than `least`.
     """
     row = at[:, None] - np.arange(1, bars + 1)
-    is_own = (row >= 0) & (asset[row] == asset[at - 1][:, None])
-    window = np.sort(np.where(is_own, values[row], np.nan), axis=1)
+    is_there, row = row >= 0, np.maximum(row, 0)
+    window = np.sort(np.where(is_there & (asset[row] == asset[at - 1][:, None]), values[row], np.nan), axis=1)
     known = np.count_nonzero(~np.isnan(window), axis=1)
     middle = np.stack([np.maximum(known - 1, 0) // 2, known // 2], axis=1)
     median: Floats = np.take_along_axis(window, np.minimum(middle, bars - 1), axis=1).mean(axis=1)

@@ -45,6 +45,7 @@ def test_every_module_with_contests_is_found() -> None:
     assert len(topics()) >= 17
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", every_topic())
 def test_a_topic_gives_the_peers_answer_and_a_ratio(name: str) -> None:
     reasons, held = [], 0
@@ -117,6 +118,7 @@ def test_the_page_keeps_other_topics_and_lists_every_target_missed() -> None:
     assert "1 wrong" not in page(after, {"second": section("second", "Two.", "machine", [])})
 
 
+@pytest.mark.slow
 def test_the_command_of_the_makefile_prints_one_line_per_contest_beside_the_bandwidth_of_the_machine() -> None:
     command = [sys.executable, "-m", "benchmarks", "ranking", "simulation", f"--share={TINY}", "--seconds=0"]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)

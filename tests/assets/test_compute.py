@@ -191,25 +191,20 @@ def test_ports_ask_for_a_token(engine: RayCompute) -> None:
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
-def test_nothing_of_ours_is_left_after_close_and_a_later_map_starts_again(engine: RayCompute) -> None:
-    engine.map(identity, [1])
-    ours = rays_of(os.getpid())
-    assert ours
-    engine.close()
-    assert not ray.is_initialized()
-    _, alive = psutil.wait_procs(ours, timeout=20)
-    assert alive == []
-    engine.close()
-
-
-def test_no_secret_of_the_environment_reaches_what_ray_keeps_of_its_session(engine: RayCompute) -> None:
+def test_nothing_is_left_after_close_and_no_secret_in_the_logs_and_a_later_map_starts_again(engine: RayCompute) -> None:
     with pytest.raises(EngineError, match="401 for key"):
         engine.map(refused, range(3))
     session = Path(ray._private.worker._global_node.get_session_dir_path())
+    ours = rays_of(os.getpid())
+    assert ours
     engine.close()
     files = [path for path in session.rglob("*") if path.is_file() and not path.is_symlink()]
     assert any(path.suffix == ".log" for path in files)
     assert [path.name for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert not ray.is_initialized()
+    _, alive = psutil.wait_procs(ours, timeout=20)
+    assert alive == []
+    engine.close()
 
 
 def test_the_handler_a_scheduler_set_is_put_back() -> None:

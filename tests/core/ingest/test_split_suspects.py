@@ -129,6 +129,11 @@ def test_a_symbol_speaks_once_twenty_returns_are_known() -> None:
     assert suspects(split(2, at=21)) == [21]
 
 
+@pytest.mark.parametrize("bars", [2, 3, 5, 19])
+def test_a_table_of_a_few_bars_says_nothing(bars: int) -> None:
+    assert suspects(from_bar(quiet(bars=bars), at=bars - 1, open=0.5, high=0.5, low=0.5, close=0.5)) == []
+
+
 def test_a_long_break_hides_what_happened_in_it() -> None:
     late = split(2).with_columns(
         date=pl.col("date")

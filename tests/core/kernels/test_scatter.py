@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quant_core.kernels.columns import fill_column
 from quant_core.kernels.scatter import (
     TILE,
     copy_rows,
     count_shared_rows,
     count_shared_values,
-    fill_column,
     fill_matrix,
     fill_returns,
     find_changes,
