@@ -1,7 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both set up what they need.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
-UV := $(shell command -v uv)
 ifneq ($(words $(CURDIR) $(QUANT_HOME)),$(if $(QUANT_HOME),2,1))
 $(error make cannot work with spaces in the checkout's or QUANT_HOME's path)
 endif
@@ -15,7 +14,11 @@ export DAGSTER_HOME ?= $(CURDIR)
 # The child processes of a run share the machine with it.
 export RAY_USAGE_STATS_ENABLED = 0
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+PIP := -m pip install --quiet --disable-pip-version-check --no-deps
+# Fill an environment, $(1), from a lock, $(2): the uv of locks/dev.txt is ten times as fast as pip, which does it where
+# uv cannot.
+filled = $(BIN)/uv pip install --quiet --python $(1)/python --require-hashes -r $(2) || \
+  $(1)/python $(PIP) --no-compile --require-hashes -r $(2)
 DEMO := us_equities crypto_sim
 READY := .venv/.ready
 # The peers of the benchmarks bring more than the platform should; they have an environment of their own.
@@ -31,12 +34,10 @@ $(READY): locks/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; PYTHON=$(PYTHON) is not. Set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-# The lock's own uv fills the environment ten times as fast as pip, which does it where uv cannot.
 	@awk '/^[^ ]/ {is_uv = /^uv==/} is_uv' locks/dev.txt > .venv/uv.txt
-	$(PIP) --require-hashes -r .venv/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt || \
-	  $(PIP) --no-compile --require-hashes -r locks/dev.txt
-	$(PIP) --no-build-isolation -e .
+	$(BIN)/python $(PIP) --require-hashes -r .venv/uv.txt
+	$(call filled,$(BIN),locks/dev.txt)
+	$(BIN)/python $(PIP) --no-build-isolation -e .
 	@touch $@
 
 $(QUANT_HOME)/mlflow/mlflow.db: | $(READY)
@@ -76,25 +77,21 @@ ui: setup ## the Dagster UI at http://127.0.0.1:3000
 bench: $(BENCH_READY) ## measure against the named peers, in an environment of their own, and write docs/benchmarks.md
 	$(BENCH)/python -m benchmarks --write $(TOPICS)
 
-$(BENCH_READY): locks/bench.txt
+$(BENCH_READY): locks/bench.txt | $(READY)
 	@$(BENCH_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "the peers need Python 3.11; BENCH_PYTHON=$(BENCH_PYTHON) is not. Set BENCH_PYTHON=/path/to/python3.11"; exit 1; }
 	$(BENCH_PYTHON) -m venv .venv-bench
-ifneq ($(UV),)
-	$(UV) pip install --quiet --python $(BENCH)/python --require-hashes -r locks/bench.txt
-else
-	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r locks/bench.txt
-endif
+	$(call filled,$(BENCH),locks/bench.txt)
 	@touch $@
 
 snapshots: setup ## rewrite the snapshots; review them as code
 	$(BIN)/python -m pytest -q --snapshot-update tests/architecture
 	$(BIN)/python -c "import quant_core.features.page as p; print(p.features_page(), end='')" > docs/features.md
 
-lock: ## pin every dependency with hashes (needs uv)
-	$(UV) pip compile --quiet pyproject.toml --extra platform --extra dev --extra sources --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
-	$(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o locks/base.txt
-	$(UV) pip compile --quiet pyproject.toml --extra bench --constraints locks/dev.txt --universal --python-version 3.11 --generate-hashes --no-header -o locks/bench.txt
+lock: $(READY) ## pin every dependency with hashes
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra platform --extra dev --extra sources --universal --python-version 3.11 --generate-hashes --no-header -o locks/dev.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o locks/base.txt
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra bench --constraints locks/dev.txt --universal --python-version 3.11 --generate-hashes --no-header -o locks/bench.txt
 
 clean: ## remove the environments and the local home
 	rm -rf .venv .venv-bench .quant

@@ -281,16 +281,14 @@ class Ledger:
     def _held(self, flags: int, how: int) -> int:
         """Open and lock the open segment: the one that has its name once the lock is had."""
         while True:
-            descriptor = self._opened(flags)
-            try:
+            with ExitStack() as undone:
+                descriptor = self._opened(flags)
+                undone.callback(_let_go, descriptor)
                 fcntl.flock(descriptor, how)
-                if self._is_current(descriptor):
+                if self._is_current(descriptor):  # else it was sealed while this writer waited for it
                     self._recognise(descriptor)
+                    undone.pop_all()
                     return descriptor
-            except BaseException:
-                _let_go(descriptor)
-                raise
-            _let_go(descriptor)  # sealed while this writer waited for it
 
     def _is_current(self, descriptor: int) -> bool:
         try:

@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,16 +179,14 @@ class Transaction:
                 raise TamperedError(f"{sealed} is there already and is not what {self.path} would become.")
             flush_path(self.path.parent)
             sweep(self.path.parent, deep=False)
-            with staged(self.path.parent) as file:
+            with staged(self.path.parent) as file, ExitStack() as undone:
                 new = os.open(file.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-                try:
-                    fcntl.flock(new, fcntl.LOCK_EX)
-                    if os.write(new, line) != len(line):
-                        raise EvidenceError(f"the seal does not fit into {self.path.parent}. Free some space.")
-                    file.publish(self.path.name)
-                except BaseException:
-                    os.close(new)
-                    raise
+                undone.callback(os.close, new)
+                fcntl.flock(new, fcntl.LOCK_EX)
+                if os.write(new, line) != len(line):
+                    raise EvidenceError(f"the seal does not fit into {self.path.parent}. Free some space.")
+                file.publish(self.path.name)
+                undone.pop_all()
         except OSError as error:
             raise EvidenceError(f"cannot begin a new segment of {self.path}: {error.strerror}.") from error
         old, self.descriptor, self.place, self._is_open = self.descriptor, new, after, True

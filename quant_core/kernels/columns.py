@@ -154,13 +154,8 @@ def fill_column(
         at[j] = first_row(row, starts[members[j]], high, max(top, since[j]))
         ends[j] = end_row(row, at[j], high, top, height)
     # In a wide matrix rows lie pages apart: eight symbols at a time would take longer.
-    is_narrow, lo = width <= LANES, 0
-    while lo < width:
-        hi, is_written = lo, False
-        while hi < width and hi - lo < LANES and not is_written:
-            if is_narrow and hi + EIGHT <= width:
-                is_written = write_group(matrix, hi, row, at, ends, top, column, known)
-            hi += 0 if is_written else min(EIGHT, width - hi)
-        if hi > lo:
+    step = EIGHT if width <= LANES else LANES
+    for lo in range(0, width, step):
+        hi = min(lo + step, width)
+        if hi - lo != EIGHT or not write_group(matrix, lo, row, at, ends, top, column, known):
             write_broken(matrix, lo, hi, row, at[lo:hi], ends[lo:hi], top, column, known)
-        lo = hi + EIGHT if is_written else hi
