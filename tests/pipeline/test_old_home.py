@@ -1,0 +1,94 @@
+"""A home written by an earlier version stays readable, and its runs replay to the hashes they recorded."""
+
+import json
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from quant_core import cli
+from quant_core.settings import CHECKOUT
+from tests.golden.make_tables import GOLDEN, made_with
+
+ARCHIVE = CHECKOUT / "tests" / "golden" / "homes" / "eight.tar.gz"
+FIRST, SECOND = "eight~1", "eight"
+
+Call = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "home"
+
+
+@pytest.fixture
+def call(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    home = shutil.copytree(unpacked, tmp_path / "home")
+
+    def called(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr("sys.argv", ["quant", *arguments, "--home", str(home)])
+        got = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            got = int(end.code or 0)
+        out, err = capsys.readouterr()
+        assert got == code, err
+        return out
+
+    return called
+
+
+def test_the_archive_is_small() -> None:
+    assert ARCHIVE.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("diff", FIRST, SECOND),
+        ("exclusions",),
+        ("exclusions", "eight", "--rule", "duplicate_row"),
+        ("gaps", "eight"),
+        ("features", "--sleeve", "eight"),
+        ("ledger", "stats"),
+        ("ledger", "tail"),
+        ("ledger", "verify"),
+        ("store", "gc"),
+        ("store", "scrub"),
+        ("summary", "eight"),
+        ("why", "SIM:S04", "--sleeve", "eight"),
+        ("why", "SIM:S03", "2022-06-30", "--sleeve", "eight", "--run", FIRST),
+    ],
+    ids=" ".join,
+)
+def test_every_reading_command_reads_it(call: Call, arguments: tuple[str, ...]) -> None:
+    assert call(*arguments).strip()
+    if arguments[:2] != ("ledger", "tail"):
+        json.loads(call(*arguments, "--json"))
+
+
+def test_the_summary_is_what_the_run_printed(call: Call) -> None:
+    summary = json.loads(call("summary", "eight", "--json"))
+    assert [row["symbol"] for row in summary["selection"]] == ["SIM:S01", "SIM:S04", "SIM:S05"]
+    assert sum(summary["excluded"].values()) == 7
+
+
+def test_a_record_of_a_run_can_be_shown(call: Call) -> None:
+    run_id = json.loads(call("summary", "eight", "--json"))["run_id"]
+    assert run_id in call("ledger", "show", run_id)
+
+
+@pytest.mark.parametrize("run", [FIRST, SECOND])
+def test_its_runs_replay_to_the_hashes_they_recorded(call: Call, run: str) -> None:
+    if made_with() != json.loads(GOLDEN.read_text())["made_with"]:
+        pytest.skip("other versions of the libraries write other bytes")
+    replay = json.loads(call("replay", run, "--json"))
+    assert replay["is_same"]
+    assert {stage["verdict"] for stage in replay["stages"]} == {"same", "pinned"}
+    assert len(replay["stages"]) > 30
