@@ -7,14 +7,14 @@ import dagster as dg
 import polars as pl
 from pydantic import PrivateAttr
 
-from quant_assets.metadata import table_metadata
+from quant_assets.metadata import column_schema, table_metadata
 from quant_assets.resources.plan import RunPlan
 from quant_core.errors import ContractError
 from quant_core.evidence.store import DataRef
 from quant_core.graph.changes import changes_of
 from quant_core.graph.commit import commit_finished
 from quant_core.graph.finish import Finished, finish
-from quant_core.graph.stage import StageSpec
+from quant_core.graph.stage import Derived, PerSleeve, StageSpec
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split, validate
 
 EXCLUSIONS = "exclusions"
@@ -55,7 +55,10 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         self._kept.add((spec.id, committed.ref.sha256))
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(committed.ref.sha256))
         changes = changes_of(reader.evidence, spec, committed, finished.valid)
-        context.add_output_metadata(table_metadata(committed, finished, reader.evidence.home, changes))
+        shown = table_metadata(committed, finished, reader.evidence.home, changes)
+        if spec.given is not None and isinstance(spec.declared, PerSleeve | Derived):
+            shown["dagster/column_schema"] = column_schema(spec.output)
+        context.add_output_metadata(shown)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """Return the valid rows of the table behind an input, or another part of it where the input says so.

@@ -57,7 +57,7 @@ def code_location(
     job = sleeve_pipeline()
     day = today or datetime.now(UTC).date()
     return dg.Definitions(
-        assets=[*stage_assets(stages, sleeves), tracking_asset(stages, sleeves)],
+        assets=[*stage_assets(stages, sleeves, files), tracking_asset(stages, sleeves)],
         asset_checks=audits(stages.ordered(), sleeves),
         jobs=[job],
         schedules=[close_schedule(file, job, today=day) for file in files],

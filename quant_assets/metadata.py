@@ -13,6 +13,7 @@ from quant_core.evidence.ledger import FILE_NAME, Ledger
 from quant_core.graph.changes import Changes
 from quant_core.graph.commit import Committed
 from quant_core.graph.finish import Finished
+from quant_core.market.contracts.split import Contract
 
 _PREVIEW_ROWS = 5
 _PREVIEW_WIDTH = 60
@@ -75,6 +76,18 @@ def changes_told(changes: Changes) -> str:
         came, went = (", ".join(names[:_PREVIEW_ROWS]) or "nobody" for names in (members.added, members.removed))
         said += f"; on the last date came {came}; went {went}; Jaccard {members.jaccard:.2f}"
     return said
+
+
+def column_schema(contract: Contract) -> dg.TableSchemaMetadataValue:
+    """Return the columns of a contract, as the UI shows them: those of one sleeve can be more than the definition's."""
+    return dg.MetadataValue.table_schema(
+        dg.TableSchema(
+            columns=[
+                dg.TableColumn(name, str(contract.dtypes[name]), description=column.description)
+                for name, column in contract.schema.columns.items()
+            ]
+        )
+    )
 
 
 def anchor_of(record: Record, home: Path) -> str:

@@ -96,6 +96,8 @@ def run(
 
         with closing_engine(engine_of(settings.compute)) as engine:
             result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
+    for said in result.plan.switched_off:
+        click.echo(f"warning: {said}", err=True)
     outcome = summary_of(_evidence(settings.home), sleeve, run_id=result.run_id)
     click.echo(json.dumps(outcome) if as_json else told(outcome))
 

@@ -6,7 +6,7 @@ committed in io_managers.py.
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -33,7 +33,12 @@ OWNERS = ("team:quant",)
 RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
-def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def asset_of(
+    spec: StageSpec,
+    stages: StageRegistry,
+    sleeves: dg.PartitionsDefinition[str],
+    read: Collection[str] = (),
+) -> dg.AssetsDefinition:
     """Return the asset of a stage.
 
     Parameters
@@ -42,6 +47,9 @@ def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefin
     stages : StageRegistry
         Where the contracts of its inputs are found.
     sleeves : PartitionsDefinition
+    read : collection of stage ids
+        What the stage reads in any sleeve; those that are no input of every sleeve are dependencies that each run
+        loads itself, if its own sleeve names a column of them.
     """
     key, output = key_of(spec.id), polars_type(spec.output)
     condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
@@ -49,6 +57,7 @@ def asset_of(spec: StageSpec, stages: StageRegistry, sleeves: dg.PartitionsDefin
     return dg.asset(
         key=key,
         ins={argument: _input(source, stages) for argument, source in _wired(spec).items()},
+        deps=[key_of(id) for id in sorted({*read, *spec.parents} - _wired_stages(spec))],
         partitions_def=sleeves,
         dagster_type=output,
         group_name=spec.room,
@@ -74,7 +83,8 @@ def _body(spec: StageSpec) -> Any:
         plan: RunPlan,
         **inputs: pl.DataFrame,
     ) -> Iterator[dg.Output[Finished] | dg.AssetCheckResult]:
-        finished = _finished(spec, plan, {**inputs, **_unwired(spec, plan)}, context.log.info)
+        own = plan.stages[spec.id]
+        finished = _finished(own, plan, {**inputs, **_unwired(own, plan)}, context.log.info)
         verdict = _verdict(finished)
         if finished.broken:
             plan.evidence.refuse(plan.run.run_id, spec.id, plan.run.plan.sleeve.name, list(finished.broken))
@@ -114,17 +124,25 @@ def _verdict(finished: Finished) -> dg.AssetCheckResult:
 
 
 def _wired(spec: StageSpec) -> dict[str, str]:
-    """Return the inputs Dagster hands over: of each parent the first, it knows one input per asset and step."""
+    """Return the inputs Dagster hands over: of each parent the first, it knows one input per asset and step.
+
+    The tables of a pattern differ between sleeves, and of each only some columns are read: the run loads them itself.
+    """
     first: dict[str, str] = {}
     for argument, source in spec.inputs.items():
-        first.setdefault(source.partition("#")[0], argument)
+        if not spec.is_in_pattern(argument):
+            first.setdefault(source.partition("#")[0], argument)
     return {argument: spec.inputs[argument] for argument in first.values()}
 
 
+def _wired_stages(spec: StageSpec) -> set[str]:
+    return {source.partition("#")[0] for source in _wired(spec).values()}
+
+
 def _unwired(spec: StageSpec, plan: RunPlan) -> dict[str, pl.DataFrame]:
-    """Load the other part of a parent of which one part was handed over."""
+    """Load what Dagster does not hand over: the tables of a pattern, and a second part of one parent."""
     reader = plan.reader(plan.run.plan.sleeve.name)
-    return {argument: reader.frame(spec.inputs[argument]) for argument in spec.inputs.keys() - _wired(spec).keys()}
+    return reader.frames(spec, only=spec.inputs.keys() - _wired(spec).keys())
 
 
 def _input(source: str, stages: StageRegistry) -> dg.AssetIn:

@@ -49,6 +49,8 @@ def field_type(annotation: Any) -> Any:
         return dict[str, field_type(arguments[1])]  # type: ignore[misc]  # a runtime value
     if annotation in _SCALARS or annotation is Any:
         return annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):  # inside a table: keys are the user's own
+        return dict[str, Any]
     return str
 
 

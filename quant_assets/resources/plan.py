@@ -138,8 +138,8 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
 
     @property
     def stages(self) -> StageRegistry:
-        """Every stage by id."""
-        return StageRegistry.load(self.package)
+        """Every stage by id; inside a run, as its sleeve runs them."""
+        return StageRegistry.load(self.package) if self._opened is None else self._opened.plan.stages
 
     @property
     def run(self) -> OpenRun:

@@ -1,7 +1,8 @@
 """What a factor is, and the catalogue of all of them.
 
 A factor is a function in a file of this room: its name is the column, its positional parameters are the feature columns
-it reads, the first sentence of its docstring describes it. Computing all of them is in factors.py.
+it reads, the first sentence of its docstring describes it. A sleeve makes a factor of one feature by naming it
+(sleeve_factors.py). Computing all of them is in factors.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
+from typing import Literal
 
 from quant_core.alpha.score_maps import SCORE_MAPS, ScoreMap
 from quant_core.errors import UsageError
@@ -18,13 +20,21 @@ from quant_core.graph.catalog import Catalog, collect
 from quant_core.market.contracts.features import ValueColumn
 from quant_core.market.panel import Matrix
 
+Role = Literal["alpha", "tradability"]
+
 
 @dataclass(frozen=True, eq=False)
 class Factor:
-    """A factor as found in its module: calling it calls the function.
+    """A factor: calling it calls the function.
 
     Attributes
     ----------
+    name : str
+        The column.
+    inputs : tuple of str
+        Feature columns it reads, in call order.
+    description : str
+        One sentence.
     function : callable
         Matrices [T, N] in, one per feature named; the raw value [T, N] out.
     map : ScoreMap
@@ -33,33 +43,33 @@ class Factor:
         Whether a short wants the other end: its probability is one minus that of a long. Otherwise it keeps it.
     is_long_only : bool
         Whether it says nothing about a short, whose side of the distribution is another statistic.
+    role : "alpha" or "tradability"
+        Whether it says which way a symbol will go, or how easily it can be traded.
     """
 
+    name: str
+    inputs: tuple[str, ...]
+    description: str
     function: Callable[..., Matrix]
     map: ScoreMap
     directional: bool
     is_long_only: bool = False
+    role: Role = "alpha"
 
-    @property
-    def name(self) -> str:
-        """The function's name: the column."""
-        return self.function.__name__
+    def column(self, *, is_off: bool = False) -> ValueColumn:
+        """Return its column in the factor table; the facts inference needs travel with it.
 
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """Feature columns it reads, in call order."""
-        return tuple(inspect.signature(self.function).parameters)
-
-    @cached_property
-    def description(self) -> str:
-        """First sentence of the docstring."""
-        text = " ".join((inspect.getdoc(self.function) or "").split())
-        return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
-
-    @property
-    def column(self) -> ValueColumn:
-        """Its column in the factor table; what inference must know of it travels as facts."""
-        facts = {"directional": self.directional, "is_long_only": self.is_long_only}
+        Parameters
+        ----------
+        is_off : bool
+            Whether the sleeve has switched off the family of a feature it reads.
+        """
+        facts = {
+            "directional": self.directional,
+            "is_long_only": self.is_long_only,
+            "is_tradability": self.role == "tradability",
+            "is_off": is_off,
+        }
         described = f"{self.description} Probability across members, map {self.map.name}."
         return ValueColumn(self.name, described, 0.0, 1.0, facts)
 
@@ -68,7 +78,9 @@ class Factor:
         return self.function(*features)
 
 
-def factor(*, map: str, directional: bool, is_long_only: bool = False) -> Callable[[Callable[..., Matrix]], Factor]:
+def factor(
+    *, map: str, directional: bool, is_long_only: bool = False, role: Role = "alpha"
+) -> Callable[[Callable[..., Matrix]], Factor]:
     """Make a function a factor; see `Factor` for the arguments.
 
     Raises
@@ -79,15 +91,29 @@ def factor(*, map: str, directional: bool, is_long_only: bool = False) -> Callab
         The function reads no feature or has no docstring, or it is both directional and long only.
     """
 
-    def made(function: Callable[..., Matrix]) -> Factor:
-        entry = Factor(function, SCORE_MAPS[map], directional, is_long_only)
+    def as_factor(function: Callable[..., Matrix]) -> Factor:
+        entry = Factor(
+            name=function.__name__,
+            inputs=tuple(inspect.signature(function).parameters),
+            description=_first_sentence(function),
+            function=function,
+            map=SCORE_MAPS[map],
+            directional=directional,
+            is_long_only=is_long_only,
+            role=role,
+        )
         if not entry.inputs or not entry.description.endswith("."):
             raise UsageError(f"factor {entry.name!r} needs a feature as parameter and a docstring that describes it.")
         if directional and is_long_only:
             raise UsageError(f"factor {entry.name!r} is directional, so it is known for shorts: not long only.")
         return entry
 
-    return made
+    return as_factor
+
+
+def _first_sentence(function: Callable[..., Matrix]) -> str:
+    text = " ".join((inspect.getdoc(function) or "").split())
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
 @cache

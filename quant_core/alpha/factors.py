@@ -11,48 +11,33 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from quant_core.alpha.catalogue import Factor, catalogue
-from quant_core.graph.stage import stage
-from quant_core.market.contracts.features import store_contract
+from quant_core.alpha.catalogue import Factor
+from quant_core.alpha.sleeve_factors import FactorParams, factors_contract, factors_of, features_read
+from quant_core.graph.stage import per_sleeve, stage
 from quant_core.market.panel import Axes, Mask, Panel, axes_of
 from quant_core.market.universe import universe_mask
 
-Factors = store_contract(
-    "Factors",
-    "The factor probabilities of one eligible member at one date, seen from the long side.",
-    (entry.column for entry in catalogue().values()),
-)
+LABELS = ("date", "symbol")
+Factors = factors_contract(FactorParams())
+"""The contract of a sleeve without factors of its own."""
 
 
 def factor_metrics(factors: pl.DataFrame) -> Mapping[str, float]:
     """Return the share of rows in which each factor is known."""
     if factors.is_empty():
         return {}
-    known = factors.select(pl.col(*catalogue()).is_not_null().sum()).row(0)
-    return {f"alpha.known.{name}": count / factors.height for name, count in zip(catalogue(), known, strict=True)}
+    known = factors.select(pl.exclude(*LABELS).is_not_null().sum())
+    return {f"alpha.known.{name}": count / factors.height for name, count in known.to_dicts()[0].items()}
 
 
 @stage(
     "alpha.factors",
-    inputs={
-        "trend": "features.trend",
-        "volatility": "features.volatility",
-        "predictability": "features.predictability",
-        "liquidity": "features.liquidity",
-        "tail": "features.tail",
-        "universe": "ingest.universe",
-    },
-    output=Factors,
+    inputs={"features": "features.*", "universe": "ingest.universe"},
+    names=features_read,
+    output=per_sleeve(Factors, factors_contract),
     metrics=factor_metrics,
 )
-def factors(
-    trend: pl.DataFrame,
-    volatility: pl.DataFrame,
-    predictability: pl.DataFrame,
-    liquidity: pl.DataFrame,
-    tail: pl.DataFrame,
-    universe: pl.DataFrame,
-) -> pl.DataFrame:
+def factors(features: Mapping[str, pl.DataFrame], universe: pl.DataFrame, *, params: FactorParams) -> pl.DataFrame:
     """Map every factor to a probability across the eligible members of each date.
 
     The cross-section of a date is its eligible members with a row in any feature table; each of them is a row here. A
@@ -62,27 +47,27 @@ def factors(
     Probabilities are those of a long. A short has one minus it for directional factors; tail factors are computed on
     minus the returns, which the columns' facts spell out (see tail.py). Inference applies it.
     """
-    tables = (trend, volatility, predictability, liquidity, tail)
-    filled = [table for table in tables if not table.is_empty()]
-    if not filled:
-        return Factors.empty()
-    places = _places(filled)
+    entries = factors_of(params)
+    tables = [table for table in features.values() if not table.is_empty()]
+    if not tables:
+        return factors_contract(params).empty()
+    places = _places(tables)
     dates, symbols = places[0].dates, places[0].symbols
     members = universe_mask(universe, dates, symbols) & _present(places)
     row, column = np.nonzero(members)
     rows = Axes(dates, symbols, row, column)
     source = {
         name: (where, table[name])
-        for where, table in zip(places, filled, strict=True)
+        for where, table in zip(places, tables, strict=True)
         for name in table.columns
-        if name not in ("date", "symbol")
+        if name not in LABELS
     }
     labels = [dates.gather(row).alias("date"), pl.Series("symbol", symbols, dtype=pl.String).gather(column)]
-    return pl.DataFrame([*labels, *(_probabilities(entry, source, rows, members) for entry in catalogue().values())])
+    return pl.DataFrame([*labels, *(_probabilities(entry, source, rows, members) for entry in entries)])
 
 
 def _probabilities(entry: Factor, source: Mapping[str, tuple[Axes, pl.Series]], rows: Axes, members: Mask) -> pl.Series:
-    """Return one factor at the table's rows; null throughout where a feature has no table."""
+    """Return one factor at the table's rows; null throughout where the family of a feature is off."""
     if not all(name in source for name in entry.inputs):
         return pl.repeat(None, rows.row.size, dtype=pl.Float64, eager=True).alias(entry.name)
     features = (where.panel(values).values for where, values in (source[name] for name in entry.inputs))

@@ -15,7 +15,7 @@ from quant_core.errors import UsageError
 from quant_core.features.catalogue import catalogue
 from quant_core.features.compute import chosen, compute_features
 from quant_core.features.steps import DEFAULT_FAMILIES, Feature, FeatureCatalog, steps_of
-from quant_core.graph.stage import Params, StageSpec, stage
+from quant_core.graph.stage import Params, StageSpec, Switch, stage
 from quant_core.market.contracts.features import FeatureStoreSchema
 from quant_core.market.sleeves import Sleeve
 
@@ -60,7 +60,11 @@ def family_stage(module: str) -> StageSpec:
     table.__name__ = table.__qualname__ = family
     told = ", ".join(own) if len(own) <= MOST_NAMES else f"{len(own)} of them, listed in docs/features.md"
     table.__doc__ = f"Compute the {family} features of every bar: {told}."
-    return stage(f"features.{family}", inputs={"bars": "ingest.bars"}, output=contract)(table)
+    switch = Switch(
+        is_on=lambda params: family in params.families,
+        remedy=f'Add "{family}" to families in [features] to compute it.',
+    )
+    return stage(f"features.{family}", inputs={"bars": "ingest.bars"}, output=contract, switch=switch)(table)
 
 
 def _files(package: str, family: str) -> list[str]:

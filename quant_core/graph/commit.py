@@ -6,7 +6,7 @@ Shared by the script and by the IO manager, which is why their tables are equal 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -96,9 +96,16 @@ class Reader:
         store = self.evidence.store
         return store.read(ref) if self.held is None else self.held.frame(store, source, ref)
 
-    def frames(self, spec: StageSpec) -> dict[str, pl.DataFrame]:
-        """Return every input of a stage by argument."""
-        return {argument: self.frame(source) for argument, source in spec.inputs.items()}
+    def frames(self, spec: StageSpec, *, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
+        """Return the inputs of a stage by argument (default: all), of a table of its pattern the columns it reads."""
+        found: dict[str, pl.DataFrame] = {}
+        for argument in spec.inputs if only is None else sorted(only):
+            source = spec.inputs[argument]
+            columns = spec.columns(argument)
+            found[argument] = (
+                self.frame(source) if columns is None else self.evidence.store.read(self.ref(source), columns)
+            )
+        return found
 
 
 def parts_of(source: str) -> tuple[str, Part]:

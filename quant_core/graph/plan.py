@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from quant_core.errors import ConfigError, UnknownKeyError
+from quant_core.errors import ConfigError, UnknownKeyError, UsageError
 from quant_core.evidence.canonical import BoundsError, PayloadError, strict_json
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import Params, StageSpec
@@ -35,12 +35,20 @@ class Plan:
     origins : mapping of stage id to {field: origin}
         "flag", "environment", "sleeve file", "default" or "from <stage>.<field>".
     sleeve_sha256 : str
+    stages : StageRegistry
+        The stages as this sleeve runs them.
     """
 
     sleeve: Sleeve
     params: Mapping[str, Params]
+    stages: StageRegistry
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sleeve_sha256: str = ""
+
+    @property
+    def switched_off(self) -> tuple[str, ...]:
+        """Sentences on what the stages name and the sleeve has switched off, each once."""
+        return tuple(dict.fromkeys(said for spec in self.stages.ordered() for said in spec.switched_off.values()))
 
     def dumped(self) -> dict[str, dict[str, Any]]:
         """Return all parameters as JSON values."""
@@ -69,7 +77,7 @@ def resolve_plan(
     Raises
     ------
     UnknownKeyError
-        A table or a key no stage has; lists the near matches.
+        A table or a key no stage has, or a column no table has; lists the near matches.
     ConfigError
         A value a stage refuses.
     """
@@ -101,7 +109,7 @@ def resolve_plan(
                 values[name], origin[name] = getattr(params[stage_id], other), f"from {source}"
         params[spec.id] = _validated(spec, values)
         origins[spec.id] = origin
-    return Plan(file.sleeve, params, origins, file.sha256)
+    return Plan(file.sleeve, params, registry.for_plan(params), origins, file.sha256)
 
 
 def recorded_plan(
@@ -133,7 +141,24 @@ def recorded_plan(
     for id in stages:
         if id not in registry:
             raise UnknownKeyError("stage of the manifest", id, registry)
-    return Plan(sleeve, {id: _validated(registry[id], params[id]) for id in stages})
+    settled = {id: _validated(registry[id], params[id]) for id in stages}
+    return Plan(sleeve, settled, registry.for_plan(settled))
+
+
+def union_of_inputs(registry: StageRegistry, files: Iterable[SleeveFile]) -> dict[str, tuple[str, ...]]:
+    """Return the stages that each stage reads in any of the sleeves, by stage id, in order, each once.
+
+    A sleeve whose parameters are not valid adds nothing: its own run reports the error.
+    """
+    found = {spec.id: dict.fromkeys(spec.parents) for spec in registry.values()}
+    for file in files:
+        try:
+            plan = resolve_plan(registry, file)
+        except (ConfigError, UsageError):
+            continue
+        for spec in plan.stages.values():
+            found[spec.id] |= dict.fromkeys(spec.parents)
+    return {id: tuple(parents) for id, parents in found.items()}
 
 
 def _sleeve_layer(spec: StageSpec, file: SleeveFile) -> Mapping[str, Any]:

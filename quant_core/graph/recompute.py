@@ -6,7 +6,7 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ class Workshop:
         """Tell whether the bytes of a version are at hand, here or in the home."""
         return self.scratch.exists(ref) or self.store.exists(ref)
 
-    def read(self, ref: DataRef) -> pl.DataFrame:
-        """Return a table from the scratch store, or from that of the home."""
-        return (self.scratch if self.scratch.exists(ref) else self.store).read(ref)
+    def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return a table, or those of its columns, from the scratch store or from that of the home."""
+        return (self.scratch if self.scratch.exists(ref) else self.store).read(ref, columns)
 
     def remember(
         self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef], parts: Parts
@@ -96,7 +96,9 @@ class Workshop:
 
     def _worked_out(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
         try:
-            frames = {argument: self.read(inputs[source]) for argument, source in spec.inputs.items()}
+            frames = {
+                argument: self.read(inputs[source], spec.columns(argument)) for argument, source in spec.inputs.items()
+            }
             finished = executed(spec, frames, plan, compute=self.compute, as_of=as_of)
         except QuantError as error:
             return Recomputed(reason=f"{type(error).__name__}: {error}")
@@ -119,6 +121,7 @@ class Workshop:
             "params": plan.params[spec.id].model_dump(mode="json"),
             "sleeve": plan.sleeve.model_dump(mode="json") if "sleeve" in spec.wants else None,
             "as_of": as_of if "as_of" in spec.wants else None,
+            "switched_off": list(plan.switched_off if "switched_off" in spec.wants else spec.switched_off.values()),
             "inputs": {source: inputs[source].sha256 for source in spec.inputs.values()},
         }
         return canonical(asked)
@@ -134,7 +137,7 @@ class Workshop:
             Stages taken as they are: at least those that touch the outside world.
         """
         found: dict[str, Recomputed] = {}
-        for spec in self.registry.ordered(plan.params):
+        for spec in plan.stages.ordered(plan.params):
             if spec.id in pinned:
                 found[spec.id] = Recomputed(pinned[spec.id])
                 continue

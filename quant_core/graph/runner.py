@@ -111,16 +111,18 @@ def executed(
         "as_of": as_of,
         "contracts": spec.input_contracts,
         "landing": landing,
+        "switched_off": plan.switched_off,
     }
     start = perf_counter()
     with metered() as meter, compilations_told_to(landing.tell if landing else silent):
         try:
-            result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
+            result = spec.function(**spec.arguments(frames), **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only
             raise UnknownKeyError(error.kind, error.name, error.known) from error
         finished = finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
     spent = perf_counter() - start - meter.seconds - meter.loading
-    broken, warnings = (tuple(map(secrets_masked, said)) for said in (finished.broken, finished.warnings))
+    said = (finished.broken, (*spec.switched_off.values(), *finished.warnings))
+    broken, warnings = (tuple(map(secrets_masked, sentences)) for sentences in said)
     finished = replace(finished, broken=broken, warnings=warnings)
     return replace(finished, seconds={"stage": spent, "validation": meter.seconds, "loading": meter.loading})
 
@@ -253,8 +255,8 @@ class DAGRunner:
         metrics: dict[str, float] = {}
         warnings: list[str] = []
         try:
-            stages = self.registry.ordered(only)
-            held = Held(Counter(source for spec in stages for source in spec.inputs.values()))
+            stages = plan.stages.ordered(only)
+            held = Held(Counter(source for spec in stages for source in spec.whole_inputs))
             reader = Reader(evidence, plan.sleeve.name, run, held=held)
             with ThreadSafeConfig.use(self.settings):
                 for spec in stages:
@@ -317,5 +319,6 @@ def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Comput
     opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
     reader = Reader(evidence, context.sleeve, context.run_id, given=context.refs)
     landing = Landing(evidence, context.sleeve, context.run_id, mask=secrets_masked)
-    finished = executed(spec, reader.frames(spec), plan, compute=engine, as_of=context.as_of, landing=landing)
-    return context.with_ref(commit_finished(reader, spec, finished).ref)
+    own = replace(plan.stages[spec.id], function=spec.function)
+    finished = executed(own, reader.frames(own), plan, compute=engine, as_of=context.as_of, landing=landing)
+    return context.with_ref(commit_finished(reader, own, finished).ref)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from quant_core.graph.context import SelectionContext
 
 Severity = Literal["block", "warn"]
-INJECTED = ("params", "compute", "sleeve", "as_of", "contracts", "landing")
+INJECTED = ("params", "compute", "sleeve", "as_of", "contracts", "landing", "switched_off")
+EVERY = ".*"
 
 
 class Params(BaseModel):
@@ -75,6 +76,46 @@ class Derived:
     contract: Callable[[Contract], Contract]
 
 
+@dataclass(frozen=True)
+class PerSleeve:
+    """A contract that depends on the parameters of the sleeve.
+
+    Attributes
+    ----------
+    default : Contract
+        Of a sleeve that sets none of them: what the definition of the stage shows.
+    contract : callable
+        Takes params, the contracts of the inputs by argument, and the names whose tables are switched off; returns the
+        contract of the sleeve's table.
+    """
+
+    default: Contract
+    contract: Callable[[Any, Mapping[str, Contract], Collection[str]], Contract]
+
+
+def per_sleeve(
+    default: Contract, contract: Callable[[Any, Mapping[str, Contract], Collection[str]], Contract]
+) -> PerSleeve:
+    """Let the contract of a stage depend on the parameters of the sleeve; see `PerSleeve`."""
+    return PerSleeve(default, contract)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """How a sleeve turns a stage off; the table of a stage that is off stays empty.
+
+    Attributes
+    ----------
+    is_on : callable
+        Takes the params of the stage.
+    remedy : str
+        One sentence that says how to turn it on.
+    """
+
+    is_on: Callable[[Any], bool]
+    remedy: str
+
+
 def derived(source: str, contract: Callable[[Contract], Contract]) -> Derived:
     """Let the contract of a stage follow from that of the input `source`; see `Derived`."""
     return Derived(source, contract)
@@ -89,12 +130,13 @@ class StageSpec:
     id : str
         "room.table", for example "inference.conviction".
     function : callable
-        Takes one DataFrame per input, then keyword-only whichever of `params`, `compute`, `sleeve`, `as_of`,
-        `contracts`, `landing` it names. Returns a DataFrame or a Split. With `landing` it touches the outside world.
+        Takes one DataFrame per input and one mapping of stage id to DataFrame per pattern, then keyword-only whichever
+        of `params`, `compute`, `sleeve`, `as_of`, `contracts`, `landing`, `switched_off` it names. Returns a DataFrame
+        or a Split. With `landing` it touches the outside world.
     inputs : mapping of argument to stage id
         "room.table" for the valid rows, "room.table#exclusions" for what was excluded there, "room.table#actions" for
-        corporate actions that came with them.
-    declared : Contract or Derived
+        corporate actions that came with them. The registry adds the tables of the pattern, as "argument__table".
+    declared : Contract, Derived or PerSleeve
         What the stage says of its output; `output` is the contract itself.
     params : type of Params
     rules : TableRule, ...
@@ -109,14 +151,24 @@ class StageSpec:
         Takes the valid table, returns aggregate numbers for the ledger.
     publishes : bool
         The table holds documents (name, media_type, content) that are also written under `reports/`.
+    pattern : tuple of argument and room, optional
+        An input "room.*": the tables of that room which hold a column named by `names`.
+    names : callable, optional
+        Takes params, returns the columns the stage reads through its pattern, each with who names it.
+    switch : Switch, optional
+        How a sleeve turns the stage off.
     input_contracts : mapping of argument to Contract
         Of the inputs that are valid rows. Filled in by the registry, offered as `contracts`.
+    given : Params, optional
+        The parameters of one sleeve, where the registry is that of its plan.
+    switched_off : mapping of name to sentence
+        Names whose table the sleeve has switched off, with what that means. Filled in by the registry of a plan.
     """
 
     id: str
     function: Callable[..., pl.DataFrame | Split]
     inputs: Mapping[str, str]
-    declared: Contract | Derived
+    declared: Contract | Derived | PerSleeve
     params: type[Params] = NoParams
     rules: Sequence[TableRule] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
@@ -124,7 +176,12 @@ class StageSpec:
     conserves: str | None = None
     metrics: Callable[[pl.DataFrame], Mapping[str, float]] | None = None
     publishes: bool = False
+    pattern: tuple[str, str] | None = None
+    names: Callable[[Any], Mapping[str, str]] | None = None
+    switch: Switch | None = None
     input_contracts: Mapping[str, Contract] = field(default_factory=dict)
+    given: Params | None = None
+    switched_off: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def output(self) -> Contract:
@@ -137,6 +194,10 @@ class StageSpec:
         """
         if isinstance(self.declared, Contract):
             return self.declared
+        if isinstance(self.declared, PerSleeve):
+            if self.given is None:
+                return self.declared.default
+            return self.declared.contract(self.given, self.input_contracts, self.switched_off)
         for argument, contract in self.input_contracts.items():
             if self.inputs[argument] == self.declared.source:
                 return self.declared.contract(contract)
@@ -169,6 +230,31 @@ class StageSpec:
         """Stage ids this one reads, without parts, in order, each once."""
         return tuple(dict.fromkeys(source.partition("#")[0] for source in self.inputs.values()))
 
+    def is_in_pattern(self, argument: str) -> bool:
+        """Whether an input is one of the tables of the pattern."""
+        return self.pattern is not None and argument.startswith(f"{self.pattern[0]}__")
+
+    def arguments(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+        """Return what the function takes: the frames of its inputs, those of the pattern as one mapping by stage id."""
+        if self.pattern is None:
+            return dict(frames)
+        single = {name: frame for name, frame in frames.items() if not self.is_in_pattern(name)}
+        several = {self.inputs[name]: frame for name, frame in frames.items() if name not in single}
+        return {**single, self.pattern[0]: several}
+
+    def columns(self, argument: str) -> tuple[str, ...] | None:
+        """Return the columns an input is read for; None: all. Of a table of the pattern: its key and those named."""
+        if not self.is_in_pattern(argument) or self.names is None:
+            return None
+        contract = self.input_contracts[argument]
+        named = self.names(self.given or self.params())
+        return tuple(name for name in contract.names if name in contract.key or name in named)
+
+    @property
+    def whole_inputs(self) -> tuple[str, ...]:
+        """Inputs that are read with all their columns: those outside the pattern."""
+        return tuple(source for argument, source in self.inputs.items() if not self.is_in_pattern(argument))
+
     @property
     def is_edge(self) -> bool:
         """Whether it touches the outside world, and may therefore fail for a while."""
@@ -190,7 +276,9 @@ def stage(
     id: str,
     *,
     inputs: Mapping[str, str] | None = None,
-    output: Contract | Derived,
+    output: Contract | Derived | PerSleeve,
+    names: Callable[[Any], Mapping[str, str]] | None = None,
+    switch: Switch | None = None,
     rules: Sequence[TableRule] = (),
     budgets: Mapping[str, float] | None = None,
     carried: Iterable[str] = (),
@@ -203,10 +291,15 @@ def stage(
     Raises
     ------
     UsageError
-        The function's arguments do not match `inputs`, `id` is not "room.table", or `output` derives from what is not
-        an input.
+        The function's arguments do not match `inputs`, `id` is not "room.table", `output` derives from what is not an
+        input, or there is a pattern "room.*" without `names`, `names` without a pattern, or a second pattern.
     """
     sources = dict(inputs or {})
+    patterns = [
+        (argument, source.removesuffix(EVERY)) for argument, source in sources.items() if source.endswith(EVERY)
+    ]
+    if len(patterns) > 1 or bool(patterns) != (names is not None):
+        raise UsageError(f"stage {id!r}: one input such as 'features.*' goes with one function of `names`.")
     if isinstance(output, Derived) and ("#" in output.source or output.source not in sources.values()):
         raise UsageError(f"stage {id!r}: its contract derives from {output.source!r}, which is not an input table.")
 
@@ -218,7 +311,7 @@ def stage(
         return StageSpec(
             id=id,
             function=function,
-            inputs=sources,
+            inputs={argument: source for argument, source in sources.items() if not source.endswith(EVERY)},
             declared=output,
             params=hints.get("params", NoParams),
             rules=tuple(rules),
@@ -227,6 +320,9 @@ def stage(
             conserves=conserves,
             metrics=metrics,
             publishes=publishes,
+            pattern=patterns[0] if patterns else None,
+            names=names,
+            switch=switch,
         )
 
     return made

@@ -11,13 +11,17 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from quant_core.errors import ConfigError, UnknownNameError
 from quant_core.graph.stage import Params, derived, stage
-from quant_core.inference.catalogue import Array, catalogue
+from quant_core.inference.catalogue import Array, Scored, Scorer, catalogue
 from quant_core.market.contracts.features import ValueColumn, store_contract
 from quant_core.market.contracts.split import Contract
+
+# ln conviction of a symbol whose tradability factors are all at their worst falls by this much.
+_TRADABILITY_COST = 0.25
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,15 @@ class _Column:
     name: str
     is_directional: bool
     is_long_only: bool
+    is_tradability: bool
+    is_off: bool
 
 
 def _columns(factors: Contract) -> tuple[_Column, ...]:
-    """Return the factors of a factor table, with what their columns' facts say a short does with them."""
+    """Return the factors of a factor table with the facts of their columns."""
+    facts = ("directional", "is_long_only", "is_tradability", "is_off")
     return tuple(
-        _Column(name, bool(column.metadata["directional"]), bool(column.metadata["is_long_only"]))
+        _Column(name, *(bool(column.metadata.get(fact, False)) for fact in facts))
         for name, column in factors.schema.columns.items()
         if column.metadata
     )
@@ -86,25 +93,31 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Ma
     a factor that speaks of the long side only.
 
     The coverage counts every factor of a weight above 0, also one that no symbol of the sleeve has or that is silent
-    on shorts; a weight of 0 is how a sleeve declares that it does without.
+    on shorts; a weight of 0 is how a sleeve declares that it does without. A factor whose feature family the sleeve has
+    switched off does not count.
+
+    Tradability factors do not enter the score: they lower it, alike for both directions, see `lower_by_tradability`.
 
     Raises
     ------
     UnknownNameError
         A weight names no factor, or a scorer is in no catalogue; lists the near matches.
     ConfigError
-        Every factor has weight 0.
+        Every alpha factor has weight 0 or is switched off.
     """
     columns = _columns(contracts["factors"])
     output = conviction_contract(contracts["factors"])
-    weights = _weights(params.weights, [column.name for column in columns])
+    weights = _weights(params.weights, columns)
     scorers = [catalogue()[name] for name in dict.fromkeys(params.scorers)]
+    if factors.is_empty():
+        return output.empty()
+    is_cost = np.array([column.is_tradability for column in columns])
     long_side = np.array([factors[column.name].cast(pl.Float64).to_numpy() for column in columns])
     tables = [output.empty()]
     for direction in ("LONG", "SHORT") if params.shorts else ("LONG",):
         probabilities = long_side if direction == "LONG" else _short_side(long_side, columns)
         for entry in scorers:
-            scored = entry(probabilities, weights)
+            scored = _scored(entry, probabilities, weights, is_cost)
             values = {"conviction": scored.conviction, "coverage": scored.coverage} | {
                 f"contribution_{column.name}": own for column, own in zip(columns, scored.contributions, strict=True)
             }
@@ -116,13 +129,51 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Ma
     return pl.concat(tables).select(*output.dtypes)
 
 
-def _weights(given: Mapping[str, float], names: Sequence[str]) -> Array:
+def lower_by_tradability(scored: Scored, probabilities: Array) -> Scored:
+    """Return the score of symbols that are harder to trade lowered.
+
+    ln conviction falls by 0.25 (1 - mean p) over the tradability factors known of a row; the contribution of each is
+    its share of that. Where none is known, nothing changes.
+
+    Parameters
+    ----------
+    scored : Scored
+        By the alpha factors alone; contributions [K, R] of all factors.
+    probabilities : ndarray [K, R]
+        Of the tradability factors; NaN elsewhere and where not known.
+    """
+    is_known = ~np.isnan(probabilities)
+    known = is_known.sum(axis=0)
+    shares = np.full(probabilities.shape, np.nan)
+    np.divide(_TRADABILITY_COST * (probabilities - 1.0), known, out=shares, where=is_known)
+    lowered = np.zeros(known.shape)
+    for share in shares:
+        lowered += np.where(np.isnan(share), 0.0, share)
+    contributions = np.where(is_known, shares, scored.contributions)
+    return Scored(scored.conviction * np.exp(lowered), scored.coverage, contributions)
+
+
+def _scored(entry: Scorer, probabilities: Array, weights: Array, is_cost: NDArray[np.bool_]) -> Scored:
+    scored = entry(probabilities, np.where(is_cost, 0.0, weights))
+    if not is_cost.any():
+        return scored
+    counts = (is_cost & (weights > 0.0))[:, np.newaxis]
+    return lower_by_tradability(scored, np.where(counts, probabilities, np.nan))
+
+
+def _weights(given: Mapping[str, float], columns: Sequence[_Column]) -> Array:
+    names = [column.name for column in columns]
     for name in given:
         if name not in names:
             raise UnknownNameError("factor", name, names)
-    weights = np.array([given.get(name, 1.0) for name in names])
-    if not np.any(weights > 0.0):
+    weights = np.array([0.0 if column.is_off else given.get(column.name, 1.0) for column in columns])
+    if not any(given.get(column.name, 1.0) > 0.0 for column in columns if not column.is_tradability):
         raise ConfigError("[inference.weights] gives every factor the weight 0; leave at least one above it.")
+    if all(column.is_off for column in columns if given.get(column.name, 1.0) > 0.0 and not column.is_tradability):
+        raise ConfigError(
+            "every factor with a weight above 0 reads a feature family that is switched off; "
+            "add its family to [features] families."
+        )
     return weights
 
 

@@ -6,6 +6,7 @@ Tables and sentences: sections.py. Charts: sheet_charts.py. Marks and looks: tea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -88,6 +89,7 @@ def tear_sheet(
     *,
     params: TearSheetParams,
     sleeve: Sleeve,
+    switched_off: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Return the page and its two tables as documents; equal data gives equal bytes, whatever the order of rows."""
     headline = headline_of(params, weights["method"].unique())
@@ -116,6 +118,7 @@ def tear_sheet(
         cash=written(max(0.0, 1.0 - math.fsum(mine["weight"])), "percent"),
         orders=sections.traded(orders, unfilled, bars["date"]),
         funded=assumptions.funding(params.holdings, params.cash),
+        switched_off=switched_off,
         left_out=sections.left_out(judged, params.left_out),
         reasons=sections.reason_counts(judged),
         months=_MONTHS,

@@ -5,7 +5,7 @@ Gathers the candidates and runs ladder.py on every date; the ladder knows no tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 from pydantic import Field, field_validator
@@ -18,7 +18,7 @@ from quant_core.market.identity import economic_identity
 from quant_core.market.sleeves import Sleeve
 from quant_core.market.universe import universe_mask
 from quant_core.synthesis.ladder import STRICT, LadderParams, ladder
-from quant_core.synthesis.vetoes import vetoes
+from quant_core.synthesis.vetoes import features_read
 
 METADATA = ("sector",)
 # A veto may well hit all of a handful; only over this many symbols and dates does that point to the veto.
@@ -84,11 +84,9 @@ def decision_metrics(table: pl.DataFrame) -> Mapping[str, float]:
         "clusters": "synthesis.clusters",
         "universe": "ingest.universe",
         "schedule": "backtest.schedule",
-        "predictability": "features.predictability",
-        "volatility": "features.volatility",
-        "liquidity": "features.liquidity",
-        "tail": "features.tail",
+        "features": "features.*",
     },
+    names=lambda params: features_read(),
     output=Decisions,
     rules=(
         TableRule("universal_veto", universal_veto),
@@ -101,10 +99,7 @@ def decisions(
     clusters: pl.DataFrame,
     universe: pl.DataFrame,
     schedule: pl.DataFrame,
-    predictability: pl.DataFrame,
-    volatility: pl.DataFrame,
-    liquidity: pl.DataFrame,
-    tail: pl.DataFrame,
+    features: Mapping[str, pl.DataFrame],
     *,
     params: DecisionParams,
     compute: Compute,
@@ -119,7 +114,7 @@ def decisions(
     _judge_sectors(sleeve, universe, params)
     rows = _members(universe, schedule["date"], scored)
     rows = rows.join(clusters, on=["date", "symbol"], how="left")
-    rows = _with_statistics(rows, (predictability, volatility, liquidity, tail))
+    rows = _with_statistics(rows, features.values())
     candidates = _with_metadata(rows, sleeve, params.required_metadata).sort("date", "symbol", "direction")
     if candidates.is_empty():
         return Decisions.empty()
@@ -171,16 +166,14 @@ def _members(universe: pl.DataFrame, dates: pl.Series, scored: pl.DataFrame) -> 
     )
 
 
-def _with_statistics(rows: pl.DataFrame, families: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Add the statistics the vetoes look at, from whichever family has them; null where it does not know."""
-    wanted = {veto.column for veto in vetoes().values()}
+def _with_statistics(rows: pl.DataFrame, families: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Add the statistics the vetoes look at; null where a family does not know one."""
+    wanted = features_read()
     dates = rows.select("date").unique()
     for family in families:
-        known = [name for name in family.columns if name in wanted]
-        if known:
-            at_dates = family.select("date", "symbol", *known).join(dates, on="date", how="semi")
-            rows = rows.join(at_dates, on=["date", "symbol"], how="left")
-            wanted -= set(known)
+        named = [name for name in family.columns if name in wanted]
+        at_dates = family.select("date", "symbol", *named).join(dates, on="date", how="semi")
+        rows = rows.join(at_dates, on=["date", "symbol"], how="left")
     return rows
 
 

@@ -16,6 +16,9 @@ import polars as pl
 from quant_core.graph.catalog import Catalog, collect
 from quant_core.market.panel import Mask, Matrix
 
+OF_CANDIDATES = ("missing_metadata",)
+"""Statistics that are no feature: columns of the candidates themselves."""
+
 
 @dataclass(frozen=True)
 class Veto:
@@ -60,9 +63,18 @@ class Veto:
 
 
 @cache
-def vetoes() -> Catalog[Veto]:
-    """Return all vetoes by name."""
-    return collect(__name__, Veto)
+def vetoes(package: str = "quant_core.synthesis") -> Catalog[Veto]:
+    """Return every veto of a package by name."""
+    return collect(package, Veto)
+
+
+def features_read() -> dict[str, str]:
+    """Return the features the vetoes look at, each with the veto that names it first."""
+    found: dict[str, str] = {}
+    for veto in vetoes().values():
+        if veto.column not in OF_CANDIDATES:
+            found.setdefault(veto.column, f"veto {veto.name}")
+    return found
 
 
 ENTROPY = Veto("entropy", "entropy_z", "above", strict=1.0, relaxed=1.5, is_hardened=True)

@@ -20,6 +20,10 @@ calendar = "24/7"
 [source]
 kind = "parquet"
 path = "bars.parquet"
+[features]
+families = ["trend", "volatility", "predictability", "liquidity", "tail", "alpha158"]
+[alpha.factors]
+KMID = { map = "rank", role = "alpha", directional = true }
 [synthesis]
 clusters = 4
 top = 2
@@ -67,6 +71,12 @@ def test_the_real_graph_and_the_script_write_the_same_bytes_of_every_table(
             asset_selection=[dg.AssetKey(id.split(".")) for id in stages],
         )
     assert all(check.passed for check in result.get_asset_check_evaluations())
+    factors = job.asset_layer.asset_graph.get(dg.AssetKey(["alpha", "factors"]))
+    assert dg.AssetKey(["features", "alpha158"]) in factors.parent_keys
+    [made] = [event for event in result.get_asset_materialization_events() if event.asset_key == factors.key]
+    shown = made.step_materialization_data.materialization.metadata["dagster/column_schema"].value
+    assert [column.name for column in shown.columns][-1] == "KMID"
+    assert "KMID" not in [column.name for column in factors.metadata["dagster/column_schema"].columns]
     settings = Settings(home=tmp_path / "script", sleeves=sleeves)
     refs = DAGRunner(settings).run(find_sleeve("small", sleeves)).refs
     for stage, ref in refs.items():

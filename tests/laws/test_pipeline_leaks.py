@@ -283,9 +283,10 @@ def survivors(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.join(last, on="symbol", how="semi", maintain_order="left")
 
 
-def over_its_own_mean(volatility: pl.DataFrame) -> pl.DataFrame:
+def over_its_own_mean(features: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     values = pl.col(pl.Float64)
-    return volatility.with_columns(values / values.mean().over("symbol"))
+    spoilt = features["features.volatility"].with_columns(values / values.mean().over("symbol"))
+    return features | {"features.volatility": spoilt}
 
 
 def trained_on_the_test_block(schedule: pl.DataFrame) -> pl.DataFrame:
@@ -297,13 +298,13 @@ def trained_on_the_test_block(schedule: pl.DataFrame) -> pl.DataFrame:
     [
         ("features.trend", {"bars": next_close}, moved),
         ("ingest.universe", {"bars": survivors}, dropped),
-        ("alpha.factors", {"volatility": over_its_own_mean}, moved),
+        ("alpha.factors", {"features": over_its_own_mean}, moved),
         ("allocation.weights", {"schedule": trained_on_the_test_block}, moved),
     ],
     ids=["next bar", "survivors", "whole-sample mean", "test block"],
 )
 def test_a_planted_leak_is_named(
-    tmp_path: Path, stage: str, spoilt: dict[str, Callable[[pl.DataFrame], pl.DataFrame]], change: Change
+    tmp_path: Path, stage: str, spoilt: dict[str, Callable[[Any], Any]], change: Change
 ) -> None:
     honest = REGISTRY[stage]
 

@@ -66,7 +66,8 @@ def store_contract(
         values = {column.name: column.schema() for column in columns}
         return pa.DataFrameSchema(fixed | values, name=name, description=doc, strict=True)
 
-    return Contract(name, schema, tuple(key) or ("date", "symbol", *labels))
+    names = ("date", "symbol", *labels)
+    return Contract(name, schema, tuple(key) or names, listed=(*names, *(column.name for column in columns)))
 
 
 def FeatureStoreSchema(family: str, columns: Iterable[ValueColumn]) -> Contract:  # noqa: N802 - the plan's name

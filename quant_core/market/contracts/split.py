@@ -70,12 +70,20 @@ class Contract:
     key : tuple of str
         Columns that name a row; the store sorts by them.
     rules : RowRule, ...
+    listed : tuple of str
+        Columns in order, where they are known before the model is built.
     """
 
     name: str
     declared: pa.DataFrameSchema | Callable[[], pa.DataFrameSchema]
     key: tuple[str, ...]
     rules: tuple[RowRule, ...] = ()
+    listed: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns in order; known without the pandera model where the contract lists them."""
+        return self.listed or tuple(self.dtypes)
 
     @cached_property
     def schema(self) -> pa.DataFrameSchema:

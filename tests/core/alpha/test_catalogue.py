@@ -57,7 +57,7 @@ def test_a_new_factor_is_one_function_in_one_file(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     entry = found["smallness"]
     assert (entry.inputs, entry.map.name, entry.directional) == (("market_value", "close"), "rank_desc", False)
-    assert entry.column.description == "Smaller is better. Probability across members, map rank_desc."
+    assert entry.column().description == "Smaller is better. Probability across members, map rank_desc."
     np.testing.assert_array_equal(entry(np.array([6.0]), np.array([2.0])), [3.0])
 
 

@@ -7,12 +7,18 @@ from polars.testing import assert_frame_equal
 
 from quant_core import features
 from quant_core.alpha.catalogue import catalogue
-from quant_core.alpha.factors import Factors, factors
+from quant_core.alpha.factors import Factors
+from quant_core.alpha.factors import factors as factors_stage
+from quant_core.alpha.sleeve_factors import FactorParams
 from quant_core.market.contracts.split import validate
 from tests.builders import intervals
 
 FAMILIES = ("trend", "volatility", "predictability", "liquidity", "tail")
 START = date(2024, 1, 1)
+
+
+def factors(*, universe, params=FactorParams(), **tables):  # noqa: B008 - frozen
+    return factors_stage(tables, universe, params=params)
 
 
 def days(count):
@@ -174,6 +180,6 @@ def test_the_stage_reports_how_much_is_known():
     rows = [{"date": day, "symbol": s, "momentum": v} for s, v in (("X:A", 1.0), ("X:B", None))]
     tables = everything_off() | {"trend": family_table("trend", rows)}
     found = factors(**tables, universe=members(("X:A", day, None), ("X:B", day, None)))
-    assert factors.metrics(found)["alpha.known.momentum"] == 0.5
-    assert factors.metrics(found)["alpha.known.liquidity"] == 0.0
-    assert factors.metrics(Factors.empty()) == {}
+    assert factors_stage.metrics(found)["alpha.known.momentum"] == 0.5
+    assert factors_stage.metrics(found)["alpha.known.liquidity"] == 0.0
+    assert factors_stage.metrics(Factors.empty()) == {}

@@ -48,7 +48,15 @@ def world(seed=1):
 
 def decided(tables, *, sleeve=None, **params):
     sleeve = {"name": "mine", "calendar": "24/7"} | (sleeve or {})
-    table = decisions(**tables, params=DecisionParams(**params), compute=SerialCompute(), sleeve=Sleeve(**sleeve))
+    given = {name: table for name, table in tables.items() if name not in FAMILIES}
+    families = {name: table for name, table in tables.items() if name in FAMILIES}
+    table = decisions(
+        **given,
+        features=families,
+        params=DecisionParams(**params),
+        compute=SerialCompute(),
+        sleeve=Sleeve(**sleeve),
+    )
     return validate(table, Decisions).sort("date", "symbol", "direction")
 
 
