@@ -153,7 +153,7 @@ class Landing:
         known_from : datetime, optional
             Instant before which a view does not hold the batch; None: it always does.
         marks, request
-            See ingest/source.py.
+            See ingest/sources/source.py.
         has_actions : bool
             Whether the source told of corporate actions, be it that there are none.
         made_of : int, optional

@@ -1,8 +1,8 @@
 """Which landed rows are trustworthy bars. Every row that is none leaves with its reason.
 
-Rules on one row are the contract's; which rows count at all is told in arrivals.py, what neighbouring bars say of each
-other in judgement.py, what all bars say together in market_rules.py; what a missing bar says about its symbol lives in
-lives.py.
+Rules on one row are the contract's; which rows count at all is told in cleaning/arrivals.py, what neighbouring bars say
+of each other in cleaning/jumps_and_stalls.py, what all bars say together in cleaning/market_rules.py; what a missing
+bar says about its symbol lives in lives.py.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.graph.stage import TableRule, stage
-from quant_core.ingest.actions import known_actions
-from quant_core.ingest.adjustment import adjusted
-from quant_core.ingest.arrivals import VALUES, Arrivals, Verdicts, arrivals_of
-from quant_core.ingest.drift import (
+from quant_core.ingest.cleaning.arrivals import VALUES, Arrivals, Verdicts, arrivals_of
+from quant_core.ingest.cleaning.drift import (
     bar_numbers,
     history_alignment,
     missingness_drift,
@@ -26,14 +24,23 @@ from quant_core.ingest.drift import (
     volume_drift,
     volume_drift_numbers,
 )
-from quant_core.ingest.judgement import DEATH_SESSIONS, STALL_EXCLUDED, Judged, Seen, flags_of, judged_series
-from quant_core.ingest.market_rules import falls_beside_rises, far_future, last_date_breadth
+from quant_core.ingest.cleaning.jumps_and_stalls import (
+    DEATH_SESSIONS,
+    STALL_EXCLUDED,
+    Judged,
+    Seen,
+    flags_of,
+    judged_series,
+)
+from quant_core.ingest.cleaning.market_rules import falls_beside_rises, far_future, last_date_breadth
+from quant_core.ingest.cleaning.split_suspects import suspected_splits
+from quant_core.ingest.corporate_actions.adjustment import adjusted
+from quant_core.ingest.corporate_actions.known_actions import known_actions
 from quant_core.ingest.rules import budgets_of, carried_of
-from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.split_suspects import suspected_splits
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows
+from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
 LOWEST_DENSITY = 0.5

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from quant_core.graph.stage import stage
-from quant_core.ingest.judgement import DEATH_SESSIONS
-from quant_core.ingest.presence import Ints, Mask, Presence, presence_of
+from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS
+from quant_core.ingest.membership.presence import Ints, Mask, Presence, presence_of
 from quant_core.market.contracts.ingest import Gaps
 from quant_core.market.sleeves import Sleeve
 

@@ -17,11 +17,11 @@ from pydantic import Field
 from quant_core.errors import CalendarError
 from quant_core.graph.stage import Params, stage
 from quant_core.ingest.rules import TOXIC_BAR, innocent_rules
-from quant_core.ingest.sessions import sessions_of
 from quant_core.kernels.bars import TRIAL_BARS
 from quant_core.kernels.health import EXTENDED, QUARANTINED, READMITTED, SILENT, judge_health
 from quant_core.market.calendar import Calendar, next_midnight
 from quant_core.market.contracts.ingest import Health
+from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
 LEAST_ROWS = 20

@@ -1,7 +1,7 @@
 """When each symbol began, paused, came back and ended, each event with the instant from which it was known.
 
-Whether a symbol could be held is said in universe.py; which bars belong to one life, in judgement.py; what to ask the
-source for where bars are missing, in gaps.py.
+Whether a symbol could be held is said in universe.py; which bars belong to one life, in cleaning/jumps_and_stalls.py;
+what to ask the source for where bars are missing, in gaps.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from quant_core.graph.stage import stage
-from quant_core.ingest.judgement import DEATH_SESSIONS, bar_return
-from quant_core.ingest.presence import Ints, Presence, presence_of
+from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS, bar_return
+from quant_core.ingest.membership.presence import Ints, Presence, presence_of
 from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.contracts.ingest import Lives
 from quant_core.market.sleeves import Sleeve

@@ -19,14 +19,14 @@ from pydantic import Field, JsonValue
 from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.landing import Landing, View, last_row
 from quant_core.graph.stage import Params, stage
-from quant_core.ingest.adjustment import demand_factors
+from quant_core.ingest.corporate_actions.adjustment import demand_factors
 from quant_core.ingest.rules import budgets_of, carried_of
-from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.source import Batch, Landed, Source, sources
+from quant_core.ingest.sources.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Actions, Raw
 from quant_core.market.contracts.split import Contract, Split, split
+from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
 STAGE = "ingest.raw"

@@ -1,4 +1,7 @@
-"""Simple returns of each symbol on its own calendar. Which closes may be compared is decided in judgement.py."""
+"""Simple returns of each symbol on its own calendar.
+
+Which closes may be compared is decided in cleaning/jumps_and_stalls.py.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.graph.stage import TableRule, stage
-from quant_core.ingest.drift import drift, drift_numbers
-from quant_core.ingest.judgement import bar_return
+from quant_core.ingest.cleaning.drift import drift, drift_numbers
+from quant_core.ingest.cleaning.jumps_and_stalls import bar_return
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import ReturnsSchema
 

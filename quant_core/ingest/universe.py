@@ -14,14 +14,14 @@ import polars as pl
 from pydantic import Field
 
 from quant_core.graph.stage import Params, TableRule, stage
-from quant_core.ingest.judgement import bar_return
-from quant_core.ingest.liquidity import is_liquid
-from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.survivorship import survivorship, universe_metrics
+from quant_core.ingest.cleaning.jumps_and_stalls import bar_return
+from quant_core.ingest.membership.liquidity import is_liquid
+from quant_core.ingest.membership.survivorship import survivorship, universe_metrics
 from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Universe
 from quant_core.market.identity import economic_identity
+from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
 Mask = npt.NDArray[np.bool_]

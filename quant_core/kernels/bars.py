@@ -1,7 +1,7 @@
 """Kernels that walk the bars of each symbol in date order: repeated closes, jumps on trial, volume spikes.
 
-What follows from a verdict (exclusion, flag, new life) is decided in ingest/judgement.py. Tables come in as arrays
-sorted by symbol and date, with `offsets` marking where each stretch of rows starts and the last one ends.
+What follows from a verdict (exclusion, flag, new life) is decided in ingest/cleaning/jumps_and_stalls.py. Tables come
+in as arrays sorted by symbol and date, with `offsets` marking where each stretch of rows starts and the last one ends.
 """
 
 from __future__ import annotations

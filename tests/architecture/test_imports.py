@@ -16,8 +16,8 @@ DOORS = {
     "skfolio": "allocation/",
     "ccxt": "ingest/sources/ccxt.py",
     "yfinance": "ingest/sources/yfinance.py",
-    "requests": "ingest/transport.py",
-    "tenacity": "ingest/transport.py",
+    "requests": "ingest/reading/transport.py",
+    "tenacity": "ingest/reading/transport.py",
 }
 
 

@@ -9,16 +9,16 @@ import pytest
 from quant_core.errors import QuantError, SourceError
 from quant_core.features.files import write_features
 from quant_core.graph.stage import NoParams
-from quant_core.ingest.factor_file import read_factors
+from quant_core.ingest.corporate_actions.factor_file import read_factors
+from quant_core.ingest.reading.tabular import TableParams, read_table
 from quant_core.ingest.sources.skfolio_sp500 import skfolio_sp500
-from quant_core.ingest.tabular import TableParams, read_table
 from quant_core.market.sleeves import Sleeve
 from quant_core.report.holdings import read_holdings
 from quant_core.settings import CHECKOUT
 
 READERS = {"read_parquet", "read_parquet_schema", "scan_parquet", "read_csv", "scan_csv", "read_ipc", "read_ipc_stream"}
 # Called only by the other, which catches for it.
-CAUGHT_BY = {"quant_core/ingest/delimited.py": "quant_core/ingest/tabular.py"}
+CAUGHT_BY = {"quant_core/ingest/reading/delimited.py": "quant_core/ingest/reading/tabular.py"}
 # Returns a scan of files it wrote itself; whoever collects it reads them.
 LAZY = {"quant_core/features/files.py"}
 

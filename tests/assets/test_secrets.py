@@ -32,7 +32,7 @@ from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings
-from tests.core.ingest.fault_server import Fault, served
+from tests.core.ingest.reading.fault_server import Fault, served
 
 SECRETS = {
     "DB_PASSWORD": "pg/p@ss w+rd'7'",

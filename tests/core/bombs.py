@@ -22,10 +22,10 @@ from quant_core.errors import QuantError
 from quant_core.evidence.canonical import strict_object
 from quant_core.evidence.manifest import manifest_path, read_manifest
 from quant_core.graph.plan import _room_tables
-from quant_core.ingest.delimited import delimited
-from quant_core.ingest.factor_file import read_factors
-from quant_core.ingest.tabular import TableParams, read_table
-from quant_core.ingest.unpacking import only_member
+from quant_core.ingest.corporate_actions.factor_file import read_factors
+from quant_core.ingest.reading.delimited import delimited
+from quant_core.ingest.reading.tabular import TableParams, read_table
+from quant_core.ingest.reading.unpacking import only_member
 from quant_core.market.sleeves import read_sleeve
 
 MEMORY = 100 << 20

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import SourceError
-from quant_core.ingest.tabular import TableParams, read_table
+from quant_core.ingest.reading.tabular import TableParams, read_table
 from quant_core.settings import CHECKOUT
 
 KINDS = {

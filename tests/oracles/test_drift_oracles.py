@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from quant_core.ingest.drift import population_stability, shift_between
+from quant_core.ingest.cleaning.drift import population_stability, shift_between
 
 
 def slow_stability(reference: list[float], newest: list[float]) -> float:

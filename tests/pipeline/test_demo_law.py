@@ -10,7 +10,7 @@ from quant_core.allocation.weights import WeightsParams
 from quant_core.evidence.commits import Evidence
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
-from quant_core.ingest.judgement import DEATH_SESSIONS
+from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS
 from quant_core.ingest.sources.simulator import Simulation, SimulatorParams, simulate
 from quant_core.market.panel import axes_of
 from quant_core.market.sleeves import find_sleeve

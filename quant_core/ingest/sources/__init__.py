@@ -1,1 +1,1 @@
-"""One file per source of bars. How a source is declared and found lives in ../source.py."""
+"""One file per source of bars. How a source is declared and found lives in source.py."""

@@ -1,6 +1,6 @@
 """Daily bars from the archive Binance publishes as files: a month or a day of one symbol each, with a checksum.
 
-How often and how long is asked lives in ../transport.py; how values are parsed in ../parsing.py.
+How often and how long is asked lives in reading/transport.py; how values are parsed in reading/parsing.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.parsing import parsed_rows
-from quant_core.ingest.source import Batch, IsoDay, Landed, source
-from quant_core.ingest.transport import Transport, beginning
-from quant_core.ingest.unpacking import only_member
+from quant_core.ingest.reading.parsing import parsed_rows
+from quant_core.ingest.reading.transport import Transport, beginning
+from quant_core.ingest.reading.unpacking import only_member
+from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
 from quant_core.masking import filled

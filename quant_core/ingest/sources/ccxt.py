@@ -1,6 +1,7 @@
 """Daily bars of crypto exchanges through ccxt, page by page from where the last landing stopped.
 
-How often and how long is asked lives in ../transport.py; which rows make trustworthy bars is decided in ../bars.py.
+How often and how long is asked lives in reading/transport.py; which rows make trustworthy bars is decided in
+../bars.py.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pydantic import Field, model_validator
 from quant_core.errors import MissingExtraError, SourceError, UnavailableError, UnknownKeyError
 from quant_core.evidence.canonical import PayloadError, strict_json
 from quant_core.graph.stage import Params
-from quant_core.ingest.overlap import VALUES, changed_rows, remembered_rows
-from quant_core.ingest.source import Batch, IsoDay, Landed, source
-from quant_core.ingest.transport import READ_SECONDS, Transport, beginning, bound, retry_after
+from quant_core.ingest.reading.transport import READ_SECONDS, Transport, beginning, bound, retry_after
+from quant_core.ingest.sources.overlap import VALUES, changed_rows, remembered_rows
+from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
 from quant_core.masking import filled, masked

@@ -1,6 +1,6 @@
 """Bars from a folder of CSV and Parquet files of several schemas: each file lands once, and again when it changes.
 
-How a file is read lives in ../tabular.py.
+How a file is read lives in reading/tabular.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.source import Batch, Landed, source
-from quant_core.ingest.tabular import TABLE_NAMES, TEXT_NAMES, TableParams, file_rows, made_of, text_bytes
+from quant_core.ingest.reading.tabular import TABLE_NAMES, TEXT_NAMES, TableParams, file_rows, made_of, text_bytes
+from quant_core.ingest.sources.source import Batch, Landed, source
 from quant_core.market.contracts.ingest import Raw
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -130,7 +130,7 @@ def folder(params: FolderParams, sleeve: Sleeve, landed: Landed) -> Iterator[Bat
 
 def _factors(path: Path, schemas: tuple[FileSchema, ...], marks: Mapping[str, str]) -> Iterator[Batch]:
     """Yield the corporate actions of the file of factors if it is new or has changed."""
-    from quant_core.ingest.factor_file import read_factors
+    from quant_core.ingest.corporate_actions.factor_file import read_factors
 
     sha256 = _sha256_of(path)
     if marks.get(_FACTORS) != sha256:

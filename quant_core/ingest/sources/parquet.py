@@ -1,4 +1,4 @@
-"""Bars from one Parquet or CSV file. How a file is read lives in ../tabular.py, many files in folder.py.
+"""Bars from one Parquet or CSV file. How a file is read lives in reading/tabular.py, many files in folder.py.
 
 Which rows make trustworthy bars is decided in ../bars.py.
 """
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from quant_core.ingest.source import Batch, source
-from quant_core.ingest.tabular import TableParams, file_rows, made_of
+from quant_core.ingest.reading.tabular import TableParams, file_rows, made_of
+from quant_core.ingest.sources.source import Batch, source
 from quant_core.market.sleeves import Sleeve
 
 
@@ -38,7 +38,7 @@ def parquet(params: ParquetParams, sleeve: Sleeve) -> Batch:
     rows, facts = file_rows(path, params, sleeve.market)
     actions = None
     if params.factors is not None:
-        from quant_core.ingest.factor_file import read_factors
+        from quant_core.ingest.corporate_actions.factor_file import read_factors
 
         actions = read_factors(Path(params.factors), venue=params.venue)
     return Batch(rows, request={"file": path.name, **facts}, actions=actions, made_of=made_of(facts))

@@ -1,6 +1,6 @@
 """A synthetic market whose truth is known: regimes, sectors, fat tails, listings, deaths, one signal, planted defects.
 
-The defects themselves are planted by ../planting.py. Nothing here is fitted to a real market; it is a bench for the
+The defects themselves are planted by defects.py. Nothing here is fitted to a real market; it is a bench for the
 graph, not evidence about returns.
 """
 
@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.planting import Defects, planted_rows
-from quant_core.ingest.source import source
+from quant_core.ingest.sources.defects import Defects, planted_rows
+from quant_core.ingest.sources.source import source
 from quant_core.market.calendar import Calendar
 from quant_core.market.panel import Mask, Matrix, Panel, table_of
 from quant_core.market.sleeves import Sleeve

@@ -12,7 +12,7 @@ import polars as pl
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import NoParams
-from quant_core.ingest.source import source
+from quant_core.ingest.sources.source import source
 from quant_core.market.sleeves import Sleeve
 
 VENUE = "US"

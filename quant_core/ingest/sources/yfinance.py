@@ -1,6 +1,7 @@
 """Daily bars of stocks and funds from Yahoo through yfinance, from where the last landing stopped.
 
-How often and how long is asked lives in ../transport.py; which rows make trustworthy bars is decided in ../bars.py.
+How often and how long is asked lives in reading/transport.py; which rows make trustworthy bars is decided in
+../bars.py.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import ConfigError, MissingExtraError, SourceError, UnavailableError
 from quant_core.graph.stage import Params
-from quant_core.ingest.overlap import changed_rows, remembered_rows, restatement
-from quant_core.ingest.sessions import sessions_of
-from quant_core.ingest.source import Batch, IsoDay, Landed, source
-from quant_core.ingest.transport import LARGEST, READ_SECONDS, Transport, bound
+from quant_core.ingest.reading.transport import LARGEST, READ_SECONDS, Transport, bound
+from quant_core.ingest.sources.overlap import changed_rows, remembered_rows, restatement
+from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split
+from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
 DAY = timedelta(days=1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quant_core.errors import ContractError
 from quant_core.ingest.bars import bar_counts, bars
-from quant_core.ingest.market_rules import falls_beside_rises, far_future, last_date_breadth
+from quant_core.ingest.cleaning.market_rules import falls_beside_rises, far_future, last_date_breadth
 from quant_core.market.contracts.ingest import Actions, Bars, Raw
 from quant_core.market.sleeves import Sleeve
 

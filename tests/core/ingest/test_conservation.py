@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quant_core.graph.finish import finish
 from quant_core.ingest.bars import bars
-from quant_core.ingest.judgement import FLAGS
+from quant_core.ingest.cleaning.jumps_and_stalls import FLAGS
 from quant_core.market.contracts.ingest import Actions, Bars, Raw
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -225,6 +225,6 @@ def test_every_rule_on_rows_of_the_contract_is_planted() -> None:
 
 @pytest.mark.parametrize("code", range(1 << len(FLAGS)))
 def test_flags_are_named_in_their_order(code: int) -> None:
-    from quant_core.ingest.judgement import _FLAGS
+    from quant_core.ingest.cleaning.jumps_and_stalls import _FLAGS
 
     assert _FLAGS[code] == ",".join(name for k, name in enumerate(FLAGS) if code >> k & 1)

@@ -16,7 +16,7 @@ from quant_core.graph.landing import Landing
 from quant_core.graph.stage import NoParams, Params
 from quant_core.ingest import raw as module
 from quant_core.ingest.raw import RawParams, raw
-from quant_core.ingest.source import Batch, Landed, Source
+from quant_core.ingest.sources.source import Batch, Landed, Source
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
 

@@ -11,8 +11,8 @@ from quant_core.errors import UnknownNameError
 from quant_core.graph.finish import Finished, finish
 from quant_core.graph.stage import StageSpec
 from quant_core.ingest.actions import actions
-from quant_core.ingest.adjustment import actions_of_cash
 from quant_core.ingest.bars import bars
+from quant_core.ingest.corporate_actions.adjustment import actions_of_cash
 from quant_core.ingest.health import HealthParams, health
 from quant_core.ingest.lives import lives
 from quant_core.ingest.raw import RawParams, raw

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.ingest.lives import lives
-from quant_core.ingest.survivorship import survivorship, universe_metrics
+from quant_core.ingest.membership.survivorship import survivorship, universe_metrics
 from quant_core.ingest.universe import UniverseParams, universe
 from quant_core.market.contracts.ingest import Bars, Exclusions, Health, Universe
 from quant_core.market.contracts.split import validate

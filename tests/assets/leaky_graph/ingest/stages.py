@@ -14,8 +14,8 @@ from pydantic import Field, JsonValue
 from quant_core.errors import SourceError, UnavailableError
 from quant_core.graph.landing import Landing
 from quant_core.graph.stage import Params, TableRule, stage
-from quant_core.ingest.source import Landed
 from quant_core.ingest.sources.binance_dump import binance_dump
+from quant_core.ingest.sources.source import Landed
 from quant_core.market.contracts.split import Split, contract
 from quant_core.market.sleeves import Sleeve
 
