@@ -1,8 +1,8 @@
 """Every rule of the ingest room in one catalogue: what it demands, what becomes of what breaks it, what it may cost.
 
 Written down here are rules that live in the code of a stage or a source. Those of a contract are read off the contract,
-and those of whole tables off the stages that name them, so that nothing is said twice. Examples that break each rule
-stand in rule_examples.py. This module imports no stage, so that stages may ask it for their budgets.
+and those of whole tables off the stages that name them, so that nothing is said twice. This module imports no stage, so
+that stages may ask it for their budgets.
 """
 
 from __future__ import annotations
@@ -108,13 +108,7 @@ restated_stamp = Rule(
     "restated_row", "ingest.raw", "No bar within the day is sent anew with other values.", is_carried=True
 )
 
-# Corporate actions, as sources make them of cash and ratios, and as they are used.
-no_previous_close = Rule(
-    "no_previous_close", "ingest.raw", "A dividend follows a close it can be held against.", tier=2
-)
-dividend_not_positive = Rule("dividend_not_positive", "ingest.raw", "A dividend is a positive amount of cash.")
-dividend_exceeds_price = Rule("dividend_exceeds_price", "ingest.raw", "A dividend is less than the close.", tier=2)
-ratio_not_positive = Rule("ratio_not_positive", "ingest.raw", "A split has a positive ratio.")
+# Corporate actions, as they are used.
 factor_missing = Rule("factor_missing", "ingest.actions", "A split or dividend has a factor.")
 factor_out_of_bounds = Rule("factor_out_of_bounds", "ingest.actions", "A factor lies between 1e-4 and 1e4.")
 dividend_raises_price = Rule("dividend_raises_price", "ingest.actions", "The factor of a dividend is at most 1.")

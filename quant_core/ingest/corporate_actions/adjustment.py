@@ -14,7 +14,6 @@ import polars as pl
 from quant_core.errors import ConfigError, SourceError
 from quant_core.ingest.corporate_actions.renames import next_events, owners
 from quant_core.market.contracts.ingest import Actions
-from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
 
 PRICES = ("open", "high", "low", "close")
@@ -128,70 +127,6 @@ def actions_of_factors(factors: pl.DataFrame) -> pl.DataFrame:
         for kind, name in names.items()
     ]
     return _sent(pl.concat(kinds).filter(pl.col("factor") != 1.0)).sort("symbol", "date", "kind")
-
-
-def actions_of_cash(events: pl.DataFrame, closes: pl.DataFrame) -> Split:
-    """Turn dividends per share and split ratios into actions.
-
-    A split has the factor 1 / ratio; a dividend 1 - dividend / close, of the last close before the ex-date. Where both
-    fall on one date the dividend is per share on the new terms, so that close is divided by the ratio first.
-
-    Parameters
-    ----------
-    events : DataFrame
-        date (ex-date), symbol, dividend (all cash of the date, per share), ratio (new shares per old one), perhaps
-        known_at and row; null or 0: none of that kind.
-    closes : DataFrame
-        date, symbol, close: raw, in any order; the dividends' currency, the same terms.
-
-    Returns
-    -------
-    Split
-        Valid: columns of Actions without `row`, sorted by symbol, date and kind. Exclusions: `no_previous_close`,
-        `dividend_not_positive`, `dividend_exceeds_price`, `ratio_not_positive`: an event of these has no factor.
-
-    Source: Center for Research in Security Prices, Data Descriptions Guide, factor to adjust price.
-    """
-    price = closes.filter(pl.col("close").is_finite() & (pl.col("close") > 0.0)).sort("date")
-    ratio = pl.when(pl.col("ratio") != 0.0).then("ratio")
-    is_ratio = ratio.is_finite() & (ratio > 0.0)
-    terms = (
-        events.with_columns(place=pl.int_range(pl.len()) if "row" not in events.columns else pl.col("row"))
-        .sort("date")
-        .join_asof(
-            price.select("date", "symbol", "close"),
-            on="date",
-            by="symbol",
-            strategy="backward",
-            allow_exact_matches=False,
-            check_sortedness=False,
-        )
-        .sort("place")
-        .with_columns(new_terms=pl.when(is_ratio).then(ratio).max().over("symbol", "date").fill_null(1.0))
-    )
-    share = pl.col("dividend") * pl.col("new_terms") / pl.col("close")
-    is_number = pl.col("dividend").is_finite() & (pl.col("dividend") > 0.0)
-    dividends = terms.filter(pl.col("dividend").is_not_null() & (pl.col("dividend") != 0.0)).with_columns(
-        kind=pl.lit("dividend"),
-        factor=1.0 - share,
-        rule=pl.when(~is_number)
-        .then(pl.lit("dividend_not_positive"))
-        .when(pl.col("close").is_null())
-        .then(pl.lit("no_previous_close"))
-        .when(~(share < 1.0))
-        .then(pl.lit("dividend_exceeds_price")),
-    )
-    splits = terms.filter(ratio.is_not_null() & (ratio != 1.0)).with_columns(
-        kind=pl.lit("split"),
-        factor=1.0 / ratio,
-        rule=pl.when(~is_ratio).then(pl.lit("ratio_not_positive")),
-    )
-    found = pl.concat([dividends, splits])
-    lost = found.filter(pl.col("rule").is_not_null()).sort("place", "kind")
-    detail = lost.select(pl.format("{} with the close {} before it", "kind", pl.col("close").fill_null(float("nan"))))
-    told = lost.select(*events.columns)
-    excluded = excluded_rows(told, lost["rule"], detail.to_series(), rows=lost["place"])
-    return Split(_sent(found.filter(pl.col("rule").is_null())).sort("symbol", "date", "kind"), excluded)
 
 
 def _sent(found: pl.DataFrame) -> pl.DataFrame:

@@ -115,22 +115,6 @@ def day_facts(days: pl.DataFrame) -> dict[str, JsonValue]:
     }
 
 
-def missing_bars(frame: pl.DataFrame, interval: str) -> tuple[int, int]:
-    """Count the holes between a symbol's first and last bar, around the clock: runs of missing bars, and bars.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        timestamp and symbol, in any order, repeated as they come.
-    """
-    length = bar_length(interval)
-    stamps = frame.select("symbol", "timestamp").unique().sort("symbol", "timestamp")
-    step = (pl.col("timestamp") - pl.col("timestamp").shift(1)).dt.total_microseconds()
-    steps = stamps.select(step=pl.when(pl.col("symbol") == pl.col("symbol").shift(1)).then(step))["step"]
-    holes = steps // _microseconds(length) - 1
-    return int((holes > 0).sum()), int(holes.filter(holes > 0).sum())
-
-
 def _microseconds(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
 

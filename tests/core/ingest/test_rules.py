@@ -12,12 +12,10 @@ from quant_core.graph.finish import Finished, finish
 from quant_core.graph.stage import StageSpec
 from quant_core.ingest.actions import actions
 from quant_core.ingest.bars import bars
-from quant_core.ingest.corporate_actions.adjustment import actions_of_cash
 from quant_core.ingest.health import HealthParams, health
 from quant_core.ingest.lives import lives
 from quant_core.ingest.raw import RawParams, raw
 from quant_core.ingest.returns import returns
-from quant_core.ingest.rule_examples import Example, examples
 from quant_core.ingest.rules import (
     CONTRACT_BUDGET,
     JUDGED,
@@ -33,6 +31,7 @@ from quant_core.market.contracts.ingest import Actions
 from quant_core.market.contracts.split import split
 from quant_core.market.sleeves import Sleeve
 from quant_core.settings import CHECKOUT
+from tests.core.ingest.rule_examples import Example, examples
 
 RULES, EXAMPLES = catalogue(), examples()
 DEFECTS = {
@@ -94,9 +93,6 @@ def run(
             lost = finish(raw, read, rows_in={}).exclusions
         elif example.form == "landing":
             return room(landing(made), sleeve, example.actions())
-        elif example.form == "events":
-            days = pl.DataFrame({"date": ["2024-01-01"], "symbol": ["X:A"], "close": [10.0]})
-            lost = actions_of_cash(made, days.with_columns(pl.col("date").str.to_date())).exclusions
         elif example.form == "actions":
             lost = finish(actions, actions(made, sleeve=sleeve, as_of=None), rows_in={}).exclusions
         else:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quant_core.errors import ConfigError, SourceError
 from quant_core.ingest.actions import actions as known_actions
-from quant_core.ingest.corporate_actions.adjustment import actions_of_cash, actions_of_factors, adjusted, demand_factors
+from quant_core.ingest.corporate_actions.adjustment import actions_of_factors, adjusted, demand_factors
 from quant_core.ingest.corporate_actions.factor_file import read_factors
 from quant_core.market.contracts.ingest import Actions
 from quant_core.market.sleeves import Sleeve
@@ -223,56 +223,6 @@ def test_cumulative_factors_become_the_ratios_between_their_rows() -> None:
 def test_a_factor_that_is_none_is_refused_because_its_neighbours_cannot_be_known(row: Any, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         actions_of_factors(pl.concat([cumulative((day(0), 1.0, 1.0)), cumulative(row)], how="vertical_relaxed"))
-
-
-def cash(*rows: tuple[date, str, float | None, float | None]) -> pl.DataFrame:
-    schema = {"date": pl.Date, "symbol": pl.String, "dividend": pl.Float64, "ratio": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def test_cash_and_ratios_become_factors_by_the_close_before() -> None:
-    closes = bars(A=[100.0, 104.0, None, 50.0], B=[10.0, 10.0, 8.0])
-    told = actions_of_cash(
-        cash(
-            (day(3), "US:A", 2.6, 0.0),
-            (day(2), "US:B", None, 4.0),
-            (day(1), "US:B", 0.0, 0.1),
-            (day(1), "US:A", 0.0, 1.0),
-        ),
-        closes,
-    )
-    assert told.valid.select("symbol", "date", "kind", "factor").rows() == [
-        ("US:A", day(3), "dividend", pytest.approx(1.0 - 2.6 / 104.0)),
-        ("US:B", day(1), "split", 10.0),
-        ("US:B", day(2), "split", 0.25),
-    ]
-    assert told.exclusions.is_empty()
-
-
-def test_a_dividend_on_the_day_of_a_split_is_paid_on_the_new_shares() -> None:
-    closes = bars(A=[100.0, 49.0])
-    whole = actions_of_cash(cash((day(1), "US:A", 1.0, 2.0)), closes).valid
-    apart = actions_of_cash(cash((day(1), "US:A", None, 2.0), (day(1), "US:A", 1.0, None)), closes).valid
-    assert whole["factor"].to_list() == pytest.approx([0.98, 0.5])
-    assert apart.equals(whole)
-
-
-@pytest.mark.parametrize(
-    ("event", "rule"),
-    [
-        ((day(0), "US:A", 1.0, None), "no_previous_close"),
-        ((day(2), "US:Z", 1.0, None), "no_previous_close"),
-        ((day(2), "US:A", 100.0, None), "dividend_exceeds_price"),
-        ((day(2), "US:A", -1.0, None), "dividend_not_positive"),
-        ((day(2), "US:A", float("nan"), None), "dividend_not_positive"),
-        ((day(2), "US:A", None, -2.0), "ratio_not_positive"),
-        ((day(2), "US:A", None, float("inf")), "ratio_not_positive"),
-    ],
-)
-def test_cash_without_a_factor_leaves_with_its_reason_and_never_as_one(event: Any, rule: str) -> None:
-    told = actions_of_cash(cash((day(1), "US:A", 10.0, None), event), bars(A=[100.0, 100.0, 100.0]))
-    assert told.valid["factor"].to_list() == [0.9]
-    assert told.exclusions.select("rule", "row", "date", "symbol").rows() == [(rule, 1, *event[:2])]
 
 
 def test_a_sleeve_of_raw_prices_needs_a_source_that_tells_of_splits() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.errors import ConfigError, SourceError
-from quant_core.ingest.reading.intraday import bar_length, daily_bars, day_facts, missing_bars
+from quant_core.ingest.reading.intraday import bar_length, daily_bars, day_facts
 from quant_core.market.calendar import Calendar, calendar, market_day
 from quant_core.market.contracts.split import Split
 
@@ -229,13 +229,6 @@ def test_no_bars_give_no_days() -> None:
     assert broken.excluded == {"close:greater_than": 1}
 
 
-def test_missing_bars_are_runs_between_first_and_last_bar_of_a_symbol() -> None:
-    rows = [*hours(moment(1), [1.0] * 3), *hours(moment(1, 5), [1.0]), *hours(moment(1, 7), [1.0] * 2)]
-    frame = ticks([*rows, rows[0], *hours(moment(9), [1.0], "A:Y")])
-    assert missing_bars(frame, "1h") == (2, 3)
-    assert missing_bars(frame.clear(), "1h") == (0, 0)
-
-
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_the_order_of_rows_changes_no_bit(seed: int) -> None:
@@ -261,18 +254,17 @@ def test_the_order_of_rows_changes_no_bit(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "interval", "holes"),
+    ("name", "interval"),
     [
-        ("crypto_binance_perp_1h", "1h", (0, 0)),
-        ("crypto_lean_1h", "1h", (7, 9)),
-        ("crypto_lean_1m", "1m", (262, 1_080_618)),
+        ("crypto_binance_perp_1h", "1h"),
+        ("crypto_lean_1h", "1h"),
+        ("crypto_lean_1m", "1m"),
     ],
 )
 def test_real_bars_within_the_day_are_all_put_together_or_told(
-    shared_data: Callable[[str], Path], name: str, interval: str, holes: tuple[int, int]
+    shared_data: Callable[[str], Path], name: str, interval: str
 ) -> None:
     frame = pl.read_parquet(shared_data(name)).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-    assert missing_bars(frame, interval) == holes
     parted = daily(frame, interval=interval)
     assert set(parted.excluded) <= {"forming_bar"}
     by_hand = (

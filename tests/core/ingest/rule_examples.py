@@ -1,6 +1,6 @@
-"""For every rule of the room a small table or file that breaks it: shown by docs/rules.md, run by the tests.
+"""For every rule of ingest a small table or file that breaks it.
 
-Examples of rules on single values are made from the contract; the others are written down. The rules: rules.py.
+Examples of rules on single values are made from the contract; the others are written down. The rules: ingest/rules.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from quant_core.graph.catalog import Catalog, collect
 from quant_core.ingest.rules import JUDGED, TICK_COLUMNS, Rule, contract_rules
 from quant_core.market.contracts.ingest import Actions, Bars
 
-Form = Literal["file", "landing", "actions", "events", "table"]
+Form = Literal["file", "landing", "actions", "table"]
 DAY = date(2024, 1, 1)
 _HOUR = datetime(2024, 1, 1)
 _LINES = "date,symbol,open,high,low,close,volume,known_at\n2024-01-01,X:A,10,11,9,10,5,\n"
@@ -70,7 +70,7 @@ class Example:
         The rule's, with its stage.
     form : str
         "file": the text of a CSV file; "landing": rows in order of arrival; "actions": corporate actions as landed;
-        "events": cash dividends and ratios, held against closes of 10; "table": a table under the stage's contract.
+        "table": a table under the stage's contract.
     make : callable
         Returns the text or the table.
     calendar : str
@@ -186,11 +186,6 @@ def _actions(**columns: Sequence[Any]) -> pl.DataFrame:
     return pl.DataFrame({**given, **absent}, schema=Actions.dtypes)
 
 
-def _event(dividend: float | None, ratio: float | None, day: date = DAY + timedelta(days=1)) -> pl.DataFrame:
-    schema = {"date": pl.Date, "symbol": pl.String, "dividend": pl.Float64, "ratio": pl.Float64}
-    return pl.DataFrame([(day, "X:A", dividend, ratio)], schema=schema, orient="row")
-
-
 def _raw(rule: str, make: Callable[[], str], **options: Any) -> Example:
     return Example(f"ingest.raw/{rule}", "file", make, options=options)
 
@@ -214,11 +209,6 @@ off_hours = Example("ingest.raw/off_hours", "file", _hours, "XNYS", {"interval":
 forming_bar = _raw("forming_bar", lambda: _hours(30), interval="1h")
 repeated_stamp = _raw("duplicate_row", lambda: _hours(more=[3]), interval="1h")
 restated_stamp = _raw("restated_row", lambda: _hours(49, {48: {"timestamp": _HOUR, "close": 9.5}}), interval="1h")
-
-no_previous_close = Example("ingest.raw/no_previous_close", "events", lambda: _event(1.0, None, DAY))
-dividend_not_positive = Example("ingest.raw/dividend_not_positive", "events", lambda: _event(-1.0, None))
-dividend_exceeds_price = Example("ingest.raw/dividend_exceeds_price", "events", lambda: _event(11.0, None))
-ratio_not_positive = Example("ingest.raw/ratio_not_positive", "events", lambda: _event(None, -2.0))
 
 factor_missing = _of_actions("factor_missing", kind=["split"])
 factor_out_of_bounds = _of_actions("factor_out_of_bounds", kind=["split"], factor=[1e-9])
