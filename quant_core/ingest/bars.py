@@ -37,6 +37,7 @@ from quant_core.ingest.cleaning.split_suspects import suspected_splits
 from quant_core.ingest.corporate_actions.adjustment import adjusted
 from quant_core.ingest.corporate_actions.known_actions import known_actions
 from quant_core.ingest.rules import budgets_of, carried_of
+from quant_core.market.arrays import run_starts
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows
@@ -111,8 +112,8 @@ def bars(raw: pl.DataFrame, actions: pl.DataFrame, *, sleeve: Sleeve, as_of: str
 
 def _judge_density(seen: Seen, sleeve: Sleeve) -> None:
     """Refuse a calendar of whose sessions the median symbol lacks most; a short series says nothing."""
-    starts = np.flatnonzero(np.append(True, seen.code[1:] != seen.code[:-1])) if seen.code.size else seen.bars[:0]
-    is_other = np.append(True, (seen.code[1:] != seen.code[:-1]) | (seen.session[1:] != seen.session[:-1]))
+    starts = np.flatnonzero(run_starts(seen.code))
+    is_other = run_starts(seen.code, seen.session)
     rows = np.add.reduceat(is_other.astype(np.int64), starts) if starts.size else starts
     ends = np.append(starts[1:], seen.code.size)[: starts.size] - 1
     span = seen.session[ends] - seen.session[starts] + 1

@@ -14,7 +14,8 @@ import polars as pl
 
 from quant_core.graph.stage import stage
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS
-from quant_core.ingest.membership.presence import Ints, Mask, Presence, presence_of
+from quant_core.ingest.membership.presence import Presence, presence_of
+from quant_core.market.arrays import Ints, Mask, run_starts
 from quant_core.market.contracts.ingest import Gaps
 from quant_core.market.sleeves import Sleeve
 
@@ -129,7 +130,7 @@ def _dead(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> _Stretches
     ordered = lives.filter(pl.col("event").is_in(["death", "genesis"])).sort("symbol", "date")
     code, session = there.code_of(ordered["symbol"]), there.session_of(ordered["date"])
     is_death = (ordered["event"] == "death").to_numpy()
-    is_followed = np.append(code[1:] == code[:-1], False)[: code.size]
+    is_followed = ~np.append(run_starts(code), True)[1:]
     end = np.where(is_followed, np.append(session[1:], 0)[: code.size] - 1, there.final)
     dead = _Stretches(code, session - DEATH_SESSIONS + 1, end).only(is_death)
     is_open = np.append(0, np.cumsum(_count(there, there.first, there.last) > 0))
@@ -185,18 +186,15 @@ def _split(listed: _Stretches, is_shared: Mask) -> tuple[_Stretches, Mask]:
 
 def _runs_of(hole: Ints, flag: Mask) -> tuple[Ints, Ints]:
     """Return first and last position of each run of one hole and one flag."""
-    is_start = np.ones(hole.size, dtype=np.bool_)
-    is_start[1:] = (hole[1:] != hole[:-1]) | (flag[1:] != flag[:-1])
-    start = np.flatnonzero(is_start)
+    start = np.flatnonzero(run_starts(hole, flag))
     return start, np.append(start[1:], hole.size)[: start.size] - 1
 
 
 def _excluded(there: Presence) -> _Stretches:
     """Return the stretches on all of whose sessions rows came and were excluded."""
     lost = there.only(~there.is_bar)
-    is_start = np.ones(lost.code.size, dtype=np.bool_)
-    is_start[1:] = ~lost.is_second()[1:] | (lost.first[1:] != lost.last[:-1] + 1)
-    start = np.flatnonzero(is_start)
+    # Each of these runs is one session.
+    start = np.flatnonzero(run_starts(lost.code, lost.first - np.arange(lost.first.size)))
     stop = np.append(start[1:], lost.code.size)[: start.size] - 1
     return _Stretches(lost.code[start], lost.first[start], lost.last[stop])
 

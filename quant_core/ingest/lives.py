@@ -13,8 +13,9 @@ import polars as pl
 
 from quant_core.graph.stage import stage
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS, bar_return
-from quant_core.ingest.membership.presence import Ints, Presence, presence_of
+from quant_core.ingest.membership.presence import Presence, presence_of
 from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
+from quant_core.market.arrays import Ints, run_starts
 from quant_core.market.contracts.ingest import Lives
 from quant_core.market.sleeves import Sleeve
 
@@ -43,8 +44,7 @@ def lives(bars: pl.DataFrame, lost: pl.DataFrame, *, sleeve: Sleeve) -> pl.DataF
         return Lives.empty()
     there = presence_of(bars, lost, sleeve.market)
     trading = there.only(there.is_bar)
-    is_same = trading.is_second()
-    is_same[1:] &= trading.life[1:] == trading.life[:-1]
+    is_same = ~run_starts(trading.code, trading.life)
     back = trading.only(is_same)  # a run that goes on with its life comes after a pause
     resumes = _Events("resume", back.code, back.life, back.first, back.first)
     geneses = _geneses(there, trading, np.flatnonzero(~is_same))
@@ -113,8 +113,7 @@ def _deaths(there: Presence) -> _Events:
     end = np.flatnonzero(there.missed_after() >= DEATH_SESSIONS)
     bar = _last_bar(there, end)
     end, bar = end[bar >= 0], bar[bar >= 0]
-    is_first = np.ones(end.size, dtype=np.bool_)
-    is_first[1:] = (there.code[bar[1:]] != there.code[bar[:-1]]) | (there.life[bar[1:]] != there.life[bar[:-1]])
+    is_first = run_starts(there.code[bar], there.life[bar])
     end, bar = end[is_first], bar[is_first]
     session = there.last[end] + DEATH_SESSIONS
     return _Events("death", there.code[end], there.life[bar], session, session)

@@ -18,14 +18,13 @@ from quant_core.ingest.cleaning.jumps_and_stalls import bar_return
 from quant_core.ingest.membership.liquidity import is_liquid
 from quant_core.ingest.membership.survivorship import survivorship, universe_metrics
 from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
+from quant_core.market.arrays import Ints, Mask, run_starts
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Universe
 from quant_core.market.identity import economic_identity
 from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
 
-Mask = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 Reasons = npt.NDArray[np.int8]
 
 FLOOR_ALWAYS_OPEN, FLOOR_SESSIONS = 90, 252
@@ -235,8 +234,7 @@ def _intervals(series: _Series, reason: Reasons, pauses: pl.DataFrame) -> pl.Dat
     first after a pause.
     """
     starts = series.of_symbol()[:-1]
-    is_turn = np.ones(reason.size, dtype=np.bool_)
-    is_turn[1:] = reason[1:] != reason[:-1]
+    is_turn = run_starts(reason)
     is_turn[starts] = True
     place = _place(series.rows["symbol"], series.rows["date"])
     back = np.searchsorted(place, _place(pauses["code"], pauses["date"]))

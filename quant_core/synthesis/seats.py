@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from quant_core.market.arrays import run_starts
 from quant_core.market.panel import Mask
 
 Codes = npt.NDArray[np.int64]
@@ -55,9 +56,7 @@ def order_within(codes: Codes, among: Mask) -> Codes:
     rows = np.flatnonzero(among)
     by_code = rows[np.argsort(codes[rows], kind="stable")]
     run = codes[by_code]
-    is_first = np.ones(run.size, dtype=np.bool_)
-    is_first[1:] = run[1:] != run[:-1]
-    starts = np.flatnonzero(is_first)
+    starts = np.flatnonzero(run_starts(run))
     order = np.zeros(codes.size, dtype=np.int64)
     order[by_code] = np.arange(run.size) - np.repeat(starts, np.diff(np.append(starts, run.size)))
     return order

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.ingest.cleaning.jumps_and_stalls import NO_SIGNS, Mask, Seen
+from quant_core.ingest.cleaning.jumps_and_stalls import NO_SIGNS, Seen
 from quant_core.ingest.corporate_actions.renames import renamed
+from quant_core.market.arrays import Ints, Mask
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.verdicts import VERDICT_SCHEMA, verdicts
@@ -22,7 +23,6 @@ VALUES = ("open", "high", "low", "close", "volume")
 FARTHEST = 20
 THIN = 0.05
 
-Ints = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
 Codes = npt.NDArray[np.int32]
 Verdicts = pl.DataFrame

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.kernels.bars import PROVISIONAL, TOXIC, count_repeats, judge_jumps, mark_volume_spikes
+from quant_core.market.arrays import Floats, Ints, Mask, run_starts
 
 STALL_FLAGGED, STALL_EXCLUDED = 5, 20
 DEATH_SESSIONS = 20
@@ -21,10 +22,6 @@ JUMP = 1.0
 NO_SIGNS = ("off_session", "far_future", "close:known")
 FLAGS = ("jump", "volume_spike", "stall", "unadjusted_split")
 _FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k & 1) for code in range(1 << len(FLAGS))])
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +47,7 @@ class Seen:
 
     def stretch(self) -> Ints:
         """Return the number of the stretch each row is in: one symbol, nowhere DEATH_SESSIONS sessions missing."""
-        is_new = _differs(self.code)
+        is_new = run_starts(self.code)
         is_new[1:] |= np.diff(self.session) > DEATH_SESSIONS
         return np.cumsum(is_new) - 1
 
@@ -108,10 +105,10 @@ def judged_series(close: Floats, seen: Seen) -> Judged:
     # The rows that are no trading bars still show that the ticker lives on.
     ends = _offsets(stretches)
     symbol, last_session = seen.code[ends[:-1]], seen.session[ends[1:] - 1]
-    is_followed = np.append(symbol[1:] == symbol[:-1], np.zeros(min(symbol.size, 1), dtype=np.bool_))
+    is_followed = ~np.append(run_starts(symbol), True)[1:]
     is_over = is_followed | (seen.final_session - last_session >= DEATH_SESSIONS)
     first = symbol[tried]
-    is_reborn = ~_differs(first)
+    is_reborn = ~run_starts(first)
     verdict, life = np.zeros(close.size, dtype=np.int8), np.zeros(close.size, dtype=np.int32)
     tried_verdict, tried_life = np.empty(trading.size, dtype=np.int8), np.empty(trading.size, dtype=np.int32)
     session = seen.session[seen.bars[trading]]
@@ -151,8 +148,8 @@ def flags_of(bars: pl.DataFrame, code: npt.NDArray[np.int32], is_stall: Mask, is
         Bars in a stall, and first bars on the terms of a split that nobody told of.
     """
     close, life = bars["close"].to_numpy(), bars["life"].to_numpy()
-    is_jump = np.zeros(close.size, dtype=np.bool_)
-    is_jump[1:] = (close[1:] / close[:-1] - 1.0 > JUMP) & (code[1:] == code[:-1]) & (life[1:] == life[:-1])
+    is_jump = ~run_starts(code, life)
+    is_jump[1:] &= close[1:] / close[:-1] - 1.0 > JUMP
     is_jump &= ~bars["is_provisional"].to_numpy()
     volume = pl.col("volume")
     logs = bars.select(pl.when(volume > 0.0).then(volume.log()).otherwise(float("nan"))).to_series().to_numpy()
@@ -179,11 +176,4 @@ def bar_return() -> pl.Expr:
 
 def _offsets(numbers: npt.NDArray[np.integer]) -> Ints:
     """Return where each run of equal numbers starts, and where the last one ends."""
-    return np.append(np.flatnonzero(_differs(numbers)), numbers.size)
-
-
-def _differs(numbers: npt.NDArray[np.integer]) -> Mask:
-    """Return where a number is another one than the one before it; the first one is."""
-    is_other = np.ones(numbers.size, dtype=np.bool_)
-    is_other[1:] = numbers[1:] != numbers[:-1]
-    return is_other
+    return np.append(np.flatnonzero(run_starts(numbers)), numbers.size)

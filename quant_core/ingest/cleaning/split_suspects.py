@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
+
+from quant_core.market.arrays import Floats, Ints, run_starts
 
 # New shares per old one; a reverse split of 3:2 is not made.
 RATIOS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100)
@@ -24,9 +25,6 @@ HIGHEST_VALUE, LOWEST_VALUE = 2.0, 0.01  # traded value against its usual one: a
 LONGEST_BREAK = 10
 NORMAL_MAD = 1.4826
 _BLOCK = 1 << 16
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 _TERMS = np.sort(np.concatenate([-np.log(RATIOS), np.log([ratio for ratio in RATIOS if ratio >= 2.0])]))
 _EDGES = 0.5 * (_TERMS[1:] + _TERMS[:-1])
@@ -82,8 +80,7 @@ def suspected_splits(bars: pl.DataFrame, *, volume_unit: Literal["units", "value
     is_calm = span[position] <= CALM * np.abs(term)
     position, term = position[is_near & is_calm], term[is_near & is_calm]
     asset = table["asset"].to_numpy().astype(np.int64)
-    is_first = np.append(True, asset[1:] != asset[:-1]) if asset.size else np.zeros(0, dtype=np.bool_)
-    moves = np.where(is_first, np.nan, np.abs(change))
+    moves = np.where(run_starts(asset), np.nan, np.abs(change))
     suspected = np.zeros(bars.height, dtype=np.bool_)
     for start in range(0, position.size, _BLOCK):
         at, ratio = position[start : start + _BLOCK], term[start : start + _BLOCK]

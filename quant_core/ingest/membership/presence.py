@@ -14,13 +14,11 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.ingest.cleaning.jumps_and_stalls import is_sign_of_life
+from quant_core.market.arrays import Ints, Mask, run_starts
 from quant_core.market.calendar import Calendar
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.identity import SYMBOL
 from quant_core.market.sessions import places_of, sessions_of
-
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 NO_LIFE = -1
 _MARGIN = 64
@@ -98,9 +96,7 @@ class Presence:
 
     def is_second(self) -> Mask:
         """Return which runs [K] follow another one of their symbol."""
-        second = np.zeros(self.code.size, dtype=np.bool_)
-        second[1:] = self.code[1:] == self.code[:-1]
-        return second
+        return ~run_starts(self.code)
 
     def missed_after(self) -> Ints:
         """Return how many sessions [K] pass from each run to the symbol's next one, or to the end of the data."""
@@ -181,9 +177,7 @@ def _runs(keys: Ints, life: npt.NDArray[np.int32], order: Ints | None) -> tuple[
     """Return first key, last key and life of each run of bars, sorted; `order` sorts the keys."""
     if order is not None:
         keys, life = keys[order], life[order]
-    is_start = np.ones(keys.size, dtype=np.bool_)
-    is_start[1:] = (keys[1:] - keys[:-1] != 1) | (life[1:] != life[:-1])
-    start = np.flatnonzero(is_start)
+    start = np.flatnonzero(run_starts(keys - np.arange(keys.size), life))
     stop = np.append(start[1:], keys.size)[: start.size]
     return keys[start], keys[stop - 1], life[start].astype(np.int64)
 
