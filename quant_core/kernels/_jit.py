@@ -33,8 +33,8 @@ LANES = 64
 _COMPILING = threading.RLock()
 _ROOM = Path(__file__).parent
 # Read at import: code compiled later is that of now, whatever has become of the files since.
-_SOURCES = {source.name: source.read_text() for source in _ROOM.glob("*.py")}
-_IMPORT = re.compile(r"^from quant_core\.kernels\.(\w+) import", re.MULTILINE)
+_SOURCES = {source.relative_to(_ROOM).as_posix(): source.read_text() for source in _ROOM.rglob("*.py")}
+_IMPORT = re.compile(r"^\s*(?:from|import) quant_core\.kernels\.([\w.]+)", re.MULTILINE)
 _LISTENERS: list[Callable[[str], None]] = []
 _DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
 _root = _DEFAULT_ROOT
@@ -68,15 +68,21 @@ def _source_hash(module: Path) -> str:
 
 
 def _sources_of(module: Path) -> list[str]:
-    """Return a file of kernels and those it imports kernels from; for a file elsewhere all files of kernels."""
-    if module.parent != _ROOM:
+    """Return a file of kernels and all files it imports, directly or not; for a file elsewhere all files of kernels."""
+    if not module.is_relative_to(_ROOM):
         return sorted(_SOURCES)
-    found, new = set(), {Path(__file__).name, module.name}
+    found, new = set(), {Path(__file__).name, module.relative_to(_ROOM).as_posix()}
     while new:
         source = new.pop()
         found.add(source)
-        new |= {f"{name}.py" for name in _IMPORT.findall(_SOURCES[source])} - found
+        new |= {file for name in _IMPORT.findall(_SOURCES[source]) for file in _files_of(name)} - found
     return sorted(found)
+
+
+def _files_of(name: str) -> set[str]:
+    """Return the file of a module, or all files below a folder: its `__init__` may import from any of them."""
+    path = name.replace(".", "/")
+    return {source for source in _SOURCES if source == f"{path}.py" or source.startswith(f"{path}/")}
 
 
 class Kernel(Generic[P, R]):

@@ -178,13 +178,53 @@ def test_the_folder_is_named_by_sources_and_numba_version(tmp_path: Path, monkey
     assert now.name == cache_folder().name != other_version.name
 
 
-def test_a_changed_file_of_kernels_is_compiled_anew_with_those_that_call_it_and_no_others() -> None:
+def test_a_changed_file_of_kernels_recompiles_itself_and_its_callers_and_no_others() -> None:
     room = Path(_jit.__file__).parent
     sources = {path.stem: set(_jit._sources_of(path)) for path in room.glob("[a-z]*.py")}
     assert sources["moving"] == {"moving.py", "doubling.py", "exact.py", "_jit.py", "workspace.py"}
     assert sources["doubling"] == {"doubling.py", "_jit.py", "workspace.py"}
     assert {"pairs.py", "moving.py", "doubling.py"} <= sources["pairs"]
-    assert len(_jit._sources_of(Path(__file__))) == len(list(room.glob("*.py")))
+    assert len(_jit._sources_of(Path(__file__))) == len(list(room.rglob("*.py")))
+
+
+IN_FOLDERS = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from quant_core.kernels import _jit
+
+room = Path(_jit.__file__).parent
+print(*(_jit.cache_folder(room / name).name for name in ("outer.py", "sums/inner.py", "other.py")))
+"""
+
+
+@pytest.mark.parametrize(
+    "import_line", ["from quant_core.kernels.sums.inner import f", "import quant_core.kernels.sums"]
+)
+def test_a_changed_file_in_a_sub_folder_changes_the_cache_folder_of_its_callers(
+    tmp_path: Path, import_line: str
+) -> None:
+    room = Path(_jit.__file__).parent
+    copy = tmp_path / "quant_core" / "kernels"
+    (copy / "sums").mkdir(parents=True)
+    for name in ("__init__.py", "_jit.py", "workspace.py"):
+        (copy / name).write_text((room / name).read_text())
+    for folder in (copy.parent, copy / "sums"):
+        (folder / "__init__.py").touch()
+    (copy / "outer.py").write_text(f"{import_line}\n")
+    (copy / "other.py").touch()
+
+    def folders(source: str) -> list[str]:
+        (copy / "sums" / "inner.py").write_text(source)
+        done = subprocess.run(
+            [sys.executable, "-c", IN_FOLDERS, str(tmp_path)], cwd=tmp_path, capture_output=True, check=True, text=True
+        )
+        return done.stdout.split()
+
+    before, after, again = folders("f = 1\n"), folders("f = 2\n"), folders("f = 1\n")
+    assert again == before
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
 
 
 @pytest.mark.usefixtures("_own_root")
