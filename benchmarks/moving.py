@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from benchmarks.contest import Contest, Entry, Skipped, faster, lacking, named, scaled, topic, within
 from benchmarks.market import with_gaps
-from quant_core.kernels._blocks import BLOCK
 from quant_core.kernels._jit import kernel
 from quant_core.kernels.moving import move_mean, move_std
+from quant_core.kernels.threads import BLOCK
 
 Matrix = npt.NDArray[np.float64]
 Moving = Callable[[Matrix, int, int, Matrix], None]

@@ -19,13 +19,13 @@ import pandas as pd
 
 from benchmarks.contest import Contest, Entry, Skipped, faster, scaled, topic
 from benchmarks.original import NAME, lacking_original, of_original, original
-from quant_core.kernels._blocks import run_blocks
 from quant_core.kernels._jit import Kernel
 from quant_core.kernels.complexity import move_permutation_entropy
 from quant_core.kernels.moving import move_kurtosis, move_mean, move_skewness, move_std
 from quant_core.kernels.ordered import move_cvar
 from quant_core.kernels.paths import move_efficiency
 from quant_core.kernels.scaling import estimate_hurst
+from quant_core.kernels.threads import run_blocks
 
 Matrix = npt.NDArray[np.float64]
 LOOKBACK, YEAR = 120, 252

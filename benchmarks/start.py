@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from benchmarks.contest import Entry, Figure, Reading, topic
 from benchmarks.market import bars, long_table
 from quant_core.features import catalogue, compute_features
-from quant_core.kernels._blocks import default_threads
 from quant_core.kernels._jit import use_cache_folder
+from quant_core.kernels.threads import default_threads
 from quant_core.settings import CHECKOUT
 
 FIRST, WARM = 60.0, 2.0

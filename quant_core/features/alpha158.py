@@ -23,11 +23,11 @@ from quant_core.features.catalogue import feature
 from quant_core.features.families import family_stage
 from quant_core.features.steps import Feature, Function, Grid
 from quant_core.kernels.extremes import move_argmax, move_argmin
-from quant_core.kernels.lines import move_slope
 from quant_core.kernels.moving import move_mean, move_std
 from quant_core.kernels.ordered import move_quantile, move_rank
 from quant_core.kernels.pairs import move_correlation
 from quant_core.kernels.trading import move_lag_ratio
+from quant_core.kernels.trend_lines import move_slope
 from quant_core.market.panel import Matrix
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, TypeVar, overload
 
 from quant_core.errors import UsageError
-from quant_core.features.plan import in_order
+from quant_core.features.step_order import in_order
 from quant_core.features.steps import (
     INPUTS,
     Feature,

@@ -14,14 +14,14 @@ import polars as pl
 import pyarrow as pa
 
 from quant_core.errors import PanelError, UnknownNameError, UsageError
-from quant_core.features.bars import MARKS, SortedBars, sorted_bars
 from quant_core.features.catalogue import catalogue
 from quant_core.features.engine import Job, run
-from quant_core.features.plan import Plan, plan_of
+from quant_core.features.step_order import Plan, plan_of
 from quant_core.features.steps import BAR_COLUMNS, DEFAULT_FAMILIES, Feature
+from quant_core.features.tiles import MARKS, SortedBars, sorted_bars
 from quant_core.graph.catalog import Catalog
-from quant_core.kernels._blocks import run_parts
 from quant_core.kernels.scatter import Column
+from quant_core.kernels.threads import run_parts
 from quant_core.market.calendar import Calendar
 from quant_core.market.calendar import calendar as calendar_of
 from quant_core.market.panel import Mask, Panel, axes_of, panels_of, table_of

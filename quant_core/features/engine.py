@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from quant_core.errors import PanelError
-from quant_core.features.bars import ANY, LOWEST, SortedBars, Tile
-from quant_core.features.plan import Call, Phase, Plan
-from quant_core.kernels._blocks import run_parts
+from quant_core.features.step_order import Call, Phase, Plan
+from quant_core.features.tiles import ANY, LOWEST, SortedBars, Tile
 from quant_core.kernels.scatter import Column, Places
+from quant_core.kernels.threads import run_parts
 from quant_core.kernels.workspace import NumericalWorkspace
 from quant_core.market.panel import Mask, Matrix
 

@@ -17,13 +17,13 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from quant_core.errors import ContractError, UsageError
-from quant_core.features.bars import SortedBars, sorted_bars
 from quant_core.features.catalogue import catalogue
 from quant_core.features.compute import VolumeUnit, chosen, computed, context_of
-from quant_core.features.plan import plan_of
+from quant_core.features.step_order import plan_of
 from quant_core.features.steps import Feature
+from quant_core.features.tiles import SortedBars, sorted_bars
 from quant_core.graph.catalog import Catalog
-from quant_core.kernels._blocks import BLOCK, run_parts
+from quant_core.kernels.threads import BLOCK, run_parts
 from quant_core.market.calendar import Calendar
 
 FILE_BYTES = 1 << 30

@@ -1,8 +1,8 @@
 """`extended_features`: bring a table of features up to newer bars, computing only what the new bars can change.
 
 A feature is causal, so a changed bar changes nothing before its date, and reads a bounded number of bars, so that a new
-row needs no older ones. Both are laws of every feature. What a feature reads is known to plan.py; one that reads all
-bars before is run over all of them, for symbols that changed.
+row needs no older ones. Both are laws of every feature. How many bars a feature reads comes from step_order.py; one
+that reads every earlier bar is run over all of them, for symbols that changed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.errors import ContractError
-from quant_core.features.bars import SortedBars, read_only, sorted_bars
 from quant_core.features.catalogue import catalogue
 from quant_core.features.compute import VolumeUnit, chosen, context_of, features_table
 from quant_core.features.engine import Job, run
-from quant_core.features.plan import Plan, plan_of, reaches_of
+from quant_core.features.step_order import Plan, plan_of, reaches_of
 from quant_core.features.steps import Feature
+from quant_core.features.tiles import SortedBars, read_only, sorted_bars
 from quant_core.graph.catalog import Catalog
-from quant_core.kernels._blocks import run_parts
 from quant_core.kernels.scatter import Column, Places, copy_rows, count_shared_rows, count_shared_values
+from quant_core.kernels.threads import run_parts
 from quant_core.market.calendar import Calendar
 from quant_core.market.panel import Mask
 

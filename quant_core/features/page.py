@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from quant_core.features.catalogue import catalogue
-from quant_core.features.plan import memory_of
+from quant_core.features.step_order import memory_of
 from quant_core.features.steps import DEFAULT_FAMILIES, Feature, FeatureCatalog, Function, S, Step
 
 _PAGE = """\

@@ -11,9 +11,15 @@ import numpy as np
 from quant_core.features.catalogue import feature, ingredient
 from quant_core.features.families import family_stage
 from quant_core.kernels.complexity import move_permutation_entropy, move_tied_patterns, move_turbulence
-from quant_core.kernels.memory import move_adf, move_half_life, move_ljung_box, move_memory_depth, move_variance_ratio
 from quant_core.kernels.paths import move_autocorrelation, move_efficiency
 from quant_core.kernels.scaling import move_dfa, move_hurst
+from quant_core.kernels.serial_dependence import (
+    move_adf,
+    move_half_life,
+    move_ljung_box,
+    move_memory_depth,
+    move_variance_ratio,
+)
 from quant_core.market.panel import Matrix
 from quant_core.statistics.calibration import chi_square_p, half_normal_score, normal_score, unit_root_p
 

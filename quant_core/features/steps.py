@@ -1,6 +1,6 @@
 """What a feature is: a function of named inputs; an ingredient, a grid, and features by name.
 
-Making one of a function lives in catalogue.py, what it builds on in plan.py.
+Making one of a function lives in catalogue.py, what it builds on in step_order.py.
 """
 
 from __future__ import annotations

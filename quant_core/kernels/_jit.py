@@ -1,6 +1,6 @@
 """`@kernel`: compile on first call, cache on disk. The only importer of numba; the loops live in the other modules.
 
-Importing a kernel costs nothing: numba is loaded by the first call. Parallelism lives in _blocks.py.
+Importing a kernel costs nothing: numba is loaded by the first call. Parallelism lives in threads.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Moving complexity: permutation entropy, the share of patterns that ties decide, turbulence. Memory is in memory.py.
+"""Moving complexity: permutation entropy, the share of patterns that ties decide, turbulence.
+
+Serial dependence is in serial_dependence.py.
 
 The conventions are those of moving.py. Patterns are counted in whole numbers, which may run from row to row without
 drift: a value depends on its window alone, bit for bit.
@@ -11,7 +13,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.records import ring_size
+from quant_core.kernels.block_windows import ring_size
 
 _UNIT = 2.0**-40
 """What 1 stands for in a fixed-point sum of c ln c, whose terms are then off by less than 4.6e-13."""

@@ -1,4 +1,4 @@
-"""Moving statistics of two series: covariance, correlation. Of one against time: lines.py.
+"""Moving statistics of two series: covariance, correlation. Of one against time: trend_lines.py.
 
 Windows are summed exactly (exact.py), and gone through again about their means where sums would cancel; the
 conventions are those of moving.py. A row counts where both series are known.

@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, front, kernel
+from quant_core.kernels.block_windows import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
 from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers, sum_windows
-from quant_core.kernels.memory import correlate
-from quant_core.kernels.records import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
+from quant_core.kernels.serial_dependence import correlate
 
 # What is kept of a path that starts at price 1: its last price, the highest, the lowest, and the deepest fall.
 GROWTH, HIGHEST, LOWEST, FALL = 0, 1, 2, 3

@@ -1,4 +1,6 @@
-"""Moving scaling exponents: how the reach of a path grows with its length. Correlations lag by lag: memory.py.
+"""Moving scaling exponents: how the reach of a path grows with its length.
+
+Correlations lag by lag: serial_dependence.py.
 
 A window is cut, from its first row on, into blocks of n rows, for n = smallest, twice that, ... while at least `fewest`
 fit. What a block says does not depend on the window it is seen from: it is worked out once, when its last row comes,
@@ -6,7 +8,7 @@ and every window looks up the blocks it is cut into. A value so depends on its w
 the first are not known; a block speaks with three quarters of its values, a size with half of its blocks, a window with
 all of its sizes, two or more.
 
-The other conventions are those of moving.py and records.py.
+The other conventions are those of moving.py and block_windows.py.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, kernel
-from quant_core.kernels.records import (
+from quant_core.kernels.block_windows import (
     KNOWN,
     PATH,
     PLACE,

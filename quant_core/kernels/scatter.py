@@ -1,7 +1,7 @@
 """From a long table to matrices of some symbols: rows into cells, and what is read along the rows.
 
 A long table stands in order of symbol and date: symbol j owns the rows starts[j] to starts[j + 1], and `row` says at
-which date each stands. Cells go back in columns.py; who cuts the blocks is features/bars.py.
+which date each stands. Cells go back in columns.py; who cuts the blocks is features/tiles.py.
 """
 
 from __future__ import annotations

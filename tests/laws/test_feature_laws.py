@@ -14,7 +14,7 @@ import pytest
 from quant_core.features import catalogue, compute_features
 from quant_core.features.catalogue import feature
 from quant_core.features.families import FamilyParams
-from quant_core.features.plan import in_order, memory_of
+from quant_core.features.step_order import in_order, memory_of
 from quant_core.features.steps import BAR_COLUMNS, Feature, FeatureCatalog, Step
 from quant_core.graph.catalog import Catalog, collect
 from quant_core.graph.stage import StageSpec

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from quant_core.features import catalogue
-from quant_core.features.plan import in_order, inputs_of, memory_of
+from quant_core.features.step_order import in_order, inputs_of, memory_of
 from quant_core.features.steps import Feature
 from tests.oracles.formulas import OPERATORS, argmax_age, over, parsed, reach_of, value_of
 

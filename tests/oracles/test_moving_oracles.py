@@ -11,10 +11,10 @@ import pytest
 import scipy.stats
 
 from quant_core.kernels.extremes import move_argmax, move_argmin, move_max, move_min
-from quant_core.kernels.lines import move_resi, move_rsquare, move_slope
 from quant_core.kernels.moving import move_kurtosis, move_mean, move_skewness, move_std, move_sum, move_variance
 from quant_core.kernels.ordered import move_median, move_quantile, move_rank
 from quant_core.kernels.pairs import move_correlation, move_covariance
+from quant_core.kernels.trend_lines import move_resi, move_rsquare, move_slope
 
 WINDOWS = [(5, 5), (20, 20), (60, 30)]
 LEVELS = {"returns": 0.0, "prices": 50.0, "prices of a million": 1e6}

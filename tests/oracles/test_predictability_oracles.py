@@ -16,9 +16,15 @@ from statsmodels.tsa.adfvalues import mackinnonp
 from statsmodels.tsa.stattools import acf, adfuller
 
 from quant_core.kernels.complexity import move_permutation_entropy, move_turbulence
-from quant_core.kernels.memory import move_adf, move_half_life, move_ljung_box, move_memory_depth, move_variance_ratio
 from quant_core.kernels.paths import move_autocorrelation
 from quant_core.kernels.scaling import estimate_hurst, move_dfa, move_hurst
+from quant_core.kernels.serial_dependence import (
+    move_adf,
+    move_half_life,
+    move_ljung_box,
+    move_memory_depth,
+    move_variance_ratio,
+)
 from quant_core.statistics.calibration import chi_square_p, half_normal_score, unit_root_p
 
 FOLDER = Path(__file__).parents[1] / "golden" / "complexity"

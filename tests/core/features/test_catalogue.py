@@ -9,7 +9,7 @@ import pytest
 from quant_core.errors import UnknownNameError, UsageError
 from quant_core.features import catalogue
 from quant_core.features.catalogue import feature, ingredient
-from quant_core.features.plan import in_order, inputs_of, memory_of
+from quant_core.features.step_order import in_order, inputs_of, memory_of
 from quant_core.features.steps import Feature, FeatureCatalog, Ingredient
 
 FIVE = {

@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ContractError, PanelError, UnknownNameError, UsageError
-from quant_core.features import bars as bars_of_features
-from quant_core.features import catalogue, compute_features, compute_panel
+from quant_core.features import catalogue, compute_features, compute_panel, tiles
 from quant_core.features.catalogue import feature
 from quant_core.features.steps import DEFAULT_FAMILIES, FeatureCatalog
 from quant_core.ingest.returns import returns as ingest_returns
@@ -82,7 +81,7 @@ def test_the_order_of_the_rows_and_how_their_texts_lie_in_memory_do_not_matter(t
 
 def test_more_runs_of_symbols_than_are_counted_are_sorted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = compute_features(walk(40, 5), ["seen"], calendar="24/7", among=PROBES)
-    monkeypatch.setattr(bars_of_features, "MOST_SYMBOLS", 4)
+    monkeypatch.setattr(tiles, "MOST_SYMBOLS", 4)
     for table in (walk(40, 5), walk(40, 5).sort("date", "symbol")):
         assert compute_features(table, ["seen"], calendar="24/7", among=PROBES).equals(expected)
 

@@ -9,10 +9,9 @@ import polars as pl
 import pytest
 
 from quant_core.errors import PanelError
-from quant_core.features import bars as bars_of_features
-from quant_core.features import compute_features
+from quant_core.features import compute_features, tiles
 from quant_core.features.catalogue import feature, ingredient
-from quant_core.features.plan import plan_of
+from quant_core.features.step_order import plan_of
 from quant_core.features.steps import FeatureCatalog
 from quant_core.market.panel import panels_of
 from tests.markets import T, day, market
@@ -126,7 +125,7 @@ def test_chunks_of_dates_give_the_bits_of_all_dates(threads: int, monkeypatch: p
     names = ("step_of_place", "place_before", "later3")
     expected = probe(market(), *names)
     CALLS.clear()
-    monkeypatch.setattr(bars_of_features, "CELLS", 50)
+    monkeypatch.setattr(tiles, "CELLS", 50)
     assert probe(market(), *names, threads=threads).equals(expected)
     assert CALLS["place"] == -(-T // 12)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from quant_core.kernels import exact, lines, moving, pairs
+from quant_core.kernels import exact, moving, pairs, trend_lines
 
 Moving = Callable[[np.ndarray, int, int], np.ndarray]
 
@@ -19,9 +19,9 @@ KERNELS: dict[str, Moving] = {
     "std": moving.move_std.filled,
     "correlation": lambda x, *args: pairs.move_correlation.filled(x, partner_of(x), *args),
     "covariance": lambda x, *args: pairs.move_covariance.filled(x, partner_of(x), *args),
-    "slope": lines.move_slope.filled,
-    "rsquare": lines.move_rsquare.filled,
-    "resi": lines.move_resi.filled,
+    "slope": trend_lines.move_slope.filled,
+    "rsquare": trend_lines.move_rsquare.filled,
+    "resi": trend_lines.move_resi.filled,
 }
 
 

@@ -1,4 +1,4 @@
-"""Slow twins of the kernels in lines.py: same names, numpy on one window at a time."""
+"""Slow twins of the kernels in trend_lines.py: same names, numpy on one window at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving memory of a series: Ljung-Box, variance ratio, depth of memory, half-life, Dickey-Fuller.
+"""Moving serial dependence: Ljung-Box, variance ratio, depth of memory, half-life, Dickey-Fuller.
 
 One lag alone is move_autocorrelation in paths.py; how reach grows with length is in scaling.py.
 
@@ -6,7 +6,7 @@ Correlations are those of Box & Jenkins: products about the window's mean over i
 its rows are known and in the window. Beside `min_count` known values a window needs min_count - lag pairs at each of
 its lags, as many as min_count rows without gaps have.
 
-The other conventions are those of moving.py and records.py.
+The other conventions are those of moving.py and block_windows.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, kernel
-from quant_core.kernels.records import (
+from quant_core.kernels.block_windows import (
     BOTH,
     KNOWN,
     NEIGHBOURS,

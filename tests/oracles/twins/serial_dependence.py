@@ -1,4 +1,4 @@
-"""Slow twins of the kernels in memory.py: same names, plain Python, least squares by numpy."""
+"""Slow twins of the kernels in serial_dependence.py: same names, plain Python, least squares by numpy."""
 
 from __future__ import annotations
 

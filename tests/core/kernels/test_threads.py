@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant_core.kernels._blocks import BLOCK, run_blocks
 from quant_core.kernels.moving import move_std
+from quant_core.kernels.threads import BLOCK, run_blocks
 
 
 def blocks_seen(n: int, threads: int) -> list[tuple[int, int]]:

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from quant_core.kernels.memory import move_adf, move_half_life, move_ljung_box, move_memory_depth, move_variance_ratio
+from quant_core.kernels.serial_dependence import (
+    move_adf,
+    move_half_life,
+    move_ljung_box,
+    move_memory_depth,
+    move_variance_ratio,
+)
 
 NAN = np.nan
 

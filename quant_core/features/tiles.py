@@ -18,7 +18,6 @@ import polars as pl
 
 from quant_core.errors import ContractError, PanelError, SourceError
 from quant_core.features.steps import BAR_COLUMNS
-from quant_core.kernels._blocks import BLOCK, run_blocks
 from quant_core.kernels.columns import fill_column
 from quant_core.kernels.scatter import (
     Column,
@@ -31,6 +30,7 @@ from quant_core.kernels.scatter import (
     mark_days,
     number_days,
 )
+from quant_core.kernels.threads import BLOCK, run_blocks
 from quant_core.kernels.workspace import empty
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.panel import Mask, Matrix

@@ -1,6 +1,7 @@
 """Records of what the newest blocks of 1, 2, 4 ... rows say, and windows put together of them.
 
-Arithmetic that scaling.py, memory.py and paths.py share; moments over long stretches of rows are doubling.py's.
+Arithmetic that scaling.py, serial_dependence.py and paths.py share; sums over long
+stretches of rows live in doubling.py.
 
 A block of 2n rows is an older and a newer block of n rows, a window one block for each power of two in its length. A
 row so costs as many steps as a window has doublings, and a value depends on its window alone, bit for bit: the order of
