@@ -11,10 +11,10 @@ from quant_assets.metadata import column_schema, table_metadata
 from quant_assets.resources.plan import RunPlan
 from quant_core.errors import ContractError
 from quant_core.evidence.store import DataRef
-from quant_core.graph.changes import changes_of
 from quant_core.graph.commit import commit_finished
 from quant_core.graph.finish import Finished, finish
 from quant_core.graph.stage import Derived, PerSleeve, StageSpec
+from quant_core.lifecycle.compare.changes import changes_of
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split, validate
 
 EXCLUSIONS = "exclusions"

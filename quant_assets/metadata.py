@@ -10,9 +10,9 @@ import polars as pl
 
 from quant_core.evidence.chain import Record
 from quant_core.evidence.ledger import FILE_NAME, Ledger
-from quant_core.graph.changes import Changes
 from quant_core.graph.commit import Committed
 from quant_core.graph.finish import Finished
+from quant_core.lifecycle.compare.changes import Changes
 from quant_core.market.contracts.split import Contract
 
 _PREVIEW_ROWS = 5

@@ -36,6 +36,7 @@ def factor_metrics(factors: pl.DataFrame) -> Mapping[str, float]:
     names=features_read,
     output=per_sleeve(Factors, factors_contract),
     metrics=factor_metrics,
+    is_recomputable=True,
 )
 def factors(features: Mapping[str, pl.DataFrame], universe: pl.DataFrame, *, params: FactorParams) -> pl.DataFrame:
     """Map every factor to a probability across the eligible members of each date.

@@ -59,7 +59,7 @@ def _aggregates(metrics: pl.DataFrame) -> dict[str, float]:
     return {f"backtest.{portfolio}.{metric}": value for portfolio, metric, value in named.iter_rows()}
 
 
-@stage("backtest.metrics", inputs={"equity": "backtest.equity"}, output=Metrics, metrics=_aggregates)
+@stage("backtest.metrics", inputs={"equity": "backtest.equity"}, output=Metrics, metrics=_aggregates, shows="figures")
 def metrics(equity: pl.DataFrame, *, params: MetricsParams, sleeve: Sleeve) -> pl.DataFrame:
     """Measure every portfolio over the bars after the first rebalance; what is not defined is null."""
     if equity.is_empty():

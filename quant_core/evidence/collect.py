@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ from quant_core.errors import EvidenceError, MissingVersionError
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.documents import flush_path
 from quant_core.evidence.index import COLLECTED
-from quant_core.evidence.references import Reference, found_in, is_recomputed, kept_paths, members, references
+from quant_core.evidence.references import Reference, found_in, kept_paths, members, references
 from quant_core.evidence.transaction import Entry
 
 MARGIN = timedelta(days=1)
@@ -85,8 +85,16 @@ class Collection:
         }
 
 
-def collectable(evidence: Evidence, *, margin: timedelta = MARGIN) -> Collection:
+def collectable(evidence: Evidence, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
     """Return what `collect` would delete.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    recomputable : container of stage ids
+        Stages whose tables replay computes to the same bytes; old versions of all others are kept.
+    margin : timedelta
+        Files younger than this are left.
 
     Raises
     ------
@@ -96,10 +104,10 @@ def collectable(evidence: Evidence, *, margin: timedelta = MARGIN) -> Collection
         The ledger cannot be believed, or a list of versions it names cannot be read.
     """
     _check(evidence)
-    return _planned(evidence, margin)
+    return _planned(evidence, recomputable, margin)
 
 
-def collect(evidence: Evidence, *, margin: timedelta = MARGIN) -> Collection:
+def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
     """Delete old versions that replay gives again, files no record names, and what killed writers left.
 
     Nobody commits meanwhile. A version that is written anew counts as young, so the commit that follows finds it.
@@ -113,7 +121,7 @@ def collect(evidence: Evidence, *, margin: timedelta = MARGIN) -> Collection:
     """
     _check(evidence)
     with evidence.locked() as ledger:
-        plan = _planned(evidence, margin)
+        plan = _planned(evidence, recomputable, margin)
         for start in range(0, len(plan.candidates), _GROUP):
             group = plan.candidates[start : start + _GROUP]
             ledger.append_all([Entry(COLLECTED, _told(candidate), "") for candidate in group])
@@ -130,10 +138,10 @@ def _check(evidence: Evidence) -> None:
         report.raise_for_faults()
 
 
-def _planned(evidence: Evidence, margin: timedelta) -> Collection:
+def _planned(evidence: Evidence, recomputable: Container[str], margin: timedelta) -> Collection:
     there = found_in(evidence.store.root, evidence.home)
     known = references(evidence)
-    kept = kept_paths(evidence, known)
+    kept = kept_paths(evidence, known, recomputable)
     for entry in [entry for entry in known.values() if entry.ref.form == "list" and entry.ref.path in kept]:
         named = {member.ref.path: member for member in members(evidence, entry)}
         kept |= named.keys()
@@ -153,7 +161,6 @@ def _planned(evidence: Evidence, margin: timedelta) -> Collection:
 def _candidate(path: str, size: int, entry: Reference | None) -> Candidate:
     if entry is None:
         return Candidate(path, size, "unreferenced")
-    assert is_recomputed(entry.ref.stage)
     return Candidate(path, size, "old version", tuple(entry.runs))
 
 

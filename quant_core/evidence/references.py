@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -20,8 +20,6 @@ KEPT_VERSIONS = 5
 
 PINNED, RELEASED, PROMOTED = "pinned", "released", "promoted"
 
-# Replay computes these again to the same bytes. All other tables are kept for ever.
-_RECOMPUTED = re.compile(r"features\.\w+|alpha\.factors")
 _VERSION = re.compile(r"[0-9a-f]{64}\.parquet")
 
 
@@ -114,18 +112,14 @@ def found_in(store: Path, home: Path) -> Found:
     return Found(versions, tuple(sorted(temps)), tuple(sorted(foreign)))
 
 
-def is_recomputed(stage: str) -> bool:
-    """Tell whether old versions of a stage's table may go, because replay gives the same bytes again."""
-    return _RECOMPUTED.fullmatch(stage) is not None
-
-
-def kept_paths(evidence: Evidence, known: dict[str, Reference]) -> set[str]:
+def kept_paths(evidence: Evidence, known: dict[str, Reference], recomputable: Container[str]) -> set[str]:
     """Return the paths a collection leaves.
 
+    `recomputable` are the stages whose tables replay computes to the same bytes; all other tables are kept for ever.
     Every version of a table that is kept for ever; the last `KEPT_VERSIONS` of the others, of its heads and of its
     looks at the past; what runs that are open, pinned or promoted committed or were made from.
     """
-    kept = {path for path, entry in known.items() if not is_recomputed(entry.ref.stage)}
+    kept = {path for path, entry in known.items() if entry.ref.stage not in recomputable}
     runs = {run.run_id: run for run in evidence.runs()}
     newest: dict[tuple[str, str, bool], list[Record]] = {}
     for run in runs.values():

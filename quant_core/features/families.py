@@ -64,7 +64,9 @@ def family_stage(module: str) -> StageSpec:
         is_on=lambda params: family in params.families,
         remedy=f'Add "{family}" to families in [features] to compute it.',
     )
-    return stage(f"features.{family}", inputs={"bars": "ingest.bars"}, output=contract, switch=switch)(table)
+    return stage(
+        f"features.{family}", inputs={"bars": "ingest.bars"}, output=contract, switch=switch, is_recomputable=True
+    )(table)
 
 
 def _files(package: str, family: str) -> list[str]:

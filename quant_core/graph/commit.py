@@ -26,6 +26,9 @@ from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import metered
 from quant_core.market.contracts.split import confirm, validate
 
+Parts = Mapping[Part, DataRef]
+"""The files of one version of a table."""
+
 # Decoding a table costs more than all that most stages do with it; above this, memory is dearer.
 HELD_BYTES = 256 << 20
 

@@ -1,42 +1,30 @@
-"""The state of a run as references: small, frozen, never a frame. Where the frames are is the store's business."""
+"""The state of a run as references: small, frozen, never a frame. Where the frames are is the store's business.
+
+A context runs one stage after the other; a whole graph is run by runner.py.
+"""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.errors import MissingVersionError
-from quant_core.evidence.code_change import CodeChange, code_change, differing
-from quant_core.evidence.manifest import read_manifest
-from quant_core.evidence.store import DataRef, Store
-from quant_core.graph.diff import Parts, TableDiff
-from quant_core.graph.outcome import OutcomeDiff, outcome_diff, tables_diff
+from quant_core.evidence.commits import Evidence
+from quant_core.evidence.store import DataRef
+from quant_core.graph.commit import Reader, commit_finished
+from quant_core.graph.compute import Compute, SerialCompute
+from quant_core.graph.differences import ContextDiff
+from quant_core.graph.landing import Landing
+from quant_core.graph.plan import resolve_plan
 from quant_core.graph.registry import StageRegistry
-
-
-class ContextDiff(BaseModel):
-    """What differs between two contexts; everything empty means nothing does.
-
-    `tables` goes from section (data, features, scores, selection, weights, figures) to stage; `outcome` tells who was
-    added and removed, and how weights and figures moved. Tables whose bytes are not there are in `refs` only.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    params: dict[str, tuple[Any, Any]] = Field(description='"stage.field" to (this, other).')
-    code: CodeChange | None = Field(description="Null where a run has no manifest.")
-    as_of: tuple[str | None, str | None] | None = Field(description="Knowledge times, where they differ.")
-    refs: dict[str, tuple[str | None, str | None]] = Field(description="Stage id to (this, other) SHA-256.")
-    tables: dict[str, dict[str, TableDiff]]
-    outcome: OutcomeDiff
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the two are the same."""
-        return not self.params and not self.refs and self.as_of is None and (self.code is None or self.code.is_empty)
+from quant_core.graph.runner import executed, opened_run, secrets_masked
+from quant_core.graph.stage import StageSpec
+from quant_core.market.sleeves import find_sleeve, read_sleeve
+from quant_core.settings import Settings
 
 
 class SelectionContext(BaseModel):
@@ -57,35 +45,33 @@ class SelectionContext(BaseModel):
         return self.model_copy(update={"refs": {**self.refs, ref.stage: ref}})
 
     def diff(self, other: SelectionContext) -> ContextDiff:
-        """Return what differs from `other`: parameters given, code, knowledge time, tables, and what they came to."""
-        both = (self, other)
-        given = [{f"{s}.{f}": value for s, table in c.params.items() for f, value in table.items()} for c in both]
-        parts: list[dict[str, Parts]] = [{id: {"valid": ref} for id, ref in c.refs.items()} for c in both]
-        stores = [Store(Path(c.home)) for c in both]
+        """Return what differs from `other`: parameters given, code, knowledge time, tables and results."""
+        # By name, as rooms of stages are found: comparing stands above the graph.
+        compare = import_module("quant_core.lifecycle.compare.contexts")
+        return cast("ContextDiff", compare.context_diff(self, other))
 
-        # One content-addressed version is the same in every home.
-        def holds(ref: DataRef) -> bool:
-            return any(store.exists(ref) for store in stores)
+    def after(self, spec: StageSpec, *, compute: Compute | None = None) -> SelectionContext:
+        """Run one stage inside the run of this context and return the context with one more reference.
 
-        def read(ref: DataRef) -> pl.DataFrame:
-            return next(store for store in stores if store.exists(ref)).read(ref)
+        The run is opened if the ledger does not know it yet; closing it is the caller's business
+        (`Evidence.close_run`). Inputs are read as the run may read them.
 
-        tables, _ = tables_diff(StageRegistry.load("quant_core"), read, holds, *parts)
-        hashes = [{id: ref.sha256 for id, ref in c.refs.items()} for c in both]
-        held = [{id: p for id, p in table.items() if holds(p["valid"])} for table in parts]
-        return ContextDiff(
-            params=differing(*given),
-            code=_code_change(self, other),
-            as_of=None if self.as_of == other.as_of else (self.as_of, other.as_of),
-            refs=differing(*hashes),
-            tables=tables,
-            outcome=outcome_diff(read, *held),
-        )
-
-
-def _code_change(first: SelectionContext, second: SelectionContext) -> CodeChange | None:
-    try:
-        then, now = (read_manifest(Path(context.home), context.run_id).code for context in (first, second))
-    except MissingVersionError:
-        return None
-    return code_change(then, now)
+        Raises
+        ------
+        QuantError
+            Whatever the stage, its gate or the store refuses.
+        """
+        registry = StageRegistry.load("quant_core")
+        settings = Settings.from_environment(os.environ, home=Path(self.home))
+        path = self.sleeve_path
+        file = read_sleeve(Path(path), name=self.sleeve) if path else find_sleeve(self.sleeve, settings.sleeves)
+        plan = resolve_plan(registry, file, overrides=self.params, environ=os.environ)
+        engine = compute or SerialCompute()
+        evidence = Evidence(settings.home)
+        facts = {"started_by": "context"}
+        opened_run(evidence, plan, run_id=self.run_id, as_of=self.as_of, compute=engine.name, facts=facts)
+        reader = Reader(evidence, self.sleeve, self.run_id, given=self.refs)
+        landing = Landing(evidence, self.sleeve, self.run_id, mask=secrets_masked)
+        own = replace(plan.stages[spec.id], function=spec.function)
+        finished = executed(own, reader.frames(own), plan, compute=engine, as_of=self.as_of, landing=landing)
+        return self.with_ref(commit_finished(reader, own, finished).ref)

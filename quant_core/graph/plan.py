@@ -20,7 +20,6 @@ from quant_core.market.sleeves import Sleeve, SleeveFile, first_fault
 from quant_core.masking import demand_no_secret
 
 PREFIX = "QUANT__"
-SOURCE_STAGE = "ingest.raw"
 Overrides = Mapping[str, Mapping[str, Any]]
 
 
@@ -162,10 +161,10 @@ def union_of_inputs(registry: StageRegistry, files: Iterable[SleeveFile]) -> dic
 
 
 def _sleeve_layer(spec: StageSpec, file: SleeveFile) -> Mapping[str, Any]:
-    if spec.id == SOURCE_STAGE:
-        options = {k: v for k, v in file.source.items() if k != "kind"}
-        return {"kind": file.source.get("kind", ""), "options": options}
-    return file.rooms.get(spec.room, {})
+    if spec.takes is None:
+        return file.rooms.get(spec.room, {})
+    table = file.source if spec.takes == "source" else file.rooms.get(spec.takes, {})
+    return {"kind": table.get("kind", ""), "options": {k: v for k, v in table.items() if k != "kind"}}
 
 
 def _borrowed(spec: StageSpec) -> Iterator[tuple[str, str]]:

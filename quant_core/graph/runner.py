@@ -27,7 +27,6 @@ from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.store import DataRef
 from quant_core.graph.commit import Held, Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.context import SelectionContext
 from quant_core.graph.finish import Finished, finish
 from quant_core.graph.landing import Clock, Landing, silent, utc_now
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
@@ -37,7 +36,7 @@ from quant_core.graph.stage import StageSpec
 from quant_core.kernels._jit import compilations_told_to
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.meter import metered
-from quant_core.market.sleeves import SleeveFile, find_sleeve, read_sleeve
+from quant_core.market.sleeves import SleeveFile
 from quant_core.masking import masked
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
@@ -295,30 +294,3 @@ def _close_stopped(evidence: Evidence, run: str, steps: Mapping[str, Any], stopp
         evidence.close_run(run, outcome, steps)
     except (QuantError, OSError) as error:
         stopped.add_note(f"the run could not be closed either: {error}")
-
-
-def execute_stage(spec: StageSpec, context: SelectionContext, *, compute: Compute | None = None) -> SelectionContext:
-    """Run one stage inside a run and return the context with its reference.
-
-    The run is opened if the ledger does not know it yet; closing it is the caller's business
-    (`Evidence.close_run`). Inputs are read as the run may read them.
-
-    Raises
-    ------
-    QuantError
-        Whatever the stage, its gate or the store refuses.
-    """
-    registry = StageRegistry.load("quant_core")
-    settings = Settings.from_environment(os.environ, home=Path(context.home))
-    path = context.sleeve_path
-    file = read_sleeve(Path(path), name=context.sleeve) if path else find_sleeve(context.sleeve, settings.sleeves)
-    plan = resolve_plan(registry, file, overrides=context.params, environ=os.environ)
-    engine = compute or SerialCompute()
-    evidence = Evidence(settings.home)
-    facts = {"started_by": "context"}
-    opened_run(evidence, plan, run_id=context.run_id, as_of=context.as_of, compute=engine.name, facts=facts)
-    reader = Reader(evidence, context.sleeve, context.run_id, given=context.refs)
-    landing = Landing(evidence, context.sleeve, context.run_id, mask=secrets_masked)
-    own = replace(plan.stages[spec.id], function=spec.function)
-    finished = executed(own, reader.frames(own), plan, compute=engine, as_of=context.as_of, landing=landing)
-    return context.with_ref(commit_finished(reader, own, finished).ref)

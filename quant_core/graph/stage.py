@@ -10,21 +10,29 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from quant_core.errors import UsageError
+from quant_core.graph.compute import Compute
 from quant_core.market.contracts.split import Contract, Split
-
-if TYPE_CHECKING:
-    from quant_core.graph.compute import Compute
-    from quant_core.graph.context import SelectionContext
 
 Severity = Literal["block", "warn"]
 INJECTED = ("params", "compute", "sleeve", "as_of", "contracts", "landing", "switched_off")
 EVERY = ".*"
+
+
+Shown = Literal["selection", "portfolio", "figures"]
+C = TypeVar("C", bound="Context")
+
+
+class Context(Protocol):
+    """The state of a run, which can run a stage: `graph/context.py`."""
+
+    def after(self: C, spec: StageSpec, *, compute: Compute | None = None) -> C:
+        """Run a stage and return the context with one more reference."""
 
 
 class Params(BaseModel):
@@ -157,6 +165,13 @@ class StageSpec:
         Takes params, returns the columns the stage reads through its pattern, each with who names it.
     switch : Switch, optional
         How a sleeve turns the stage off.
+    takes : str, optional
+        Table of the sleeve file its parameters come from: `kind`, and all other keys as `options`. Default: the table
+        of its room.
+    is_recomputable : bool
+        Old versions of its table may be deleted, because replay computes the same bytes again.
+    shows : "selection", "portfolio" or "figures", optional
+        What a comparison of two runs reads from its table.
     input_contracts : mapping of argument to Contract
         Of the inputs that are valid rows. Filled in by the registry, offered as `contracts`.
     given : Params, optional
@@ -179,6 +194,9 @@ class StageSpec:
     pattern: tuple[str, str] | None = None
     names: Callable[[Any], Mapping[str, str]] | None = None
     switch: Switch | None = None
+    takes: str | None = None
+    is_recomputable: bool = False
+    shows: Shown | None = None
     input_contracts: Mapping[str, Contract] = field(default_factory=dict)
     given: Params | None = None
     switched_off: Mapping[str, str] = field(default_factory=dict)
@@ -263,13 +281,9 @@ class StageSpec:
     def __call__(self, *args: Any, **kwargs: Any) -> pl.DataFrame | Split:  # noqa: D102 - calls the function
         return self.function(*args, **kwargs)
 
-    def execute(self, context: SelectionContext, *, compute: Compute | None = None) -> SelectionContext:
+    def execute(self, context: C, *, compute: Compute | None = None) -> C:
         """Load inputs by reference, run, judge, commit and record; return the context with one more reference."""
-        # The registry and the runner know stages, not the other way round.
-        from quant_core.graph.registry import StageRegistry
-        from quant_core.graph.runner import execute_stage
-
-        return execute_stage(StageRegistry.load("quant_core").joined(self), context, compute=compute)
+        return context.after(self, compute=compute)
 
 
 def stage(
@@ -279,6 +293,9 @@ def stage(
     output: Contract | Derived | PerSleeve,
     names: Callable[[Any], Mapping[str, str]] | None = None,
     switch: Switch | None = None,
+    takes: str | None = None,
+    is_recomputable: bool = False,
+    shows: Shown | None = None,
     rules: Sequence[TableRule] = (),
     budgets: Mapping[str, float] | None = None,
     carried: Iterable[str] = (),
@@ -323,6 +340,9 @@ def stage(
             pattern=patterns[0] if patterns else None,
             names=names,
             switch=switch,
+            takes=takes,
+            is_recomputable=is_recomputable,
+            shows=shows,
         )
 
     return made

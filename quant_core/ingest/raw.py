@@ -63,7 +63,14 @@ def landing_counts(rows: pl.DataFrame) -> Mapping[str, float]:
     return {f"raw.{name}": float(value) for name, value in counted.row(0, named=True).items()}
 
 
-@stage(STAGE, output=Raw, budgets=budgets_of(STAGE), carried=carried_of(STAGE), metrics=landing_counts)
+@stage(
+    STAGE,
+    output=Raw,
+    budgets=budgets_of(STAGE),
+    carried=carried_of(STAGE),
+    metrics=landing_counts,
+    takes="source",
+)
 def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landing) -> View:
     """Land what the sleeve's source has new, number its rows, and leave out what was not known at `as_of`.
 

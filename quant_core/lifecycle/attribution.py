@@ -18,12 +18,13 @@ from quant_core.errors import MissingVersionError
 from quant_core.evidence.code_change import code_change
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.manifest import code_facts
+from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.diff import Parts
-from quant_core.graph.outcome import OutcomeDiff, outcome_diff
+from quant_core.graph.differences import OutcomeDiff
 from quant_core.graph.plan import recorded_plan
-from quant_core.graph.recompute import Recomputed, Workshop, inputs_among
 from quant_core.graph.registry import StageRegistry
+from quant_core.lifecycle.compare.outcome import outcome_diff
+from quant_core.lifecycle.compare.recompute import Recomputed, Workshop, inputs_among
 from quant_core.lifecycle.diff import outcome_told, param_changes
 from quant_core.lifecycle.runs import RunTables, edges, run_named, tables_of
 from quant_core.settings import CHECKOUT
@@ -109,7 +110,7 @@ def attributed(
         tell(ALL)
         whole = outcome(now)
         effects.append(_effect(workshop, ALL, None, _tables(base), whole))
-        left = outcome_diff(workshop.read, _tables(whole), b.parts)
+        left = outcome_diff(registry, workshop.read, _tables(whole), b.parts)
     return Attribution(runs=(a.run.run_id, b.run.run_id), effects=tuple(effects), unexplained=left)
 
 
@@ -182,7 +183,7 @@ def _effect(
     return Effect(
         input=input,
         change=change,
-        outcome=outcome_diff(workshop.read, before, _tables(after)),
+        outcome=outcome_diff(workshop.registry, workshop.read, before, _tables(after)),
         failed={stage: answer.reason for stage, answer in after.items() if answer.reason is not None},
     )
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.evidence.code_change import CodeChange, code_change, code_told, differing
 from quant_core.evidence.commits import Evidence
-from quant_core.graph.diff import TableDiff
-from quant_core.graph.outcome import SECTIONS, OutcomeDiff, outcome_diff, tables_diff
+from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry
+from quant_core.lifecycle.compare.outcome import SECTIONS, outcome_diff, tables_diff
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 
 _SHOWN = 8
@@ -59,7 +59,7 @@ def run_diff(evidence: Evidence, first: str, second: str, *, registry: StageRegi
         code=code_change(a.manifest.code, b.manifest.code, python=(python[0], python[1])),
         tables=tables,
         missing=missing,
-        outcome=outcome_diff(store.read, a.parts, b.parts),
+        outcome=outcome_diff(registry, store.read, a.parts, b.parts),
     )
 
 

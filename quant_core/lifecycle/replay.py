@@ -19,12 +19,12 @@ from quant_core.evidence.code_change import CodeChange, code_change, code_told
 from quant_core.evidence.commits import Evidence
 from quant_core.evidence.manifest import code_facts
 from quant_core.evidence.store import DataRef
+from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.diff import Parts
 from quant_core.graph.plan import recorded_plan
-from quant_core.graph.recompute import Workshop, inputs_among
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
+from quant_core.lifecycle.compare.recompute import Workshop, inputs_among
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 from quant_core.settings import CHECKOUT
 

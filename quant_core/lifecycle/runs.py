@@ -13,8 +13,7 @@ from quant_core.evidence.commits import Evidence
 from quant_core.evidence.index import Run
 from quant_core.evidence.manifest import Manifest, read_manifest
 from quant_core.evidence.store import DataRef, Part
-from quant_core.graph.commit import parts_in
-from quant_core.graph.diff import Parts
+from quant_core.graph.commit import Parts, parts_in
 from quant_core.graph.landing import PARTS
 from quant_core.graph.registry import StageRegistry
 

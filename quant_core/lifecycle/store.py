@@ -64,9 +64,11 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
     pinned and promoted runs committed or were made from. Each deletion is recorded in the ledger.
     """
     from quant_core.evidence.collect import collect, collectable
+    from quant_core.graph.registry import StageRegistry
 
+    recomputable = {id for id, spec in StageRegistry.load("quant_core").items() if spec.is_recomputable}
     act = collect if delete else collectable
-    done = act(_evidence(home), margin=timedelta(hours=older_than))
+    done = act(_evidence(home), recomputable, margin=timedelta(hours=older_than))
     click.echo(json.dumps(done.document()) if as_json else collection_told(done))
 
 

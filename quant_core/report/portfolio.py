@@ -18,6 +18,7 @@ from quant_core.market.contracts.portfolio import TodaysPortfolio
         "schedule": "backtest.schedule",
     },
     output=TodaysPortfolio,
+    shows="portfolio",
 )
 def portfolio(
     weights: pl.DataFrame, atoms: pl.DataFrame, decisions: pl.DataFrame, schedule: pl.DataFrame

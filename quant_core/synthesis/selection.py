@@ -39,7 +39,13 @@ def selection_metrics(table: pl.DataFrame) -> Mapping[str, float]:
     return {"synthesis.selection_stability": float(stability.mean())} if stability.size else {}
 
 
-@stage("synthesis.selection", inputs={"decisions": "synthesis.decisions"}, output=Selection, metrics=selection_metrics)
+@stage(
+    "synthesis.selection",
+    inputs={"decisions": "synthesis.decisions"},
+    output=Selection,
+    metrics=selection_metrics,
+    shows="selection",
+)
 def selection(decisions: pl.DataFrame) -> pl.DataFrame:
     """Keep the winners of each rebalance, ranked by conviction, ties by symbol and direction."""
     winners = decisions.filter("is_selected").sort(

@@ -21,6 +21,7 @@ from quant_core.evidence.writer import this_process
 
 NO_MARGIN = timedelta(0)
 FEATURES = "features.trend"
+RECOMPUTABLE = {FEATURES, "alpha.factors"}
 
 
 def committed(
@@ -48,15 +49,15 @@ def there(evidence: Evidence, refs: list[DataRef]) -> list[bool]:
 def test_the_last_versions_of_features_stay_and_their_old_ones_go(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     refs = versions(evidence, KEPT_VERSIONS + 3)
-    plan = collectable(evidence, margin=NO_MARGIN)
+    plan = collectable(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert {candidate.reason for candidate in plan.candidates} == {"old version"}
     assert len(plan.candidates) == 2 * 3
     assert there(evidence, refs) == [True] * len(refs)
     size = sum(os.path.getsize(tmp_path / candidate.path) for candidate in plan.candidates)
-    done = collect(evidence, margin=NO_MARGIN)
+    done = collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert (done.bytes, done.kept, done.is_done) == (size, 2 * KEPT_VERSIONS, True)
     assert there(evidence, refs) == [False] * 3 + [True] * KEPT_VERSIONS
-    assert collect(evidence, margin=NO_MARGIN).candidates == ()
+    assert collect(evidence, RECOMPUTABLE, margin=NO_MARGIN).candidates == ()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_the_last_versions_of_features_stay_and_their_old_ones_go(tmp_path: Path
 def test_every_version_of_all_other_tables_stays(tmp_path: Path, stage: str) -> None:
     evidence = Evidence(tmp_path)
     versions(evidence, KEPT_VERSIONS + 2, stage)
-    assert collect(evidence, margin=NO_MARGIN).candidates == ()
+    assert collect(evidence, RECOMPUTABLE, margin=NO_MARGIN).candidates == ()
 
 
 def test_versions_are_counted_not_commits_and_looks_at_the_past_by_themselves(tmp_path: Path) -> None:
@@ -75,7 +76,9 @@ def test_versions_are_counted_not_commits_and_looks_at_the_past_by_themselves(tm
     for again in range(KEPT_VERSIONS + 2):
         committed(evidence, f"same-{again}", 0)
     past = versions(evidence, KEPT_VERSIONS + 1, first=10, as_of="2020-01-01")
-    assert head.path not in {candidate.path for candidate in collect(evidence, margin=NO_MARGIN).candidates}
+    assert head.path not in {
+        candidate.path for candidate in collect(evidence, RECOMPUTABLE, margin=NO_MARGIN).candidates
+    }
     assert there(evidence, [head, *past]) == [True, False] + [True] * KEPT_VERSIONS
 
 
@@ -88,11 +91,11 @@ def test_what_open_pinned_and_promoted_runs_made_or_read_stays(tmp_path: Path) -
     evidence.open_run("open", {})  # reads version 3, the head it is pinned to
     versions(evidence, KEPT_VERSIONS, first=10)
     versions(evidence, KEPT_VERSIONS, "alpha.factors", first=10)
-    collect(evidence, margin=NO_MARGIN)
+    collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert there(evidence, [*refs, factors]) == [True, True, False, True, True]
     pin(evidence, "pinned", release=True)
     evidence.close_run("open", "failed", {})
-    collect(evidence, margin=NO_MARGIN)
+    collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert there(evidence, [*refs, factors]) == [False, True, False, False, False]
     with pytest.raises(UnknownNameError, match="pinned"):
         pin(evidence, "pined")
@@ -102,11 +105,14 @@ def test_young_files_stay_and_writing_a_version_again_makes_it_young(tmp_path: P
     evidence = Evidence(tmp_path)
     refs = versions(evidence, KEPT_VERSIONS + 2)
     day = timedelta(days=1)
-    assert (collectable(evidence, margin=day).candidates, collectable(evidence, margin=day).young) == ((), 4)
+    assert (
+        collectable(evidence, RECOMPUTABLE, margin=day).candidates,
+        collectable(evidence, RECOMPUTABLE, margin=day).young,
+    ) == ((), 4)
     for ref in refs:
         os.utime(tmp_path / ref.path, (0, 0))
     evidence.store.write(pl.DataFrame({"k": [0]}), stage=FEATURES, sleeve="us", key=["k"])
-    collect(evidence, margin=day)
+    collect(evidence, RECOMPUTABLE, margin=day)
     assert there(evidence, refs[:2]) == [True, False]
 
 
@@ -118,7 +124,7 @@ def test_files_no_record_names_go_and_those_of_living_writers_and_others_stay(tm
     alive, dead, other = (folder / name for name in (f".{this_process().token}-7.tmp", ".1-1-00000000-0.tmp", "notes"))
     for path in (alive, dead, other):
         path.write_bytes(b"x")
-    done = collect(evidence, margin=NO_MARGIN)
+    done = collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert [(candidate.path, candidate.reason) for candidate in done.candidates] == [(orphan.path, "unreferenced")]
     assert done.temps == (dead.relative_to(tmp_path).as_posix(),)
     assert sorted(folder.iterdir()) == sorted([alive, other])
@@ -131,7 +137,7 @@ def test_files_no_record_names_go_and_those_of_living_writers_and_others_stay(tm
 def test_each_deletion_is_a_record_and_reading_says_which_run_to_replay(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     refs = versions(evidence, KEPT_VERSIONS + 1)
-    collect(evidence, margin=NO_MARGIN)
+    collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     records = [record for record in evidence.ledger.records() if record.kind == "collected"]
     assert {record.data["path"] for record in records} >= {refs[0].path}
     assert all(set(record.data) == {"path", "sha256", "bytes", "reason", "runs"} for record in records)
@@ -148,7 +154,7 @@ def test_each_deletion_is_a_record_and_reading_says_which_run_to_replay(tmp_path
 def test_what_was_collected_comes_back_and_is_not_called_collected_again(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     old = versions(evidence, KEPT_VERSIONS + 1)[0]
-    collect(evidence, margin=NO_MARGIN)
+    collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert committed(evidence, "back", 0) == old
     assert evidence.store.read(old)["k"].item() == 0
     (tmp_path / old.path).unlink()
@@ -161,7 +167,7 @@ def test_a_commit_of_what_was_collected_since_it_was_written_is_refused(tmp_path
     write = evidence.store.write
     valid = write(pl.DataFrame({"k": [1]}), stage=FEATURES, sleeve="us", key=["k"])
     lost = write(pl.DataFrame({"k": [2]}), stage=FEATURES, sleeve="us", key=["k"], part="exclusions")
-    collect(evidence, margin=NO_MARGIN)
+    collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     with pytest.raises(MissingVersionError, match=r"Store\.write it before"):
         evidence.commit(run_id="a", stage=FEATURES, sleeve="us", valid=valid, exclusions=lost, facts={})
 
@@ -174,11 +180,13 @@ def test_versions_in_a_list_stay_and_a_list_that_cannot_be_read_stops_the_collec
     both = evidence.store.write_list(parts[:2])
     lost = write(pl.DataFrame({"x": [0]}), stage=FEATURES, sleeve="us", key=["x"], part="exclusions")
     evidence.commit(run_id="a", stage=FEATURES, sleeve="us", valid=both, exclusions=lost, facts={})
-    assert [candidate.path for candidate in collect(evidence, margin=NO_MARGIN).candidates] == [parts[2].path]
+    assert [candidate.path for candidate in collect(evidence, RECOMPUTABLE, margin=NO_MARGIN).candidates] == [
+        parts[2].path
+    ]
     assert scrub(evidence).versions == 4
     (tmp_path / both.path).write_bytes(b"damaged")
     with pytest.raises(IntegrityError):
-        collect(evidence, margin=NO_MARGIN)
+        collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert there(evidence, parts[:2]) == [True, True]
 
 
@@ -193,5 +201,5 @@ def test_without_a_ledger_to_believe_nothing_is_deleted(tmp_path: Path, harm: st
         ledger.write_bytes(ledger.read_bytes().replace(b'"trend', b'"trent').replace(b"trend-3", b"trend-4"))
     for act in (collect, collectable):
         with pytest.raises(MissingVersionError if harm == "gone" else TamperedError):
-            act(Evidence(tmp_path), margin=NO_MARGIN)
+            act(Evidence(tmp_path), RECOMPUTABLE, margin=NO_MARGIN)
     assert there(evidence, refs) == [True] * len(refs)

@@ -49,7 +49,7 @@ REGISTRY = StageRegistry(
     [
         stage("report.page", inputs={"score": "alpha.score"}, output=ReturnsSchema)(page),
         stage("alpha.score", inputs={"raw": "ingest.raw#exclusions"}, output=ReturnsSchema)(score),
-        stage("ingest.raw", output=Raw)(raw),
+        stage("ingest.raw", output=Raw, takes="source")(raw),
     ]
 )
 

@@ -46,7 +46,7 @@ class RawParams(Params):
     options: dict[str, JsonValue] = Field(default_factory=dict, description="Its own keys.")
 
 
-@stage("ingest.raw", output=Rows, rules=[TableRule("gossip", lambda frame: gossip(), severity="warn")])
+@stage("ingest.raw", output=Rows, takes="source", rules=[TableRule("gossip", lambda frame: gossip(), severity="warn")])
 def raw(*, params: RawParams, sleeve: Sleeve, landing: Landing) -> pl.DataFrame:
     """Land two rows; of kind "mirror", ask a real source through an address that holds a password."""
     landing.tell(gossip())

@@ -52,7 +52,7 @@ class BarsParams(Params):
     fault: str = Field(default="", description="What to do wrong.")
 
 
-@stage("ingest.raw", output=Landed)
+@stage("ingest.raw", output=Landed, takes="source")
 def raw(*, params: RawParams, landing: Landing) -> pl.DataFrame:
     """Return a ramp of prices. With `tries`, a file that counts them, the first two do not get it."""
     _try(params.options.get("tries"), params.options.get("refuses", False))

@@ -1,22 +1,24 @@
-"""What differs between the tables of two runs: winners, weights, figures, and rows and cells by section."""
+"""Compare the results of two runs: winners, weights, figures, and the rows and cells of each table by section."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.evidence.code_change import differing
 from quant_core.evidence.store import DataRef
-from quant_core.graph.diff import Parts, SetDiff, TableDiff, WeightDiff, set_diff, table_diff, weight_diff
+from quant_core.graph.commit import Parts
+from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry
+from quant_core.graph.stage import Shown
+from quant_core.lifecycle.compare.tables import set_diff, table_diff, weight_diff
 
 Read = Callable[[DataRef], pl.DataFrame]
 Holds = Callable[[DataRef], bool]
 
-SELECTION, PORTFOLIO, METRICS = "synthesis.selection", "report.portfolio", "backtest.metrics"
 SECTIONS = {
     "data": ("ingest",),
     "features": ("features",),
@@ -28,41 +30,25 @@ SECTIONS = {
 """Which rooms' tables a section of the diff is about."""
 
 
-class OutcomeDiff(BaseModel):
-    """What differs in what a run came to: winners, weights, figures.
-
-    `selection` compares the winners of the last rebalance (symbol and direction), `dates` counts rebalances by whether
-    their winners differ, `weights` compares the last portfolio per method, `figures` the metrics by "portfolio/metric".
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    selection: SetDiff | None
-    dates: tuple[int, int] = Field(description="Rebalances whose winners differ, of all either run has.")
-    weights: dict[str, WeightDiff]
-    figures: dict[str, tuple[float | None, float | None]] = Field(description="Those that differ.")
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether both came to the same."""
-        is_same = self.selection is None or not (self.selection.added or self.selection.removed)
-        return is_same and not self.dates[0] and not self.figures and not any(w.changed for w in self.weights.values())
-
-
-def outcome_diff(read: Read, first: Mapping[str, Parts], second: Mapping[str, Parts]) -> OutcomeDiff:
-    """Compare what two sets of tables came to.
+def outcome_diff(
+    registry: StageRegistry, read: Read, first: Mapping[str, Parts], second: Mapping[str, Parts]
+) -> OutcomeDiff:
+    """Compare the winners, weights and figures of two sets of tables.
 
     Parameters
     ----------
+    registry : StageRegistry
+        Its stages say which table shows what.
     read : callable
         Returns the table of a reference.
     first, second : mapping of stage id to parts
         A table that is not there counts as empty.
     """
-    picked = [_winners(read, tables) for tables in (first, second)]
+    shown = [_Tables(registry, read, tables) for tables in (first, second)]
+    picked = [_winners(tables) for tables in shown]
     dates = sorted({*picked[0], *picked[1]})
     last = [names[max(names)] if names else frozenset[str]() for names in picked]
-    books = [_books(read, tables) for tables in (first, second)]
+    books = [_books(tables) for tables in shown]
     return OutcomeDiff(
         selection=set_diff(*last) if any(picked) else None,
         dates=(sum(picked[0].get(day) != picked[1].get(day) for day in dates), len(dates)),
@@ -70,7 +56,7 @@ def outcome_diff(read: Read, first: Mapping[str, Parts], second: Mapping[str, Pa
             method: weight_diff(books[0].get(method, {}), books[1].get(method, {}))
             for method in sorted({*books[0], *books[1]})
         },
-        figures=differing(_figures(read, first), _figures(read, second)),
+        figures=differing(*(_figures(tables) for tables in shown)),
     )
 
 
@@ -108,27 +94,41 @@ def tables_diff(
     return {section: tables for section, tables in found.items() if tables}, missing
 
 
-def _winners(read: Read, tables: Mapping[str, Parts]) -> dict[Any, frozenset[str]]:
-    ref = tables.get(SELECTION, {}).get("valid")
-    if ref is None:
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of one run, found by what their stage shows."""
+
+    registry: StageRegistry
+    read: Read
+    parts: Mapping[str, Parts]
+
+    def frame(self, shown: Shown) -> pl.DataFrame | None:
+        """Return the table that shows this, None where the run has none."""
+        refs = (self.parts.get(id, {}).get("valid") for id, spec in self.registry.items() if spec.shows == shown)
+        ref = next((ref for ref in refs if ref is not None), None)
+        return None if ref is None else self.read(ref)
+
+
+def _winners(tables: _Tables) -> dict[Any, frozenset[str]]:
+    frame = tables.frame("selection")
+    if frame is None:
         return {}
-    named = read(ref).select("date", name=pl.col("symbol") + " " + pl.col("direction"))
+    named = frame.select("date", name=pl.col("symbol") + " " + pl.col("direction"))
     grouped = named.group_by("date").agg("name")
     return {day: frozenset(names) for day, names in grouped.iter_rows()}
 
 
-def _books(read: Read, tables: Mapping[str, Parts]) -> dict[str, dict[str, float]]:
-    ref = tables.get(PORTFOLIO, {}).get("valid")
-    if ref is None:
-        return {}
+def _books(tables: _Tables) -> dict[str, dict[str, float]]:
+    frame = tables.frame("portfolio")
     books: dict[str, dict[str, float]] = {}
-    for method, atom, weight in read(ref).select("method", "atom", "weight").iter_rows():
-        books.setdefault(method, {})[atom] = weight
+    if frame is not None:
+        for method, atom, weight in frame.select("method", "atom", "weight").iter_rows():
+            books.setdefault(method, {})[atom] = weight
     return books
 
 
-def _figures(read: Read, tables: Mapping[str, Parts]) -> dict[str, float | None]:
-    ref = tables.get(METRICS, {}).get("valid")
-    if ref is None:
+def _figures(tables: _Tables) -> dict[str, float | None]:
+    frame = tables.frame("figures")
+    if frame is None:
         return {}
-    return {f"{name}/{metric}": value for name, metric, value in read(ref)["portfolio", "metric", "value"].iter_rows()}
+    return {f"{name}/{metric}": value for name, metric, value in frame["portfolio", "metric", "value"].iter_rows()}

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from quant_core.errors import EvidenceError
 from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.graph.commit import Committed
-from quant_core.graph.diff import SetDiff, TableDiff, set_diff, table_diff
+from quant_core.graph.differences import SetDiff, TableDiff
 from quant_core.graph.stage import StageSpec
+from quant_core.lifecycle.compare.tables import set_diff, table_diff
 
 
 class Changes(BaseModel):

@@ -1,4 +1,4 @@
-"""What differs between two versions of a table, two selections, two portfolios. Which tables to compare: lifecycle."""
+"""Compare two versions of a table, two selections, two portfolios. Which tables of a run: outcome.py."""
 
 from __future__ import annotations
 
@@ -6,58 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.evidence.store import DataRef, Part
-
-Parts = Mapping[Part, DataRef]
-"""The files of one version of a table."""
+from quant_core.graph.differences import ColumnDiff, SetDiff, TableDiff, WeightDiff
 
 _EXAMPLES = 5
-
-
-class _Diff(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ColumnDiff(_Diff):
-    """Cells of one column that differ in rows both tables have."""
-
-    cells: int
-    largest: float | None = Field(description="Largest absolute difference of two known numbers; null: none.")
-
-
-class TableDiff(_Diff):
-    """Rows and cells that differ, matched by the key."""
-
-    rows: tuple[int, int]
-    added: int = Field(description="Rows only the second has.")
-    removed: int = Field(description="Rows only the first has.")
-    changed: int = Field(description="Rows both have, with other cells.")
-    columns: dict[str, ColumnDiff] = Field(description="Columns with cells that differ.")
-    schema_change: tuple[str, ...] = Field(description="Columns only one has, or of another type.")
-    examples: tuple[str, ...] = Field(description="Keys of the first rows added (+), removed (-) and changed (~).")
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the tables hold the same rows."""
-        return not (self.added or self.removed or self.changed or self.schema_change)
-
-
-class SetDiff(_Diff):
-    """Members that came and went."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    kept: int
-    jaccard: float = Field(description="Shared members by all members; 1 where both are empty.")
-
-
-class WeightDiff(_Diff):
-    """Weights that differ, by name: (first, second), 0 where it is not held."""
-
-    changed: dict[str, tuple[float, float]]
-    distance: float = Field(description="Half the sum of absolute differences: the share of the book to be traded.")
 
 
 def table_diff(first: pl.DataFrame, second: pl.DataFrame, key: Sequence[str]) -> TableDiff:

@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_core.graph.diff import table_diff
+from quant_core.lifecycle.compare.tables import table_diff
 
 KEY = ("date", "symbol")
 SCHEMA = {"date": pl.Int64(), "symbol": pl.String(), "price": pl.Float64(), "note": pl.String()}
