@@ -15,7 +15,8 @@ import polars as pl
 from benchmarks.contest import Contest, named, scaled, topic
 from benchmarks.tables import labels
 from quant_core.graph.compute import SerialCompute
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.ingest import Actions, Raw
@@ -105,7 +106,7 @@ def finished(spec: StageSpec, frames: Mapping[str, pl.DataFrame], sleeve: Sleeve
         "contracts": spec.input_contracts,
     }
     result = spec.function(**frames, **{name: offered[name] for name in spec.wants})
-    return finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
+    return judge(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
 
 
 def made_prices(dates: int, symbols: int) -> pl.DataFrame:

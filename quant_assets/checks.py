@@ -7,7 +7,7 @@ import dagster as dg
 
 from quant_assets.io_managers import key_of
 from quant_assets.partitions import partitioned_checks
-from quant_assets.resources.plan import RunPlan
+from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import DataError, EvidenceError
 from quant_core.evidence.store import Store
 from quant_core.graph.stage import StageSpec

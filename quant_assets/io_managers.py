@@ -8,11 +8,12 @@ import polars as pl
 from pydantic import PrivateAttr
 
 from quant_assets.metadata import column_schema, table_metadata
-from quant_assets.resources.plan import RunPlan
+from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import ContractError
 from quant_core.evidence.store import DataRef
 from quant_core.graph.commit import commit_finished
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.graph.stage import Derived, PerSleeve, StageSpec
 from quant_core.lifecycle.compare.changes import changes_of
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split, validate
@@ -80,7 +81,7 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
     def _finished(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
         reader = self.plan.reader(sleeve)
         rows_in = {argument: reader.ref(source).rows for argument, source in spec.inputs.items()}
-        return finish(spec, result, rows_in=rows_in)
+        return judge(spec, result, rows_in=rows_in)
 
     def _judged(self, spec: StageSpec, ref: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
         if ref.part == EXCLUSIONS:

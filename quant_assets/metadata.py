@@ -11,7 +11,7 @@ import polars as pl
 from quant_core.evidence.chain import Record
 from quant_core.evidence.ledger import FILE_NAME, Ledger
 from quant_core.graph.commit import Committed
-from quant_core.graph.finish import Finished
+from quant_core.graph.finished import Finished
 from quant_core.lifecycle.compare.changes import Changes
 from quant_core.market.contracts.split import Contract
 

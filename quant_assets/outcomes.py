@@ -1,4 +1,4 @@
-"""How a Dagster run ended, in the words of the ledger. Who closes which run is decided in plan.py and sensors.py."""
+"""How a Dagster run ended, in the words of the ledger. Who closes which run: run_setup.py and sensors.py."""
 
 import dagster as dg
 from dagster._core.execution.plan.objects import ErrorSource  # what tells an interrupt from a fault is not exported

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # a type only
 
 from quant_assets.outcomes import close_run
-from quant_assets.resources.plan import launched
+from quant_assets.resources.run_settings import launched
 from quant_core.evidence.commits import Evidence
 from quant_core.masking import masked
 from quant_core.settings import Settings

@@ -18,8 +18,8 @@ from quant_assets.failures import Failing
 from quant_assets.io_managers import key_of
 from quant_assets.metadata import excluded_table
 from quant_assets.partitions import partitioned_checks
-from quant_assets.resources.plan import RunPlan
-from quant_core.graph.finish import Finished
+from quant_assets.resources.run_setup import RunPlan
+from quant_core.graph.finished import Finished
 from quant_core.graph.landing import Landing
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed, secrets_masked

@@ -10,7 +10,7 @@ from quant_assets.assets.factory import OWNERS
 from quant_assets.failures import Failing
 from quant_assets.io_managers import key_of, stage_of
 from quant_assets.outcomes import close_if_last
-from quant_assets.resources.plan import RunPlan
+from quant_assets.resources.run_setup import RunPlan
 from quant_core.graph.registry import StageRegistry
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from quant_assets.io_managers import PanderaParquetIOManager
-from quant_assets.resources.plan import RunPlan
+from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import UnknownNameError
 
 

@@ -1,6 +1,6 @@
 """A finished stage becomes a committed version: both files, one ledger record, documents published.
 
-Shared by the script and by the IO manager, which is why their tables are equal bytes. Judging a result is finish.py.
+Shared by the script and by the IO manager, which is why their tables are equal bytes. Judging a result is judge.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.documents import write_document
 from quant_core.evidence.names import encoded
 from quant_core.evidence.store import DataRef, Part, Store
-from quant_core.graph.finish import EXCLUSION_KEY, Finished
+from quant_core.graph.finished import Finished
 from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import metered
-from quant_core.market.contracts.split import confirm, validate
 
 Parts = Mapping[Part, DataRef]
 """The files of one version of a table."""
@@ -157,7 +156,7 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
         raise GateError(f"{spec.id}: {' '.join(finished.broken)}")
     start = perf_counter()
     with metered() as meter:
-        refs = _kept(reader, spec, finished)
+        refs = finished.store_parts(evidence.store, spec, reader.sleeve)
     seconds = {
         "stage": finished.seconds.get("stage", 0.0),
         "validation": finished.seconds.get("validation", 0.0) + meter.seconds,
@@ -171,8 +170,7 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
         "seconds": {name: round(spent, 3) for name, spent in seconds.items()},
         "parents": {source: reader.ref(source).sha256 for source in spec.inputs.values()},
     }
-    if finished.view is not None:
-        facts["landed"] = finished.view.until
+    facts |= finished.facts
     record = evidence.commit(
         run_id=run_id,
         stage=spec.id,
@@ -185,26 +183,6 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
     if spec.publishes:
         publish_for(reader, finished.valid)
     return Committed(refs["valid"], refs["exclusions"], record)
-
-
-def _kept(reader: Reader, spec: StageSpec, finished: Finished) -> dict[Part, DataRef]:
-    """Store the parts of a result; of a landing, whose batches are in the store already, the list of them."""
-    store, view = reader.evidence.store, finished.view
-    if view is not None and view.versions:
-        return {part: store.write_list(versions) for part, versions in view.versions.items()}
-    # Rows that `finish` has just held against this contract need no second answer by the same rules.
-    judge = confirm if finished.contract is spec.output else validate
-    judge(finished.valid, spec.output)
-    frames: dict[Part, tuple[pl.DataFrame, tuple[str, ...]]] = {
-        "valid": (finished.valid, spec.output.key),
-        "exclusions": (finished.exclusions, EXCLUSION_KEY),
-    }
-    if view is not None:
-        frames["actions"] = (view.actions, ("row",))
-    return {
-        part: store.write(frame, stage=spec.id, sleeve=reader.sleeve, key=key, part=part)
-        for part, (frame, key) in frames.items()
-    }
 
 
 def publish_for(reader: Reader, documents: pl.DataFrame) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, get_args
@@ -18,6 +17,7 @@ import polars as pl
 from quant_core.evidence.chain import Record
 from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.store import DataRef, Part
+from quant_core.graph.landing_view import View
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.split import Split
 from quant_core.masking import Mask, masked, masked_value
@@ -37,33 +37,6 @@ _addresses_masked: Mask = partial(masked, environ={})
 
 def silent(said: str) -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True, eq=False)
-class View(Split):
-    """What had landed at a knowledge time, rows not yet cut at it.
-
-    Attributes
-    ----------
-    valid, exclusions : DataFrame
-        Of the whole view, or, where `versions` are given, of those batches of it that no commit has judged yet.
-    actions : DataFrame
-        Corporate actions: those of the last batch that told of any, which told of all.
-    versions : mapping of part to DataRef, ...
-        The batches the view is made of, oldest first; empty: its rows are written as a version of their own.
-    counts : mapping of rule to rows
-        Rows excluded in the whole view.
-    made_of : int, optional
-        Rows of the source that `valid` was put together from.
-    until : int
-        Seq of the last batch in view: those up to it are judged with this view.
-    """
-
-    actions: pl.DataFrame = field(default_factory=pl.DataFrame)
-    versions: Mapping[Part, tuple[DataRef, ...]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    made_of: int | None = None
-    until: int = -1
 
 
 class Landing:

@@ -27,7 +27,8 @@ from quant_core.evidence.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.store import DataRef
 from quant_core.graph.commit import Held, Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.graph.landing import Clock, Landing, silent, utc_now
 from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
@@ -118,7 +119,7 @@ def executed(
             result = spec.function(**spec.arguments(frames), **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only
             raise UnknownKeyError(error.kind, error.name, error.known) from error
-        finished = finish(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
+        finished = judge(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
     spent = perf_counter() - start - meter.seconds - meter.loading
     said = (finished.broken, (*spec.switched_off.values(), *finished.warnings))
     broken, warnings = (tuple(map(secrets_masked, sentences)) for sentences in said)

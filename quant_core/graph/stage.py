@@ -1,6 +1,6 @@
 """What a stage is: a pure function, its inputs by id, its contract and its rules.
 
-Running one lives in runner.py, judging its result in finish.py, finding all of them in registry.py.
+Running one lives in runner.py, judging its result in judge.py, finding all of them in registry.py.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import polars as pl
 from pydantic import Field, JsonValue
 
 from quant_core.errors import ConfigError, SourceError
-from quant_core.graph.landing import Landing, View, last_row
+from quant_core.graph.landing import Landing, last_row
+from quant_core.graph.landing_view import View
 from quant_core.graph.stage import Params, stage
 from quant_core.ingest.corporate_actions.adjustment import demand_factors
 from quant_core.ingest.rules import budgets_of, carried_of

@@ -14,7 +14,7 @@ from quant_assets.assets.code import _imported, reaches, room_version
 from quant_assets.assets.factory import polars_type
 from quant_assets.assets.shell import shell
 from quant_assets.metadata import preview
-from quant_assets.resources.plan import given_params
+from quant_assets.resources.run_settings import given_params
 
 
 class Inner(BaseModel):

@@ -22,8 +22,9 @@ from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.store import Store
 from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import SerialCompute
-from quant_core.graph.finish import Finished, finish
-from quant_core.graph.plan import SOURCE_STAGE, resolve_plan
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
+from quant_core.graph.plan import resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.graph.stage import Params, StageSpec
@@ -113,7 +114,7 @@ def test_the_clock_of_the_machine_dates_no_bar_and_no_gap(clock_of: Any, tmp_pat
 
 # Keys of a sleeve file
 
-FIELDS = [(spec, name) for spec in REGISTRY.ordered() if spec.id != SOURCE_STAGE for name in spec.params.model_fields]
+FIELDS = [(spec, name) for spec in REGISTRY.ordered() if spec.id != "ingest.raw" for name in spec.params.model_fields]
 IDS = [f"{spec.id}.{name}" for spec, name in FIELDS]
 ROOMS = sorted({spec.room for spec in REGISTRY.values() if spec.params.model_fields})
 OTHERS: tuple[Any, ...] = (False, True, 29, 0.375, "other", ["other"], [29], {"other": 0.375})
@@ -311,16 +312,16 @@ def test_no_stage_lets_a_second_row_of_one_key_or_another_type_through(id: str, 
     frame = sound(small_run[1], spec).head(500)
     assert spec.output.key
     alone = lone(spec)
-    done = finish(alone, pl.concat([frame, frame.tail(1)]), rows_in={})
+    done = judge(alone, pl.concat([frame, frame.tail(1)]), rows_in={})
     assert done.excluded == {"duplicate_key": 1}
     assert done.valid.height == frame.height
     for wrong, names in of_other_types(frame):
         with pytest.raises(ContractError) as caught:
-            finish(alone, wrong, rows_in={})
+            judge(alone, wrong, rows_in={})
         assert named_in(caught.value) == names
     for wrong in (frame.drop(frame.columns[-1]), frame.with_columns(more=1)):
         with pytest.raises(ContractError, match=r"lacks|unknown column"):
-            finish(alone, wrong, rows_in={})
+            judge(alone, wrong, rows_in={})
 
 
 @pytest.mark.parametrize("id", STAGES)
@@ -337,7 +338,7 @@ def test_no_stage_keeps_a_number_that_is_none(id: str, small_run: Small) -> None
         for row, (name, number) in enumerate(some):
             planted[name] = pl.when(pl.int_range(pl.len()) == row).then(number).otherwise(planted[name])
         few = frame.head(size + 1).with_columns(**planted)
-        done = finish(lone(spec), few, rows_in={})
+        done = judge(lone(spec), few, rows_in={})
         assert done.valid.equals(frame.head(size + 1).slice(len(some)))
         blamed = done.exclusions.sort("row")
         assert blamed["row"].to_list() == list(range(len(some)))
@@ -353,7 +354,7 @@ def test_what_was_not_judged_is_judged_on_commit_and_stored_in_the_order_of_its_
     evidence = Evidence(tmp_path)
     evidence.open_run("run", {})
     reader = Reader(evidence, "small", "run")
-    none = finish(spec, frame, rows_in={}).exclusions
+    none = judge(spec, frame, rows_in={}).exclusions
     with pytest.raises(ContractError):
         commit_finished(reader, spec, Finished(pl.concat([frame, frame.tail(1)]), none))
     for wrong, names in of_other_types(frame.head(3)):

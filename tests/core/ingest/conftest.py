@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from quant_core.evidence.commits import Evidence
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.graph.landing import Landing, utc_now
 from quant_core.graph.stage import StageSpec
 from quant_core.ingest.bars import bars
@@ -52,7 +53,7 @@ class Ingested:
 
 
 def _finished(spec: StageSpec, result: object, **rows_in: int) -> Finished:
-    done = finish(spec, result, rows_in=rows_in)
+    done = judge(spec, result, rows_in=rows_in)
     assert not done.broken
     return done
 

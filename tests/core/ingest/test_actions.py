@@ -4,7 +4,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.ingest.actions import actions
 from quant_core.market.contracts.ingest import Actions
 from quant_core.market.sleeves import Sleeve
@@ -18,7 +19,7 @@ def sent(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def judged(landed: pl.DataFrame, *, as_of: str | None = None, calendar: str = "XNYS") -> Finished:
-    done = finish(
+    done = judge(
         actions,
         actions(landed, sleeve=Sleeve(name="mine", calendar=calendar, adjustment="raw"), as_of=as_of),
         rows_in={"landed": landed.height},

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.bars import bars
 from quant_core.ingest.cleaning.jumps_and_stalls import FLAGS
 from quant_core.market.contracts.ingest import Actions, Bars, Raw
@@ -119,7 +119,7 @@ def defective(defect: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def parted(landed: pl.DataFrame) -> Split:
-    done = finish(bars, bars(landed, Actions.empty(), sleeve=SLEEVE), rows_in={"raw": landed.height})
+    done = judge(bars, bars(landed, Actions.empty(), sleeve=SLEEVE), rows_in={"raw": landed.height})
     assert not [said for said in done.broken if not said.startswith("budget")]
     return done
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.actions import actions
 from quant_core.ingest.bars import bars
 from quant_core.ingest.exclusions import exclusions
@@ -24,7 +24,7 @@ def test_what_landing_and_bars_excluded_stands_in_one_table_by_landed_row(tmp_pa
     sent = Actions.empty().clear(1).with_columns(**told_of)
     told = actions(sent, sleeve=sleeve, as_of=None)
     kept = bars(landed.valid, sent, sleeve=sleeve)
-    done = finish(exclusions, exclusions(landed.exclusions, told.exclusions, kept.exclusions), rows_in={})
+    done = judge(exclusions, exclusions(landed.exclusions, told.exclusions, kept.exclusions), rows_in={})
     assert done.valid.select("stage", "row", "rule").rows() == [
         ("ingest.raw", 0, "close:not_a_number"),
         ("ingest.actions", 0, "factor_missing"),

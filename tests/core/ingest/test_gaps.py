@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.gaps import gap_counts, gaps, repair_requests
 from quant_core.ingest.lives import lives
 from quant_core.market.contracts.ingest import Bars, Lives
@@ -28,7 +28,7 @@ def after(days: int) -> date:
 
 def gaps_of(done: Any, calendar: str = "24/7") -> pl.DataFrame:
     found = gaps(done.bars, done.lost, done.lives, sleeve=Sleeve(name="test", calendar=calendar))
-    judged = finish(gaps, found, rows_in={})
+    judged = judge(gaps, found, rows_in={})
     assert judged.exclusions.is_empty()
     return judged.valid
 
@@ -178,7 +178,7 @@ def test_counts_are_those_of_listed_symbols(ingest: Any, closes_of: Any) -> None
 def test_no_data_have_no_gaps() -> None:
     sleeve = Sleeve(name="test", calendar="XNYS")
     found = gaps(Bars.empty(), NO_LOSS, Lives.empty(), sleeve=sleeve)
-    assert finish(gaps, found, rows_in={}).valid.is_empty()
+    assert judge(gaps, found, rows_in={}).valid.is_empty()
     assert gap_counts(found) == {"gaps.stretches": 0, "gaps.sessions": 0, "gaps.repairable": 0}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.bars import bars
 from quant_core.ingest.health import HealthParams, health, health_counts
 from quant_core.ingest.rules import budgets_of
@@ -55,7 +55,7 @@ def tables(rows: Rows, days: Sequence[date] | None = None) -> tuple[pl.DataFrame
 
 def events_of(rows: Rows, sleeve: Sleeve = ALWAYS, days: Sequence[date] | None = None, **params: float) -> pl.DataFrame:
     events = health(*tables(rows, days), params=HealthParams.model_validate(params), sleeve=sleeve)
-    done = finish(health, events, rows_in={})
+    done = judge(health, events, rows_in={})
     assert done.exclusions.is_empty()
     return done.valid
 
@@ -330,7 +330,7 @@ def test_of_real_prices_only_the_few_that_never_hold_their_level_are_quarantined
     }
     assert set(expected[name]) <= set(quarantined)
     assert len(quarantined) <= 5
-    done = finish(replace(bars, budgets=budgets_of("ingest.bars")), parted, rows_in={"raw": _rows(parted)})
+    done = judge(replace(bars, budgets=budgets_of("ingest.bars")), parted, rows_in={"raw": _rows(parted)})
     assert not done.broken
 
 

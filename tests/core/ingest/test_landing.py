@@ -11,7 +11,7 @@ from quant_core.errors import ConflictError, GateError, SourceError, Unavailable
 from quant_core.evidence.commits import Evidence, ref_in
 from quant_core.evidence.store import Store
 from quant_core.graph.commit import Committed, Reader, commit_finished
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.graph.landing import Landing
 from quant_core.graph.stage import NoParams, Params
 from quant_core.ingest import raw as module
@@ -76,7 +76,7 @@ def land(home: Path, new_landing: Callable[..., Landing]) -> Callable[..., Commi
             Evidence(home).open_run(run_id, {"as_of": as_of})
             landing = Landing(Evidence(home), "test", run_id, clock=landing.clock)
         result = raw(params=RawParams(kind=kind, options=options), sleeve=SLEEVE, as_of=as_of, landing=landing)
-        return commit_finished(Reader(Evidence(home), "test", run_id), raw, finish(raw, result, rows_in={}))
+        return commit_finished(Reader(Evidence(home), "test", run_id), raw, judge(raw, result, rows_in={}))
 
     return done
 

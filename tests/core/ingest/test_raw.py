@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ConfigError, SourceError
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.raw import RawParams, raw
 from quant_core.market.contracts.ingest import Raw
 from quant_core.market.contracts.split import Split
@@ -51,7 +51,7 @@ def test_rows_that_break_the_contract_keep_their_number(land: Land) -> None:
 
 def test_the_runner_refuses_a_landing_that_lost_most_of_its_rows(land: Land) -> None:
     parted = land("date,symbol,close\n" + "2024-01-01,nameless,1\n" * 9 + "2024-01-01,A:X,1\n")
-    assert finish(raw, parted, rows_in={}).broken == ("budget: * excluded 9 of 10 rows, more than its share of 0.6.",)
+    assert judge(raw, parted, rows_in={}).broken == ("budget: * excluded 9 of 10 rows, more than its share of 0.6.",)
 
 
 def test_a_landing_without_a_usable_row_says_why(land: Land) -> None:
@@ -97,7 +97,7 @@ def test_an_as_of_before_all_data_or_none_at_all_is_an_error(land: Land) -> None
 
 def test_every_landed_row_keeps_the_contract(land: Land) -> None:
     parted = land("date,symbol,close,volume\n2024-01-01,A:X,1,5\n2024-01-02,A:X,-1,nan\n")
-    done = finish(raw, parted, rows_in={})
+    done = judge(raw, parted, rows_in={})
     assert not done.broken
     assert done.valid.equals(parted.valid)
     assert done.valid.select(pl.col("date").max()).item() == date(2024, 1, 2)

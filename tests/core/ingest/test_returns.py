@@ -4,7 +4,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from quant_core.graph.finish import finish
+from quant_core.graph.judge import judge
 from quant_core.ingest.returns import padding, returns
 
 DAY = date(2024, 1, 1)
@@ -52,7 +52,7 @@ def test_every_bar_has_one_return(ingest: Any, closes_of: Any) -> None:
         .sort("symbol", "date")
         .equals(done.bars.select("date", "symbol").sort("symbol", "date"))
     )
-    assert finish(returns, returns(done.bars), rows_in={"bars": 4}).broken == ()
+    assert judge(returns, returns(done.bars), rows_in={"bars": 4}).broken == ()
 
 
 def test_padded_symbols_are_told(ingest: Any, closes_of: Any) -> None:

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from quant_core.errors import UnknownNameError
-from quant_core.graph.finish import Finished, finish
+from quant_core.graph.finished import Finished
+from quant_core.graph.judge import judge
 from quant_core.graph.stage import StageSpec
 from quant_core.ingest.actions import actions
 from quant_core.ingest.bars import bars
@@ -60,16 +61,16 @@ def seen_in(spec: StageSpec, done: Finished) -> set[str]:
 def room(landed: pl.DataFrame, sleeve: Sleeve, actions: pl.DataFrame) -> tuple[set[str], set[str]]:
     """Every rule seen by the stages after the landing, and those of them that excluded rows."""
     sent = {"actions": actions} if "actions" in bars.inputs else {}
-    parted = finish(bars, bars(landed, **sent, **params_of(bars), sleeve=sleeve), rows_in={"raw": landed.height})
+    parted = judge(bars, bars(landed, **sent, **params_of(bars), sleeve=sleeve), rows_in={"raw": landed.height})
     kept, lost = parted.valid, parted.exclusions
-    verdicts = finish(health, health(kept, lost, params=HealthParams(), sleeve=sleeve), rows_in={})
+    verdicts = judge(health, health(kept, lost, params=HealthParams(), sleeve=sleeve), rows_in={})
     told = {"health": verdicts.valid} if "health" in universe.inputs else {}
     members = universe(kept, lives(kept, lost, sleeve=sleeve), **told, params=UniverseParams(), sleeve=sleeve)
     done = (
         (bars, parted),
         (health, verdicts),
-        (universe, finish(universe, members, rows_in={})),
-        (returns, finish(returns, returns(kept), rows_in={"bars": kept.height})),
+        (universe, judge(universe, members, rows_in={})),
+        (returns, judge(returns, returns(kept), rows_in={"bars": kept.height})),
     )
     excluded = {f"{spec.id}/{rule}" for spec, table in done for rule in table.exclusions["rule"]}
     return {name for spec, table in done for name in seen_in(spec, table)}, excluded
@@ -90,11 +91,11 @@ def run(
             (tmp_path / "bars.csv").write_text(made)
             params = RawParams(kind="parquet", options={"path": str(tmp_path / "bars.csv"), **example.options})
             read = raw(params=params, sleeve=sleeve, as_of=None, landing=new_landing())
-            lost = finish(raw, read, rows_in={}).exclusions
+            lost = judge(raw, read, rows_in={}).exclusions
         elif example.form == "landing":
             return room(landing(made), sleeve, example.actions())
         elif example.form == "actions":
-            lost = finish(actions, actions(made, sleeve=sleeve, as_of=None), rows_in={}).exclusions
+            lost = judge(actions, actions(made, sleeve=sleeve, as_of=None), rows_in={}).exclusions
         else:
             lost = split(made, JUDGED[stage]).exclusions
         named = {f"{stage}/{rule}" for rule in lost["rule"]}
