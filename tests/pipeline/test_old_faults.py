@@ -124,6 +124,7 @@ NAMED: dict[str, Any] = {
     "relaxed_limits": {"kurtosis": 99.0},
     "required_metadata": ["sector"],
     "logic": "trend",
+    "factors": {"KMID": {"map": "rank", "role": "alpha", "directional": True, "is_long_only": False}},
 }
 
 
@@ -217,7 +218,9 @@ def idle_fields(result: RunResult, ids: set[str]) -> set[str]:
             "sleeve": result.plan.sleeve,
             "contracts": spec.input_contracts,
         }
-        spec.function(**reader.frames(spec), **{name: offered[name] for name in spec.wants})
+        spec.function(
+            **spec.arguments(reader.frames(spec)), **{name: offered[name] for name in spec.wants & set(offered)}
+        )
         idle |= {f"{spec.id}.{name}" for name in spec.params.model_fields if name not in read}
     return idle
 
