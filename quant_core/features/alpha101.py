@@ -1,6 +1,8 @@
 """The 101 formulaic alphas of Kakushadze (2016): those that daily bars can express, and the inputs they share.
 
-Each alpha is a function in alpha101_<from>_<to>.py; what the paper's operators mean stands in alpha101_operators.py.
+Each alpha is a function, in the file named after what it reads: alpha101_prices.py, alpha101_average_price.py,
+alpha101_volume.py, alpha101_volume_correlation.py, alpha101_value_correlation.py or alpha101_correlation_flags.py.
+What the paper's operators mean is in alpha101_operators.py.
 
 The paper's inputs: `returns` are close to close, `vwap` is the bar's average price (alphas that name it are not known
 where a source has none), `adv{d}` is the mean traded value of d bars, in quote currency. Where the paper compares or

@@ -35,7 +35,7 @@ class FamilyParams(Params):
 def family_stage(module: str) -> StageSpec:
     """Make the stage `features.<family>` of the features defined so far in the module of that name.
 
-    A family too long for one file goes on in files named after it, such as alpha101_001_020.py.
+    A family too long for one file goes on in files named after it, such as alpha101_volume.py.
 
     Raises
     ------

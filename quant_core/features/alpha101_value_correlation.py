@@ -1,26 +1,27 @@
-"""Alphas 68 to 101 of the family alpha101; what they share, and which are left out, stands in alpha101.py."""
+"""Formulas of the family alpha101 that correlate a price with traded value (`adv{d}`), and answer with a number.
+
+Formulas that correlate with volume alone are in alpha101_volume_correlation.py, those that answer 0 or 1 in
+alpha101_correlation_flags.py; what the family shares, and what it leaves out, in alpha101.py.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+
 from quant_core.features.alpha101_operators import (
     across,
-    alone,
     correlation,
     decay_linear,
     delay,
     delta,
-    divide,
     larger,
     less,
-    log,
     power,
-    product,
     rank,
-    signed_power,
+    scale,
     smaller,
     ts_argmax,
     ts_argmin,
-    ts_max,
     ts_min,
     ts_rank,
     ts_sum,
@@ -28,17 +29,44 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("flag", warmup=33, lower=-1.0, upper=0.0)
-def alpha068(low: Matrix, close: Matrix, adv15: Matrix, rank_high: Matrix) -> Matrix:
-    """Minus one where the ranks of high and value correlate at a lower place than the price's change ranks, else zero.
+@across("share of the row", warmup=23, lower=-1.0, upper=1.0)
+def alpha028(high: Matrix, low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
+    """Middle of the bar over the close plus the 5-bar correlation of adv20 and low, scaled over all symbols.
 
-    ((Ts_Rank(correlation(rank(high), rank(adv15), 8.91644), 13.9333) < rank(delta(((close * 0.518371) + (low * (1 -
-    0.518371))), 1.06157))) * -1)
+    scale(((correlation(adv20, low, 5) + ((high + low) / 2)) - close))
 
-    Source: Kakushadze (2016), Alpha#68.
+    Source: Kakushadze (2016), Alpha#28.
     """
-    together = ts_rank(correlation(rank_high, rank(adv15), 8.91644), 13.9333)
-    return -less(together, rank(delta(close * 0.518371 + low * (1 - 0.518371), 1.06157)))
+    return scale(correlation(adv20, low, 5) + (high + low) / 2 - close)
+
+
+@across("share", warmup=30, lower=-1.0, upper=3.0)
+def alpha031(low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
+    """Rank of the fading 10-bar reversal, plus the 3-bar one's, plus the sign of adv20's correlation with the low.
+
+    ((rank(rank(rank(decay_linear((-1 * rank(rank(delta(close, 10)))), 10)))) + rank((-1 * delta(close, 3)))) +
+    sign(scale(correlation(adv20, low, 12))))
+
+    Source: Kakushadze (2016), Alpha#31.
+    """
+    fading = rank(rank(rank(decay_linear(-rank(rank(delta(close, 10))), 10))))
+    return fading + rank(-delta(close, 3)) + np.sign(scale(correlation(adv20, low, 12)))
+
+
+@across("share", warmup=199, lower=0.0)
+def alpha036(open: Matrix, close: Matrix, volume: Matrix, vwap: Matrix, returns: Matrix, adv20: Matrix) -> Matrix:
+    """Weighted ranks of five: body and earlier volume, body reversed, an old return, price and value, height of trend.
+
+    (((((2.21 * rank(correlation((close - open), delay(volume, 1), 15))) + (0.7 * rank((open - close)))) + (0.73 *
+    rank(Ts_Rank(delay((-1 * returns), 6), 5)))) + rank(abs(correlation(vwap, adv20, 6)))) + (0.6 * rank((((sum(close,
+    200) / 200) - open) * (close - open)))))
+
+    Source: Kakushadze (2016), Alpha#36.
+    """
+    body = 2.21 * rank(correlation(close - open, delay(volume, 1), 15)) + 0.7 * rank(open - close)
+    past = 0.73 * rank(ts_rank(delay(-returns, 6), 5))
+    trend = 0.6 * rank((ts_sum(close, 200) / 200 - open) * (close - open))
+    return body + past + rank(np.abs(correlation(vwap, adv20, 6))) + trend
 
 
 @across("share", warmup=224, lower=0.0, upper=1.0)
@@ -70,45 +98,6 @@ def alpha072(high: Matrix, low: Matrix, volume: Matrix, vwap: Matrix, adv40: Mat
     return rank(decay_linear(middle, 10.1519)) / rank(decay_linear(places, 2.95011))
 
 
-@across("share", warmup=19, lower=-1.0, upper=0.0)
-def alpha073(open: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
-    """Larger of the rank of the average price's fading change and of the place of the price's fading fall, reversed.
-
-    (max(rank(decay_linear(delta(vwap, 4.72775), 2.91864)), Ts_Rank(decay_linear(((delta(((open * 0.147155) + (low * (1
-    - 0.147155))), 2.03608) / ((open * 0.147155) + (low * (1 - 0.147155)))) * -1), 3.33829), 16.7411)) * -1)
-
-    Source: Kakushadze (2016), Alpha#73.
-    """
-    price = open * 0.147155 + low * (1 - 0.147155)
-    fall = ts_rank(decay_linear(-(delta(price, 2.03608) / price), 3.33829), 16.7411)
-    return -larger(rank(decay_linear(delta(vwap, 4.72775), 2.91864)), fall)
-
-
-@across("flag", warmup=79, lower=-1.0, upper=0.0)
-def alpha074(high: Matrix, close: Matrix, vwap: Matrix, adv30: Matrix, rank_volume: Matrix) -> Matrix:
-    """Minus one where close and value correlate to a lower rank than the ranks of price and volume, else zero.
-
-    ((rank(correlation(close, sum(adv30, 37.4843), 15.1365)) < rank(correlation(rank(((high * 0.0261661) + (vwap * (1 -
-    0.0261661)))), rank(volume), 11.4791))) * -1)
-
-    Source: Kakushadze (2016), Alpha#74.
-    """
-    value = correlation(close, ts_sum(adv30, 37.4843), 15.1365)
-    price = rank(high * 0.0261661 + vwap * (1 - 0.0261661))
-    return -less(rank(value), rank(correlation(price, rank_volume, 11.4791)))
-
-
-@across("flag", warmup=60, lower=0.0, upper=1.0)
-def alpha075(volume: Matrix, vwap: Matrix, adv50: Matrix, rank_low: Matrix) -> Matrix:
-    """One where average price and volume correlate to a lower rank than the ranks of low and adv50, else zero.
-
-    (rank(correlation(vwap, volume, 4.24304)) < rank(correlation(rank(low), rank(adv50), 12.4413)))
-
-    Source: Kakushadze (2016), Alpha#75.
-    """
-    return less(rank(correlation(vwap, volume, 4.24304)), rank(correlation(rank_low, rank(adv50), 12.4413)))
-
-
 @across("share", warmup=45, lower=0.0, upper=1.0)
 def alpha077(high: Matrix, low: Matrix, vwap: Matrix, adv40: Matrix) -> Matrix:
     """Smaller of the ranks of the middle's fading gap over average price and of its fading correlation with value.
@@ -137,44 +126,6 @@ def alpha078(low: Matrix, vwap: Matrix, adv40: Matrix, rank_volume: Matrix, rank
     return power(rank(correlation(price, ts_sum(adv40, 19.7428), 6.83313)), exponent)
 
 
-@across("flag", warmup=77, lower=-1.0, upper=0.0)
-def alpha081(vwap: Matrix, adv10: Matrix, rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
-    """Minus one where a long product of ranks of price and value correlating ranks below price and volume, else zero.
-
-    ((rank(Log(product(rank((rank(correlation(vwap, sum(adv10, 49.6054), 8.47743))^4)), 14.9655))) <
-    rank(correlation(rank(vwap), rank(volume), 5.07914))) * -1)
-
-    Source: Kakushadze (2016), Alpha#81.
-    """
-    together = power(rank(correlation(vwap, ts_sum(adv10, 49.6054), 8.47743)), 4)
-    long = rank(log(product(rank(together), 14.9655)))
-    return -less(long, rank(correlation(rank_vwap, rank_volume, 5.07914)))
-
-
-@across("quote currency", warmup=6)
-def alpha083(high: Matrix, low: Matrix, close: Matrix, vwap: Matrix, rank_volume: Matrix) -> Matrix:
-    """Ranks of the range two bars ago and of volume, times average price over close by today's range.
-
-    ((rank(delay(((high - low) / (sum(close, 5) / 5)), 2)) * rank(rank(volume))) / (((high - low) / (sum(close, 5) / 5))
-    / (vwap - close)))
-
-    Source: Kakushadze (2016), Alpha#83.
-    """
-    spread = (high - low) / (ts_sum(close, 5) / 5)
-    return divide(rank(delay(spread, 2)) * rank(rank_volume), divide(spread, vwap - close))
-
-
-@alone("ratio", warmup=33, lower=0.0)
-def alpha084(close: Matrix, vwap: Matrix) -> Matrix:
-    """Place among 20 of the average price under its 15-bar high, to the power of the close's 4-bar change.
-
-    SignedPower(Ts_Rank((vwap - ts_max(vwap, 15.3217)), 20.7127), delta(close, 4.96796))
-
-    Source: Kakushadze (2016), Alpha#84.
-    """
-    return signed_power(ts_rank(vwap - ts_max(vwap, 15.3217), 20.7127), delta(close, 4.96796))
-
-
 @across("share", warmup=37, lower=0.0, upper=1.0)
 def alpha085(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, adv30: Matrix) -> Matrix:
     """Rank of price correlating with adv30, to the power of the rank of the places of middle and volume correlating.
@@ -187,18 +138,6 @@ def alpha085(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, adv30: Ma
     value = rank(correlation(high * 0.876703 + close * (1 - 0.876703), adv30, 9.61331))
     places = correlation(ts_rank((high + low) / 2, 3.70596), ts_rank(volume, 10.1595), 7.11408)
     return power(value, rank(places))
-
-
-@across("flag", warmup=56, lower=-1.0, upper=0.0)
-def alpha086(open: Matrix, close: Matrix, vwap: Matrix, adv20: Matrix) -> Matrix:
-    """Minus one where close and value correlate at a lower place than the close over average price ranks, else zero.
-
-    ((Ts_Rank(correlation(close, sum(adv20, 14.7444), 6.00049), 20.4195) < rank(((open + close) - (vwap + open)))) * -1)
-
-    Source: Kakushadze (2016), Alpha#86.
-    """
-    together = ts_rank(correlation(close, ts_sum(adv20, 14.7444), 6.00049), 20.4195)
-    return -less(together, rank(open + close - (vwap + open)))
 
 
 @across("share", warmup=91, lower=0.0, upper=1.0)
@@ -244,19 +183,6 @@ def alpha094(vwap: Matrix, adv60: Matrix) -> Matrix:
     return -power(rank(vwap - ts_min(vwap, 11.5783)), ts_rank(together, 2.70756))
 
 
-@across("flag", warmup=78, lower=0.0, upper=1.0)
-def alpha095(open: Matrix, high: Matrix, low: Matrix, adv40: Matrix) -> Matrix:
-    """One where the open over its 12-bar low ranks below the place of middle and value correlating, else zero.
-
-    (rank((open - ts_min(open, 12.4105))) < Ts_Rank((rank(correlation(sum(((high + low) / 2), 19.1351), sum(adv40,
-    19.1351), 12.8742))^5), 11.7584))
-
-    Source: Kakushadze (2016), Alpha#95.
-    """
-    together = correlation(ts_sum((high + low) / 2, 19.1351), ts_sum(adv40, 19.1351), 12.8742)
-    return less(rank(open - ts_min(open, 12.4105)), ts_rank(power(rank(together), 5), 11.7584))
-
-
 @across("share", warmup=89, lower=-1.0, upper=0.0, memory=101)
 def alpha096(close: Matrix, adv60: Matrix, rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Larger place of two, reversed: average price and volume correlating, fading; when close and value last did.
@@ -288,29 +214,3 @@ def alpha098(vwap: Matrix, adv5: Matrix, adv15: Matrix, rank_open: Matrix) -> Ma
     value = decay_linear(correlation(vwap, ts_sum(adv5, 26.4719), 4.58418), 7.18088)
     since = ts_rank(ts_argmin(correlation(rank_open, rank(adv15), 20.8187), 8.62571), 6.95668)
     return rank(value) - rank(decay_linear(since, 8.07206))
-
-
-@across("flag", warmup=84, lower=-1.0, upper=0.0)
-def alpha099(high: Matrix, low: Matrix, volume: Matrix, adv60: Matrix) -> Matrix:
-    """Minus one where summed middle and value correlate to a lower rank than low and volume, else zero.
-
-    ((rank(correlation(sum(((high + low) / 2), 19.8975), sum(adv60, 19.8975), 8.8136)) < rank(correlation(low, volume,
-    6.28259))) * -1)
-
-    Source: Kakushadze (2016), Alpha#99.
-    """
-    middle = correlation(ts_sum((high + low) / 2, 19.8975), ts_sum(adv60, 19.8975), 8.8136)
-    return -less(rank(middle), rank(correlation(low, volume, 6.28259)))
-
-
-@alone("ratio", warmup=0)
-def alpha101(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
-    """Body of the bar over its range, a thousandth of the currency added to the range.
-
-    ((close - open) / ((high - low) + .001))
-
-    The thousandth is a price: it weighs on symbols that cost little.
-
-    Source: Kakushadze (2016), Alpha#101.
-    """
-    return (close - open) / (high - low + 0.001)
