@@ -1,4 +1,4 @@
-"""Cross-sectional kernels, row by row: ranks, scores, clipping, neutral residuals, scaling.
+"""Cross-sectional kernels, row by row: ranks, scores, distances to group means, scaling.
 
 Time-wise windows live in moving.py and its neighbours, score maps in alpha/.
 
@@ -224,68 +224,6 @@ def scale_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
 
 
 @kernel
-def quantile_of(x: Matrix, t: int, order: Words, n: int, q: float) -> float:
-    """Return the q-quantile of row t, given its n members in order: linear between neighbours, NaN without members."""
-    if n == 0:
-        return np.nan
-    place = q * (n - 1)
-    below = min(max(int(place), 0), n - 1)
-    left: float = x[t, order[below]]
-    right: float = x[t, order[min(below + 1, n - 1)]]
-    return left if left == right else left + (right - left) * (place - below)
-
-
-@kernel
-def winsorise_rows(x: Matrix, mask: Mask, lower: float, upper: float, out: Matrix) -> None:
-    """Move each row's members that lie beyond its `lower` or `upper` quantile onto that quantile.
-
-    x, out : [T, N], same unit; mask : bool [T, N]; lower, upper : 0.01 and 0.99 are usual, quantiles are linear between
-    neighbouring members.
-
-    NaN: outside the mask and where x is not known.
-    Source: the usual treatment of firm characteristics, e.g. Fama & French (1992), Journal of Finance 47(2).
-    """
-    columns = x.shape[1]
-    keys, order, spare = np.empty(columns, _WORD), np.empty(columns, _WORD), np.empty(columns, _WORD)
-    counts = np.empty((3, 1 << _TOP_DIGIT), np.int64)
-    for t in range(x.shape[0]):
-        n = order_row(x, mask, t, keys, order, spare, counts)
-        low, high = quantile_of(x, t, order, n, lower), quantile_of(x, t, order, n, upper)
-        for j in range(columns):
-            value = high if x[t, j] > high else (low if x[t, j] < low else x[t, j])
-            out[t, j] = value if mask[t, j] else np.nan
-
-
-@kernel
-def winsorise_deviation_rows(x: Matrix, mask: Mask, width: float, out: Matrix) -> None:
-    """Move each row's members beyond median +- width x 1.4826 x MAD onto that bound; MAD: median absolute deviation.
-
-    x, out : [T, N], same unit; mask : bool [T, N]; width : in standard deviations of a normal law, 3 to 5 are usual.
-    A quantile always cuts someone, this only outliers. Where more than half of a row are equal the MAD is zero, there
-    is no scale to tell an outlier by, and the row stays as it is.
-
-    NaN: outside the mask and where x is not known.
-    Source: Leys et al. (2013), Journal of Experimental Social Psychology 49(4).
-    """
-    columns = x.shape[1]
-    keys, order, spare = np.empty(columns, _WORD), np.empty(columns, _WORD), np.empty(columns, _WORD)
-    counts = np.empty((3, 1 << _TOP_DIGIT), np.int64)
-    distances, everyone = np.empty((1, columns)), np.ones((1, columns), np.bool_)
-    for t in range(x.shape[0]):
-        n = order_row(x, mask, t, keys, order, spare, counts)
-        median = quantile_of(x, t, order, n, 0.5)
-        for j in range(columns):
-            distances[0, j] = abs(x[t, j] - median) if mask[t, j] else np.nan
-        n = order_row(distances, everyone, 0, keys, order, spare, counts)
-        reach = width * 1.4826022185056018 * quantile_of(distances, 0, order, n, 0.5)
-        low = median - reach if reach > 0.0 else -np.inf
-        high = median + reach if reach > 0.0 else np.inf
-        for j in range(columns):
-            value = high if x[t, j] > high else (low if x[t, j] < low else x[t, j])
-            out[t, j] = value if mask[t, j] else np.nan
-
-
-@kernel
 def neutralise_rows(x: Matrix, mask: Mask, groups: npt.NDArray[np.int64], out: Matrix) -> None:
     """Subtract from each row's members the mean of their group: the residual of a regression on group dummies.
 
@@ -311,72 +249,3 @@ def neutralise_rows(x: Matrix, mask: Mask, groups: npt.NDArray[np.int64], out: M
         for j in range(columns):
             group = groups[t, j]
             out[t, j] = x[t, j] - total[group] / known[group] if group >= 0 and mask[t, j] else np.nan
-
-
-@kernel
-def product_of(a: Matrix, b: Matrix, n: int) -> float:
-    """Sum a[i] b[i] over i < n, in the four chains of `sum_of`."""
-    p, q, r, s, whole = 0.0, 0.0, 0.0, 0.0, n - n % 4
-    for i in range(0, whole, 4):
-        p += a[i] * b[i]
-        q += a[i + 1] * b[i + 1]
-        r += a[i + 2] * b[i + 2]
-        s += a[i + 3] * b[i + 3]
-    for i in range(whole, n):
-        p += a[i] * b[i]
-    return (p + q) + (r + s)
-
-
-@kernel
-def residual_rows(x: Matrix, mask: Mask, exposures: Matrix, out: Matrix) -> None:
-    """Take the residual of each row's least-squares regression on a constant and K exposures.
-
-    x, out : [T, N], same unit; mask : bool [T, N]; exposures : [K, T, N], any units. Members lack no exposure. One that
-    the constant and those before it explain adds nothing. For groups and exposures at once take `neutralise_rows` of
-    x and of each exposure first: the residual is the same (Frisch, Waugh & Lovell).
-
-    NaN: where a member is not known or lacks an exposure, and in rows of K + 1 members or fewer.
-    Source: Gram-Schmidt, each direction taken out twice: Giraud et al. (2005), Numerische Mathematik 101(1).
-    """
-    K, columns = exposures.shape[0], x.shape[1]
-    directions, values = np.empty((K + 1, columns)), np.empty(columns)
-    place = np.empty(columns, np.int64)
-    for t in range(x.shape[0]):
-        n = 0
-        for j in range(columns):
-            out[t, j] = np.nan
-            is_member = mask[t, j] and not math.isnan(x[t, j])
-            for k in range(K):
-                is_member = is_member and not math.isnan(exposures[k, t, j])
-            place[n] = j
-            n += 1 if is_member else 0
-        if n <= K + 1:
-            continue
-        used = 1
-        for i in range(n):
-            directions[0, i] = 1.0 / math.sqrt(n)
-        for k in range(K):
-            for i in range(n):
-                values[i] = exposures[k, t, place[i]]
-            before = math.sqrt(product_of(values, values, n))
-            take_out(directions, used, values, n)
-            left = math.sqrt(product_of(values, values, n))
-            if left > n * _EPS * before:
-                for i in range(n):
-                    directions[used, i] = values[i] / left
-                used += 1
-        for i in range(n):
-            values[i] = x[t, place[i]]
-        take_out(directions, used, values, n)
-        for i in range(n):
-            out[t, place[i]] = values[i]
-
-
-@kernel
-def take_out(directions: Matrix, used: int, values: Matrix, n: int) -> None:
-    """Make values [n] orthogonal to the first `used` rows of directions, in place."""
-    for _ in range(2):
-        for k in range(used):
-            share = product_of(directions[k], values, n)
-            for i in range(n):
-                values[i] -= share * directions[k, i]

@@ -11,14 +11,8 @@ from tests.kernels import Sample
 from tests.oracles.windows import NAN, cells
 
 SAMPLES: dict[str, Sample] = {
-    "lower": lambda x: 0.1,
-    "upper": lambda x: 0.8,
-    "width": lambda x: 1.2,
     "groups": lambda x: np.arange(x.size).reshape(x.shape) * 7 % 11 % 4 - 1,
 }
-
-# It takes exposures [K, T, N]; its oracle is a test of its own.
-NO_PANEL = ("residual_rows",)
 
 
 def members_of(x: np.ndarray, mask: np.ndarray, t: int) -> list[float]:
@@ -65,29 +59,6 @@ def scale_rows(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
     def value(t: int, j: int) -> float:
         total = math.fsum(abs(v) for v in members_of(x, mask, t))
         return NAN if is_out(x, mask, t, j) or total == 0.0 else x[t, j] / total
-
-    return cells(x, value)
-
-
-def winsorise_rows(x: np.ndarray, mask: np.ndarray, lower: float, upper: float) -> np.ndarray:
-    def value(t: int, j: int) -> float:
-        if is_out(x, mask, t, j):
-            return NAN
-        low, high = np.quantile(members_of(x, mask, t), [lower, upper])
-        return min(max(x[t, j], low), high)
-
-    return cells(x, value)
-
-
-def winsorise_deviation_rows(x: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:
-    def value(t: int, j: int) -> float:
-        if is_out(x, mask, t, j):
-            return NAN
-        members = members_of(x, mask, t)
-        median = statistics.median(members)
-        deviation = statistics.median(abs(v - median) for v in members) / statistics.NormalDist().inv_cdf(0.75)
-        reach = width * deviation if deviation > 0.0 else math.inf
-        return min(max(x[t, j], median - reach), median + reach)
 
     return cells(x, value)
 
