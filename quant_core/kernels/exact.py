@@ -21,6 +21,9 @@ import numpy as np
 from quant_core.kernels._jit import Matrix, kernel
 
 SERIES = 4
+EXTRACTOR, FIRST, SECOND, THIRD = 0, 1, 2, 3
+"""Rows of a series: its extractor and its limbs, the coarsest first."""
+
 ROWS = 64
 """Rows that sums run on for before it is asked whether all values fit."""
 
@@ -108,10 +111,10 @@ def fits(value: float, extractor: float, ratio: float, limbs: int) -> bool:
 
 @kernel
 def take_in(value: float, ratio: float, limbs: int, state: Matrix, row: int, i: int) -> None:
-    """Add a value to the series of column i whose extractor stands in `row`; one that does not fit closes it by NaN."""
-    extractor = state[row, i]
+    """Add a value to the series of column i that begins at `row`; a value that does not fit closes it by NaN."""
+    extractor = state[row + EXTRACTOR, i]
     if not fits(value, extractor, ratio, limbs):
-        state[row, i] = np.nan
+        state[row + EXTRACTOR, i] = np.nan
     for limb in range(1, limbs):
         part = cut(value, extractor)
         state[row + limb, i] += part

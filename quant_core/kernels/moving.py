@@ -18,10 +18,14 @@ import numpy as np
 from quant_core.kernels._jit import Matrix, front, kernel
 from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers
 from quant_core.kernels.exact import (
+    EXTRACTOR,
+    FIRST,
     HEADROOM,
     PARTIALS,
     ROWS,
+    SECOND,
     SERIES,
+    THIRD,
     copy_state,
     exact_total,
     extractor_of,
@@ -44,6 +48,9 @@ CANCELLED = -math.inf  # its sums are exact, and cancel
 
 STRIP = 1024  # columns: wide strips are read faster, as long as a window of rows stays in the cache
 SUM, MEAN, DEVIATION = 0, 1, 2
+
+# Rows of the state of a strip: the sums of values and of their squares, the number of known values, misfits.
+VALUES, SQUARES, KNOWN, MISFITS = 0, SERIES, 2 * SERIES, 2 * SERIES + 1
 
 
 @kernel
@@ -77,13 +84,12 @@ def central_sums(x: Matrix, t: int, j: int, window: int) -> tuple[float, float, 
 def open_grids(greatest: float, window: int, state: Matrix, i: int) -> None:
     """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest`.
 
-    state: [2 SERIES + 2, at least i]: the sum, the sum of squares, the number of known values, misfits.
+    state: [MISFITS + 1, at least i].
     """
     for row in range(state.shape[0]):
         state[row, i] = 0.0
-    for power in range(2):
-        state[power * SERIES, i] = extractor_of(greatest, window)
-        greatest *= greatest
+    state[VALUES + EXTRACTOR, i] = extractor_of(greatest, window)
+    state[SQUARES + EXTRACTOR, i] = extractor_of(greatest * greatest, window)
 
 
 @kernel
@@ -98,8 +104,9 @@ def slide_complete(
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
     scale = 1.0 if kind == SUM else 1.0 / window
     n, inverse = float(window), 1.0 / (window * (window - 1.0))
-    c, high, low = state[0], state[1], state[2]
-    d, first, second, third = state[4], state[5], state[6], state[7]
+    c, high, low = state[VALUES + EXTRACTOR], state[VALUES + FIRST], state[VALUES + SECOND]
+    d, first = state[SQUARES + EXTRACTOR], state[SQUARES + FIRST]
+    second, third = state[SQUARES + SECOND], state[SQUARES + THIRD]
     misfits, again = False, False
     for t in range(start, stop):
         new, old, answer = x[t], x[t - window], out[t]
@@ -144,8 +151,10 @@ def slide_known(
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
-    c, high, low, n = state[0], state[1], state[2], state[8]
-    d, first, second, third = state[4], state[5], state[6], state[7]
+    c, high, low = state[VALUES + EXTRACTOR], state[VALUES + FIRST], state[VALUES + SECOND]
+    n = state[KNOWN]
+    d, first = state[SQUARES + EXTRACTOR], state[SQUARES + FIRST]
+    second, third = state[SQUARES + SECOND], state[SQUARES + THIRD]
     misfits, is_missing, again = False, False, False
     for t in range(start, stop):
         new, old, answer, was_there = x[t], x[max(0, t - window)], out[t], t >= window
@@ -185,13 +194,14 @@ def slide_known(
 def mend_columns(
     x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, kind: int, state: Matrix, out: Matrix
 ) -> None:
-    """Leave AGAIN in the rows start .. stop - 1 of the columns whose values did not fit; set their grids anew."""
-    ratio, reach, misfits = ratio_of_limbs(window), 1.0 / (3.0 * window), state[9]
+    """Reset the grids of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
+    ratio, reach, misfits = ratio_of_limbs(window), 1.0 / (3.0 * window), state[MISFITS]
+    c, d = state[VALUES + EXTRACTOR], state[SQUARES + EXTRACTOR]
     for t in range(start, stop):
         for j in range(lo, hi):
             value = x[t, j] if x[t, j] - x[t, j] == 0.0 else 0.0
-            is_fit = fits(value, state[0, j - lo], ratio, 2) & (abs(value) <= state[0, j - lo] * reach)
-            is_fit &= (kind != DEVIATION) or fits(value * value, state[4, j - lo], ratio, 3)
+            is_fit = fits(value, c[j - lo], ratio, 2) & (abs(value) <= c[j - lo] * reach)
+            is_fit &= (kind != DEVIATION) or fits(value * value, d[j - lo], ratio, 3)
             misfits[j - lo] = misfits[j - lo] if is_fit else 1.0
     for j in range(lo, hi):
         if misfits[j - lo] > 0.0:
@@ -201,9 +211,9 @@ def mend_columns(
             open_grids(HEADROOM * greatest, window, state, j - lo)
             for t in range(first, stop):
                 if x[t, j] - x[t, j] == 0.0:
-                    take_in(x[t, j], ratio, 2, state, 0, j - lo)
-                    take_in(x[t, j] * x[t, j], ratio, 3, state, SERIES, j - lo)
-                    state[8, j - lo] += 1.0
+                    take_in(x[t, j], ratio, 2, state, VALUES, j - lo)
+                    take_in(x[t, j] * x[t, j], ratio, 3, state, SQUARES, j - lo)
+                    state[KNOWN, j - lo] += 1.0
             for t in range(start, stop):
                 out[t, j] = AGAIN
 
@@ -253,7 +263,7 @@ def move_moment(x: Matrix, window: int, least: float, kind: int, out: Matrix) ->
     """Fill `out` with SUM, MEAN or DEVIATION of each window; see `move_sum`, `move_mean` and `move_std`."""
     T, N = x.shape
     width = min(STRIP, N)
-    state, saved, greatest = np.empty((2 * SERIES + 2, width)), np.empty((2 * SERIES + 2, width)), np.empty(width)
+    state, saved, greatest = np.empty((MISFITS + 1, width)), np.empty((MISFITS + 1, width)), np.empty(width)
     terms, partials = np.empty(window), np.empty(PARTIALS)
     for lo in range(0, N, STRIP):
         hi = min(N, lo + STRIP)
@@ -302,16 +312,6 @@ def move_std(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     Relative error below 1e-10. NaN: fewer than two known values, too. Equal values have exactly 0.
     """
     move_moment(x, window, float(max(2, min_count)), DEVIATION, out)
-
-
-@front
-def move_variance(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
-    """Take the variance (ddof 1) of each window. x, out: [T, N], out in the unit of x squared.
-
-    NaN: fewer than two known values, too. Equal values have exactly 0.
-    """
-    move_std(x, window, min_count, out)
-    np.multiply(out, out, out)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Moving statistics of two series: covariance, correlation. Of one against time: trend_lines.py.
+"""Moving statistics of two series: covariance, correlation. One series against time is in trend_lines.py.
 
 Windows are summed exactly (exact.py), and gone through again about their means where sums would cancel; the
 conventions are those of moving.py. A row counts where both series are known.
@@ -12,6 +12,7 @@ import numpy as np
 
 from quant_core.kernels._jit import Matrix, front, kernel
 from quant_core.kernels.exact import (
+    EXTRACTOR,
     HEADROOM,
     PARTIALS,
     ROWS,
@@ -29,6 +30,18 @@ from quant_core.kernels.exact import (
 from quant_core.kernels.moving import AGAIN, CANCELLED, CANCELS, has_spread
 
 PAIRED = 256  # columns: the state of so many stays in the first-level cache
+SUMS = 5
+# Rows of the state of a strip: SUMS series (x, y, x x, x y, y y), the number of pairs, misfits.
+KNOWN, MISFITS = SUMS * SERIES, SUMS * SERIES + 1
+
+# The same as places in a flat state, whose rows are known not to overlap: unsigned, as places counted from 0 are.
+_AT = [np.uintp(row * PAIRED) for row in range(SUMS * SERIES + 1)]
+X_GRID, X_HIGH, X_LOW, _ = _AT[:SERIES]
+Y_GRID, Y_HIGH, Y_LOW, _ = _AT[SERIES : 2 * SERIES]
+XX_GRID, XX_HIGH, XX_MIDDLE, XX_LOW = _AT[2 * SERIES : 3 * SERIES]
+XY_GRID, XY_HIGH, XY_MIDDLE, XY_LOW = _AT[3 * SERIES : 4 * SERIES]
+YY_GRID, YY_HIGH, YY_MIDDLE, YY_LOW = _AT[4 * SERIES : 5 * SERIES]
+AT_KNOWN = _AT[KNOWN]
 
 
 @kernel
@@ -62,13 +75,13 @@ def fill_terms(a: float, b: float, terms: Matrix, k: int) -> None:
 def open_pairs(greatest: float, other: float, window: int, state: Matrix, i: int, terms: Matrix) -> None:
     """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest` and `other`.
 
-    state: [5 SERIES + 2, PAIRED]: the sums of x, y, x x, x y, y y, the number of pairs, misfits.
+    state: [MISFITS + 1, PAIRED].
     """
     fill_terms(HEADROOM * greatest, HEADROOM * other, terms, 0)
     for row in range(state.shape[0]):
         state[row, i] = 0.0
-    for s in range(5):
-        state[s * SERIES, i] = extractor_of(terms[s, 0], window)
+    for s in range(SUMS):
+        state[s * SERIES + EXTRACTOR, i] = extractor_of(terms[s, 0], window)
 
 
 @kernel
@@ -98,32 +111,12 @@ def slide_pairs(
     state: Matrix,
     out: Matrix,
 ) -> tuple[bool, bool]:
-    """Fill rows start .. stop - 1 of `out`; products have three limbs when `is_wide`, else two.
+    """Fill rows start .. stop - 1 of `out`; products have three limbs when `is_wide`, else two. state: flat.
 
-    state: [22 PAIRED], flat: rows a fixed number of cells apart are known not to overlap.
     Returns whether all values fit their grids, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
-    at0 = np.uintp(0 * PAIRED)
-    at1 = np.uintp(1 * PAIRED)
-    at2 = np.uintp(2 * PAIRED)
-    at4 = np.uintp(4 * PAIRED)
-    at5 = np.uintp(5 * PAIRED)
-    at6 = np.uintp(6 * PAIRED)
-    at8 = np.uintp(8 * PAIRED)
-    at9 = np.uintp(9 * PAIRED)
-    at10 = np.uintp(10 * PAIRED)
-    at11 = np.uintp(11 * PAIRED)
-    at12 = np.uintp(12 * PAIRED)
-    at13 = np.uintp(13 * PAIRED)
-    at14 = np.uintp(14 * PAIRED)
-    at15 = np.uintp(15 * PAIRED)
-    at16 = np.uintp(16 * PAIRED)
-    at17 = np.uintp(17 * PAIRED)
-    at18 = np.uintp(18 * PAIRED)
-    at19 = np.uintp(19 * PAIRED)
-    at20 = np.uintp(20 * PAIRED)
     misfits, again = False, False
     for t in range(start, stop):
         new, old, new_y, old_y = x[t], x[max(0, t - window)], y[t], y[max(0, t - window)]
@@ -134,26 +127,26 @@ def slide_pairs(
                 is_known, was_known = (a - a) + (b - b) == 0.0, ((c - c) + (d - d) == 0.0) & was_there
                 a, b = a if is_known else 0.0, b if is_known else 0.0
                 c, d = c if was_known else 0.0, d if was_known else 0.0
-                n = state[at20 + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
-                state[at20 + i] = n
-                state[at1 + i], state[at2 + i], total, fit = slide_two(
-                    a, c, state[at0 + i], ratio, state[at1 + i], state[at2 + i]
+                n = state[AT_KNOWN + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
+                state[AT_KNOWN + i] = n
+                state[X_HIGH + i], state[X_LOW + i], total, fit = slide_two(
+                    a, c, state[X_GRID + i], ratio, state[X_HIGH + i], state[X_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(a) <= state[at0 + i] * reach)
-                state[at5 + i], state[at6 + i], other, fit = slide_two(
-                    b, d, state[at4 + i], ratio, state[at5 + i], state[at6 + i]
+                misfits |= (not fit) | (not abs(a) <= state[X_GRID + i] * reach)
+                state[Y_HIGH + i], state[Y_LOW + i], other, fit = slide_two(
+                    b, d, state[Y_GRID + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(b) <= state[at4 + i] * reach)
-                state[at9 + i], state[at10 + i], state[at11 + i], xx, fit, sure = slide_three(
-                    a * a, c * c, state[at8 + i], ratio, state[at9 + i], state[at10 + i], state[at11 + i]
-                )
-                misfits |= not fit
-                state[at13 + i], state[at14 + i], state[at15 + i], xy, fit, sure_xy = slide_three(
-                    a * b, c * d, state[at12 + i], ratio, state[at13 + i], state[at14 + i], state[at15 + i]
+                misfits |= (not fit) | (not abs(b) <= state[Y_GRID + i] * reach)
+                state[XX_HIGH + i], state[XX_MIDDLE + i], state[XX_LOW + i], xx, fit, sure = slide_three(
+                    a * a, c * c, state[XX_GRID + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i], state[XX_LOW + i]
                 )
                 misfits |= not fit
-                state[at17 + i], state[at18 + i], state[at19 + i], yy, fit, sure_yy = slide_three(
-                    b * b, d * d, state[at16 + i], ratio, state[at17 + i], state[at18 + i], state[at19 + i]
+                state[XY_HIGH + i], state[XY_MIDDLE + i], state[XY_LOW + i], xy, fit, sure_xy = slide_three(
+                    a * b, c * d, state[XY_GRID + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i], state[XY_LOW + i]
+                )
+                misfits |= not fit
+                state[YY_HIGH + i], state[YY_MIDDLE + i], state[YY_LOW + i], yy, fit, sure_yy = slide_three(
+                    b * b, d * d, state[YY_GRID + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i], state[YY_LOW + i]
                 )
                 misfits |= not fit
                 value = product_of(n, total, other, xx, xy, yy, is_scaled)
@@ -167,26 +160,26 @@ def slide_pairs(
                 is_known, was_known = (a - a) + (b - b) == 0.0, ((c - c) + (d - d) == 0.0) & was_there
                 a, b = a if is_known else 0.0, b if is_known else 0.0
                 c, d = c if was_known else 0.0, d if was_known else 0.0
-                n = state[at20 + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
-                state[at20 + i] = n
-                state[at1 + i], state[at2 + i], total, fit = slide_two(
-                    a, c, state[at0 + i], ratio, state[at1 + i], state[at2 + i]
+                n = state[AT_KNOWN + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
+                state[AT_KNOWN + i] = n
+                state[X_HIGH + i], state[X_LOW + i], total, fit = slide_two(
+                    a, c, state[X_GRID + i], ratio, state[X_HIGH + i], state[X_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(a) <= state[at0 + i] * reach)
-                state[at5 + i], state[at6 + i], other, fit = slide_two(
-                    b, d, state[at4 + i], ratio, state[at5 + i], state[at6 + i]
+                misfits |= (not fit) | (not abs(a) <= state[X_GRID + i] * reach)
+                state[Y_HIGH + i], state[Y_LOW + i], other, fit = slide_two(
+                    b, d, state[Y_GRID + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(b) <= state[at4 + i] * reach)
-                state[at9 + i], state[at10 + i], xx, fit = slide_two(
-                    a * a, c * c, state[at8 + i], ratio, state[at9 + i], state[at10 + i]
-                )
-                misfits |= not fit
-                state[at13 + i], state[at14 + i], xy, fit = slide_two(
-                    a * b, c * d, state[at12 + i], ratio, state[at13 + i], state[at14 + i]
+                misfits |= (not fit) | (not abs(b) <= state[Y_GRID + i] * reach)
+                state[XX_HIGH + i], state[XX_MIDDLE + i], xx, fit = slide_two(
+                    a * a, c * c, state[XX_GRID + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i]
                 )
                 misfits |= not fit
-                state[at17 + i], state[at18 + i], yy, fit = slide_two(
-                    b * b, d * d, state[at16 + i], ratio, state[at17 + i], state[at18 + i]
+                state[XY_HIGH + i], state[XY_MIDDLE + i], xy, fit = slide_two(
+                    a * b, c * d, state[XY_GRID + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i]
+                )
+                misfits |= not fit
+                state[YY_HIGH + i], state[YY_MIDDLE + i], yy, fit = slide_two(
+                    b * b, d * d, state[YY_GRID + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i]
                 )
                 misfits |= not fit
                 value = product_of(n, total, other, xx, xy, yy, is_scaled)
@@ -209,20 +202,20 @@ def mend_pairs(
     terms: Matrix,
     out: Matrix,
 ) -> None:
-    """Leave AGAIN in the rows start .. stop - 1 of the columns whose values did not fit; set their grids anew."""
+    """Reset the grids of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
     for t in range(start, stop):
         for j in range(lo, hi):
             is_known = (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0
             fill_terms(x[t, j] if is_known else 0.0, y[t, j] if is_known else 0.0, terms, 0)
-            for s in range(5):
-                extractor = state[s * SERIES, j - lo]
+            for s in range(SUMS):
+                extractor = state[s * SERIES + EXTRACTOR, j - lo]
                 is_fit = fits(terms[s, 0], extractor, ratio, 2 if s < 2 else 3)
                 is_fit &= (s >= 2) | (abs(terms[s, 0]) <= extractor * reach)
-                state[21, j - lo] = state[21, j - lo] if is_fit else 1.0
+                state[MISFITS, j - lo] = state[MISFITS, j - lo] if is_fit else 1.0
     for j in range(lo, hi):
         first, greatest, other = max(0, stop - window), 0.0, 0.0
-        if state[21, j - lo] > 0.0:
+        if state[MISFITS, j - lo] > 0.0:
             for t in range(first, stop):
                 if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
                     greatest, other = max(greatest, abs(x[t, j])), max(other, abs(y[t, j]))
@@ -230,9 +223,9 @@ def mend_pairs(
             for t in range(first, stop):
                 if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
                     fill_terms(x[t, j], y[t, j], terms, 0)
-                    for s in range(5):
+                    for s in range(SUMS):
                         take_in(terms[s, 0], ratio, 2 if s < 2 else 3, state, s * SERIES, j - lo)
-                    state[20, j - lo] += 1.0
+                    state[KNOWN, j - lo] += 1.0
             for t in range(start, stop):
                 out[t, j] = AGAIN
 
@@ -261,7 +254,7 @@ def pair_of(
             n += 1
     if n < least:
         return np.nan
-    for s in range(5):
+    for s in range(SUMS):
         partials[PARTIALS + s] = exact_total(terms[s], n, partials)
     total, other, xx = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
     value = product_of(float(n), total, other, xx, partials[PARTIALS + 3], partials[PARTIALS + 4], is_scaled)
@@ -272,9 +265,9 @@ def pair_of(
 def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bool, out: Matrix) -> None:
     """Fill `out` with covariances, or correlations when `is_scaled`; see `move_covariance` and `move_correlation`."""
     T, N = x.shape
-    state, saved, greatest = np.empty((22, PAIRED)), np.empty((22, PAIRED)), np.empty((2, PAIRED))
+    state, saved, greatest = np.empty((MISFITS + 1, PAIRED)), np.empty((MISFITS + 1, PAIRED)), np.empty((2, PAIRED))
     flat = state.reshape(state.size)
-    terms, partials = np.empty((5, window)), np.empty(PARTIALS + 5)
+    terms, partials = np.empty((SUMS, window)), np.empty(PARTIALS + SUMS)
     for lo in range(0, N, PAIRED):
         hi = min(N, lo + PAIRED)
         sample_sizes(x, lo, hi, greatest[0])

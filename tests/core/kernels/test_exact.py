@@ -20,8 +20,6 @@ KERNELS: dict[str, Moving] = {
     "correlation": lambda x, *args: pairs.move_correlation.filled(x, partner_of(x), *args),
     "covariance": lambda x, *args: pairs.move_covariance.filled(x, partner_of(x), *args),
     "slope": trend_lines.move_slope.filled,
-    "rsquare": trend_lines.move_rsquare.filled,
-    "resi": trend_lines.move_resi.filled,
 }
 
 

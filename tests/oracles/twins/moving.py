@@ -24,10 +24,6 @@ def move_std(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
     return over_windows(x, window, min_count, statistics.stdev, least=2)
 
 
-def move_variance(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
-    return over_windows(x, window, min_count, statistics.variance, least=2)
-
-
 def move_skewness(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
     def skewness(known: list[float]) -> float:
         return NAN if len(set(known)) == 1 else central(known, 3) / central(known, 2) ** 1.5
