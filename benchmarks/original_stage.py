@@ -87,7 +87,7 @@ def statistics(returns: Matrix, threads: int) -> dict[str, Matrix]:
 
 def _last(x: Matrix, window: int, kernel: Kernel[..., None], *rest: float) -> Matrix:
     """Return what a moving kernel says of the last row."""
-    answer: Matrix = kernel.filled(x, window, *rest)[-1]
+    answer: Matrix = kernel.apply(x, window, *rest)[-1]
     return answer
 
 

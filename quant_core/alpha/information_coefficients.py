@@ -140,7 +140,7 @@ def top_turnover(values: Matrix) -> Matrix:
 
     NaN: not ranked, so never in the top fifth.
     """
-    top = rank_rows.filled(values, ~np.isnan(values)) > _TOP
+    top = rank_rows.apply(values, ~np.isnan(values)) > _TOP
     size = np.sum(top, axis=1)
     fresh = np.sum(top[1:] & ~top[:-1], axis=1)
     turnover = np.full(values.shape[0], np.nan)

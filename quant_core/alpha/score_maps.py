@@ -48,13 +48,13 @@ class ScoreMap:
 @ScoreMap
 def rank(values: Matrix, mask: Mask) -> Matrix:
     """Map by rank, p = (rank - 0.5) / n; equal values share their average rank."""
-    return rank_rows.filled(values, mask)
+    return rank_rows.apply(values, mask)
 
 
 @ScoreMap
 def rank_desc(values: Matrix, mask: Mask) -> Matrix:
     """Map by rank, the smallest value being the best: one minus the rank map."""
-    return 1.0 - rank_rows.filled(values, mask)
+    return 1.0 - rank_rows.apply(values, mask)
 
 
 @ScoreMap
@@ -100,7 +100,7 @@ SCORE_MAPS = Catalog(
 
 def _standardised(values: Matrix, mask: Mask) -> Matrix:
     """Return the z-score of each known member, 0 in rows without spread, NaN elsewhere."""
-    z = zscore_rows.filled(values, mask)
+    z = zscore_rows.apply(values, mask)
     return np.where(np.isnan(z) & mask & ~np.isnan(values), 0.0, z)
 
 

@@ -10,8 +10,8 @@ divides volume by `adv{d}`, a source that counts units of the symbol compares un
 
 Each life of a ticker is a symbol of its own.
 
-Left out, since bars do not say an industry: 48, 58, 59, 63, 67, 69, 70, 76, 79, 80, 82, 87, 89, 90, 91, 93, 97, 100;
-since bars do not say a market capitalisation: 56.
+Left out, since bars do not name an industry: 48, 58, 59, 63, 67, 69, 70, 76, 79, 80, 82, 87, 89, 90, 91, 93, 97, 100;
+since bars do not hold a market capitalisation: 56.
 
 Source: Kakushadze (2016), 101 Formulaic Alphas, Wilmott 84, appendix A; arXiv 1601.00991.
 """
@@ -30,7 +30,7 @@ from quant_core.market.panel import Matrix
 def adv(close: Matrix, volume: Matrix, rows_apart: Matrix, *, window: int, volume_unit: str = "units") -> Matrix:
     """Mean traded value of the last {window} bars."""
     value = volume if volume_unit == "value" else close * volume
-    return within_life(move_mean.filled(value, window, window), rows_apart, window)
+    return within_life(move_mean.apply(value, window, window), rows_apart, window)
 
 
 @ingredient(is_cross_sectional=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.features.alpha101_operators import (
-    across,
-    alone,
     correlation,
+    cross_sectional,
     decay_linear,
     delay,
     delta,
     divide,
     larger,
+    per_symbol,
     rank,
     scale,
     signed_power,
@@ -27,7 +27,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("share", warmup=9, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=9, lower=-1.0, upper=0.0)
 def alpha005(open: Matrix, close: Matrix, vwap: Matrix) -> Matrix:
     """Rank of the open over its 10-bar average price, times the rank of the close over today's, reversed.
 
@@ -38,7 +38,7 @@ def alpha005(open: Matrix, close: Matrix, vwap: Matrix) -> Matrix:
     return rank(open - ts_sum(vwap, 10) / 10) * -np.abs(rank(close - vwap))
 
 
-@across("share of the row", warmup=234, lower=-21.0, upper=21.0)
+@cross_sectional("share of the row", warmup=234, lower=-21.0, upper=21.0)
 def alpha032(close: Matrix, vwap: Matrix) -> Matrix:
     """Mean of 7 closes over the last, scaled, plus 20 times the scaled correlation of average price and earlier close.
 
@@ -49,7 +49,7 @@ def alpha032(close: Matrix, vwap: Matrix) -> Matrix:
     return scale(ts_sum(close, 7) / 7 - close) + 20 * scale(correlation(vwap, delay(close, 5), 230))
 
 
-@alone("quote currency", warmup=0)
+@per_symbol("quote currency", warmup=0)
 def alpha041(high: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     """Geometric mean of high and low, less the average price.
 
@@ -60,7 +60,7 @@ def alpha041(high: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     return np.sqrt(high * low) - vwap
 
 
-@across("ratio", warmup=0, lower=0.0)
+@cross_sectional("ratio", warmup=0, lower=0.0)
 def alpha042(close: Matrix, vwap: Matrix) -> Matrix:
     """Rank of the average price over the close, divided by the rank of their sum.
 
@@ -71,7 +71,7 @@ def alpha042(close: Matrix, vwap: Matrix) -> Matrix:
     return rank(vwap - close) / rank(vwap + close)
 
 
-@across("quote currency", warmup=30)
+@cross_sectional("quote currency", warmup=30)
 def alpha057(close: Matrix, vwap: Matrix) -> Matrix:
     """Close over the average price, divided by the fading rank of the bars since the 30-bar high, reversed.
 
@@ -82,7 +82,7 @@ def alpha057(close: Matrix, vwap: Matrix) -> Matrix:
     return 0 - (close - vwap) / decay_linear(rank(ts_argmax(close, 30)), 2)
 
 
-@across("share", warmup=15, lower=-2.0, upper=0.0)
+@cross_sectional("share", warmup=15, lower=-2.0, upper=0.0)
 def alpha066(open: Matrix, high: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     """Rank of the average price's fading change, plus the place among 6 of the low's fading gap to it, reversed.
 
@@ -95,7 +95,7 @@ def alpha066(open: Matrix, high: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     return -(rank(decay_linear(delta(vwap, 3.51013), 7.23052)) + ts_rank(decay_linear(gap, 11.4157), 6.72611))
 
 
-@across("share", warmup=19, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=19, lower=-1.0, upper=0.0)
 def alpha073(open: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     """Larger of the rank of the average price's fading change and of the place of the price's fading fall, reversed.
 
@@ -109,7 +109,7 @@ def alpha073(open: Matrix, low: Matrix, vwap: Matrix) -> Matrix:
     return -larger(rank(decay_linear(delta(vwap, 4.72775), 2.91864)), fall)
 
 
-@alone("ratio", warmup=33, lower=0.0)
+@per_symbol("ratio", warmup=33, lower=0.0)
 def alpha084(close: Matrix, vwap: Matrix) -> Matrix:
     """Place among 20 of the average price under its 15-bar high, to the power of the close's 4-bar change.
 

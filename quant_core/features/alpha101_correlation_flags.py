@@ -7,8 +7,8 @@ in alpha101.py.
 from __future__ import annotations
 
 from quant_core.features.alpha101_operators import (
-    across,
     correlation,
+    cross_sectional,
     delta,
     less,
     log,
@@ -22,7 +22,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("flag", warmup=195, lower=0.0, upper=1.0)
+@cross_sectional("flag", warmup=195, lower=0.0, upper=1.0)
 def alpha061(vwap: Matrix, adv180: Matrix) -> Matrix:
     """One where the average price over its 16-bar low ranks below its correlation with adv180, else zero.
 
@@ -33,7 +33,7 @@ def alpha061(vwap: Matrix, adv180: Matrix) -> Matrix:
     return less(rank(vwap - ts_min(vwap, 16.1219)), rank(correlation(vwap, adv180, 17.9282)))
 
 
-@across("flag", warmup=48, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=48, lower=-1.0, upper=0.0)
 def alpha062(high: Matrix, low: Matrix, vwap: Matrix, adv20: Matrix, rank_open: Matrix, rank_high: Matrix) -> Matrix:
     """Minus one where the correlation of average price and value ranks below the rank of opening low, else zero.
 
@@ -46,7 +46,7 @@ def alpha062(high: Matrix, low: Matrix, vwap: Matrix, adv20: Matrix, rank_open: 
     return -less(rank(correlation(vwap, ts_sum(adv20, 22.4101), 9.91009)), rank(opened_low))
 
 
-@across("flag", warmup=145, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=145, lower=-1.0, upper=0.0)
 def alpha064(open: Matrix, high: Matrix, low: Matrix, vwap: Matrix, adv120: Matrix) -> Matrix:
     """Minus one where the correlation of summed price and value ranks below the price's 3-bar change, else zero.
 
@@ -61,7 +61,7 @@ def alpha064(open: Matrix, high: Matrix, low: Matrix, vwap: Matrix, adv120: Matr
     return -less(rank(together), rank(delta(middle, 3.69741)))
 
 
-@across("flag", warmup=71, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=71, lower=-1.0, upper=0.0)
 def alpha065(open: Matrix, vwap: Matrix, adv60: Matrix) -> Matrix:
     """Minus one where the correlation of price and value ranks below the open over its 13-bar low, else zero.
 
@@ -75,7 +75,7 @@ def alpha065(open: Matrix, vwap: Matrix, adv60: Matrix) -> Matrix:
     return -less(rank(together), rank(open - ts_min(open, 13.635)))
 
 
-@across("flag", warmup=33, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=33, lower=-1.0, upper=0.0)
 def alpha068(low: Matrix, close: Matrix, adv15: Matrix, rank_high: Matrix) -> Matrix:
     """Minus one where the ranks of high and value correlate at a lower place than the price's change ranks, else zero.
 
@@ -88,7 +88,7 @@ def alpha068(low: Matrix, close: Matrix, adv15: Matrix, rank_high: Matrix) -> Ma
     return -less(together, rank(delta(close * 0.518371 + low * (1 - 0.518371), 1.06157)))
 
 
-@across("flag", warmup=79, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=79, lower=-1.0, upper=0.0)
 def alpha074(high: Matrix, close: Matrix, vwap: Matrix, adv30: Matrix, rank_volume: Matrix) -> Matrix:
     """Minus one where close and value correlate to a lower rank than the ranks of price and volume, else zero.
 
@@ -102,7 +102,7 @@ def alpha074(high: Matrix, close: Matrix, vwap: Matrix, adv30: Matrix, rank_volu
     return -less(rank(value), rank(correlation(price, rank_volume, 11.4791)))
 
 
-@across("flag", warmup=60, lower=0.0, upper=1.0)
+@cross_sectional("flag", warmup=60, lower=0.0, upper=1.0)
 def alpha075(volume: Matrix, vwap: Matrix, adv50: Matrix, rank_low: Matrix) -> Matrix:
     """One where average price and volume correlate to a lower rank than the ranks of low and adv50, else zero.
 
@@ -113,7 +113,7 @@ def alpha075(volume: Matrix, vwap: Matrix, adv50: Matrix, rank_low: Matrix) -> M
     return less(rank(correlation(vwap, volume, 4.24304)), rank(correlation(rank_low, rank(adv50), 12.4413)))
 
 
-@across("flag", warmup=77, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=77, lower=-1.0, upper=0.0)
 def alpha081(vwap: Matrix, adv10: Matrix, rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Minus one where a long product of ranks of price and value correlating ranks below price and volume, else zero.
 
@@ -127,7 +127,7 @@ def alpha081(vwap: Matrix, adv10: Matrix, rank_volume: Matrix, rank_vwap: Matrix
     return -less(long, rank(correlation(rank_vwap, rank_volume, 5.07914)))
 
 
-@across("flag", warmup=56, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=56, lower=-1.0, upper=0.0)
 def alpha086(open: Matrix, close: Matrix, vwap: Matrix, adv20: Matrix) -> Matrix:
     """Minus one where close and value correlate at a lower place than the close over average price ranks, else zero.
 
@@ -139,7 +139,7 @@ def alpha086(open: Matrix, close: Matrix, vwap: Matrix, adv20: Matrix) -> Matrix
     return -less(together, rank(open + close - (vwap + open)))
 
 
-@across("flag", warmup=78, lower=0.0, upper=1.0)
+@cross_sectional("flag", warmup=78, lower=0.0, upper=1.0)
 def alpha095(open: Matrix, high: Matrix, low: Matrix, adv40: Matrix) -> Matrix:
     """One where the open over its 12-bar low ranks below the place of middle and value correlating, else zero.
 
@@ -152,7 +152,7 @@ def alpha095(open: Matrix, high: Matrix, low: Matrix, adv40: Matrix) -> Matrix:
     return less(rank(open - ts_min(open, 12.4105)), ts_rank(power(rank(together), 5), 11.7584))
 
 
-@across("flag", warmup=84, lower=-1.0, upper=0.0)
+@cross_sectional("flag", warmup=84, lower=-1.0, upper=0.0)
 def alpha099(high: Matrix, low: Matrix, volume: Matrix, adv60: Matrix) -> Matrix:
     """Minus one where summed middle and value correlate to a lower rank than low and volume, else zero.
 

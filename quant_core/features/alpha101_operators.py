@@ -1,6 +1,6 @@
 """The operators of the 101 formulaic alphas on matrices [T, N], and the decorators that make an alpha a feature.
 
-What the paper leaves open is settled here, once for all alphas:
+Choices the paper leaves open, made once for all alphas:
 
 - Windows hold d known rows, today's the newest, else the answer is not known; a fractional d is rounded down.
 - `rank` is the mean rank over the number of members, in (0, 1]; `ts_rank` likewise among the d rows.
@@ -8,7 +8,7 @@ What the paper leaves open is settled here, once for all alphas:
 - `stddev` and `covariance` divide by d - 1. A correlation without spread is not known.
 - A quotient by zero and the logarithm of what is not above zero are not known. A comparison is 1 or 0, and not known
   where a side is not; a choice is not known where its condition or the branch it takes is not.
-- `min(x, d)`, `max(x, d)` are over time, as the paper says; with two series they are the smaller and the larger.
+- `min(x, d)`, `max(x, d)` are over time, as in the paper; with two series they are the smaller and the larger.
 - `signedpower(x, a)` keeps the sign of x.
 
 Rounding decides nothing: what is ranked or compared is read to 30 bits, nine digits (two moves by a tick are equal,
@@ -36,21 +36,21 @@ from quant_core.kernels.pairs import move_correlation, move_covariance
 from quant_core.market.panel import Matrix
 
 
-def across(
+def cross_sectional(
     unit: str, *, warmup: int, lower: float | None = None, upper: float | None = None, memory: int | None = None
 ) -> Callable[[Function], Feature]:
-    """Make an alpha that compares symbols a feature of the family."""
-    return _made(unit, warmup, lower, upper, memory, is_cross_sectional=True)
+    """Make a feature of the family from an alpha that compares symbols."""
+    return _make_feature(unit, warmup, lower, upper, memory, is_cross_sectional=True)
 
 
-def alone(
+def per_symbol(
     unit: str, *, warmup: int, lower: float | None = None, upper: float | None = None, memory: int | None = None
 ) -> Callable[[Function], Feature]:
-    """Make an alpha that reads one symbol at a time a feature of the family."""
-    return _made(unit, warmup, lower, upper, memory, is_cross_sectional=False)
+    """Make a feature of the family from an alpha that reads one symbol at a time."""
+    return _make_feature(unit, warmup, lower, upper, memory, is_cross_sectional=False)
 
 
-def _made(
+def _make_feature(
     unit: str, warmup: int, lower: float | None, upper: float | None, memory: int | None, *, is_cross_sectional: bool
 ) -> Callable[[Function], Feature]:
     # Windows are full: a value reads what its first one waits for, unless a choice makes it wait for less.
@@ -67,7 +67,7 @@ def _made(
     return lambda function: made(lives_apart(reach)(function))
 
 
-def rounded(x: Matrix | float) -> Matrix:
+def round_to_30_bits(x: Matrix | float) -> Matrix:
     """Return x to 30 bits of its fraction: what differs by rounding alone is equal."""
     bits = np.ascontiguousarray(x, dtype=np.float64).view(np.int64)
     return ((bits + (1 << 21)) & -(1 << 22)).view(np.float64)
@@ -75,12 +75,12 @@ def rounded(x: Matrix | float) -> Matrix:
 
 def rank(x: Matrix) -> Matrix:
     """Rank each row: the paper's `rank`."""
-    return rank_share_rows.filled(rounded(x), np.isfinite(x))
+    return rank_share_rows.apply(round_to_30_bits(x), np.isfinite(x))
 
 
 def scale(x: Matrix) -> Matrix:
     """Rescale each row so that its absolute values add up to 1."""
-    return scale_rows.filled(x, np.isfinite(x))
+    return scale_rows.apply(x, np.isfinite(x))
 
 
 def delay(x: Matrix, d: float) -> Matrix:
@@ -97,57 +97,57 @@ def delta(x: Matrix, d: float) -> Matrix:
 
 def correlation(x: Matrix, y: Matrix, d: float) -> Matrix:
     """Correlate x and y over d rows."""
-    return np.round(move_correlation.filled(x, y, int(d), int(d)), 10)
+    return np.round(move_correlation.apply(x, y, int(d), int(d)), 10)
 
 
 def covariance(x: Matrix, y: Matrix, d: float) -> Matrix:
-    """Take the covariance of two ranks, which lie in (0, 1], over d rows."""
-    return np.round(move_covariance.filled(x, y, int(d), int(d)), 12)
+    """Take the covariance of two ranks, which are in (0, 1], over d rows."""
+    return np.round(move_covariance.apply(x, y, int(d), int(d)), 12)
 
 
 def stddev(x: Matrix, d: float) -> Matrix:
     """Take the standard deviation of d rows."""
-    return move_std.filled(x, int(d), int(d))
+    return move_std.apply(x, int(d), int(d))
 
 
 def ts_sum(x: Matrix, d: float) -> Matrix:
     """Add d rows up: the paper's `sum`."""
-    return move_sum.filled(x, int(d), int(d))
+    return move_sum.apply(x, int(d), int(d))
 
 
 def product(x: Matrix, d: float) -> Matrix:
     """Multiply d rows."""
-    return move_product.filled(x, int(d), int(d))
+    return move_product.apply(x, int(d), int(d))
 
 
 def ts_min(x: Matrix, d: float) -> Matrix:
     """Return the smallest of d rows."""
-    return move_min.filled(x, int(d), int(d))
+    return move_min.apply(x, int(d), int(d))
 
 
 def ts_max(x: Matrix, d: float) -> Matrix:
     """Return the largest of d rows."""
-    return move_max.filled(x, int(d), int(d))
+    return move_max.apply(x, int(d), int(d))
 
 
 def ts_argmin(x: Matrix, d: float) -> Matrix:
     """Count the rows since the smallest of d."""
-    return move_argmin.filled(x, int(d), int(d))
+    return move_argmin.apply(x, int(d), int(d))
 
 
 def ts_argmax(x: Matrix, d: float, *, least: float | None = None) -> Matrix:
     """Count the rows since the largest of d, or of at least so many of them as are known."""
-    return move_argmax.filled(x, int(d), int(least or d))
+    return move_argmax.apply(x, int(d), int(least or d))
 
 
 def ts_rank(x: Matrix, d: float) -> Matrix:
     """Rank the newest of d rows among them."""
-    return move_rank.filled(rounded(x), int(d), int(d))
+    return move_rank.apply(round_to_30_bits(x), int(d), int(d))
 
 
 def decay_linear(x: Matrix, d: float) -> Matrix:
     """Average d rows with weights d for the newest, 1 for the oldest."""
-    return move_decay_linear.filled(x, int(d), int(d))
+    return move_decay_linear.apply(x, int(d), int(d))
 
 
 def divide(x: Matrix, y: Matrix) -> Matrix:
@@ -178,12 +178,12 @@ def signed_power(x: Matrix, exponent: Matrix | int) -> Matrix:
 
 def less(x: Matrix | float, y: Matrix | float) -> Matrix:
     """Return 1 where x < y, 0 where not: the paper's `<`."""
-    return np.where(np.isnan(x) | np.isnan(y), np.nan, rounded(x) < rounded(y))
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, round_to_30_bits(x) < round_to_30_bits(y))
 
 
 def equal(x: Matrix | float, y: Matrix | float) -> Matrix:
     """Return 1 where x and y are equal, 0 where not: the paper's `==`."""
-    return np.where(np.isnan(x) | np.isnan(y), np.nan, rounded(x) == rounded(y))
+    return np.where(np.isnan(x) | np.isnan(y), np.nan, round_to_30_bits(x) == round_to_30_bits(y))
 
 
 def either(x: Matrix, y: Matrix) -> Matrix:

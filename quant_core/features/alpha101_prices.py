@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.features.alpha101_operators import (
-    across,
-    alone,
     choose,
     correlation,
+    cross_sectional,
     delay,
     delta,
     divide,
@@ -20,6 +19,7 @@ from quant_core.features.alpha101_operators import (
     equal,
     less,
     log,
+    per_symbol,
     power,
     product,
     rank,
@@ -35,7 +35,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("share", warmup=5, lower=-0.5, upper=0.5, memory=25)
+@cross_sectional("share", warmup=5, lower=-0.5, upper=0.5, memory=25)
 def alpha001(close: Matrix, returns: Matrix) -> Matrix:
     """Rank of how many bars ago the largest of five values stood, closes or on falls volatilities, minus a half.
 
@@ -47,7 +47,7 @@ def alpha001(close: Matrix, returns: Matrix) -> Matrix:
     return rank(ts_argmax(signed_power(value, 2), 5)) - 0.5
 
 
-@across("share", warmup=8, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=8, lower=-1.0, upper=0.0)
 def alpha004(rank_low: Matrix) -> Matrix:
     """Place of the low's rank among its last 9, reversed.
 
@@ -58,7 +58,7 @@ def alpha004(rank_low: Matrix) -> Matrix:
     return -ts_rank(rank_low, 9)
 
 
-@across("share", warmup=15, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=15, lower=-1.0, upper=0.0)
 def alpha008(open: Matrix, returns: Matrix) -> Matrix:
     """Rank of how much the 5-bar sum of opens times that of returns has grown in 10 bars, reversed.
 
@@ -70,7 +70,7 @@ def alpha008(open: Matrix, returns: Matrix) -> Matrix:
     return -rank(value - delay(value, 10))
 
 
-@alone("quote currency", warmup=5)
+@per_symbol("quote currency", warmup=5)
 def alpha009(close: Matrix) -> Matrix:
     """Last change of the close, reversed unless the last 5 changes have one sign.
 
@@ -84,7 +84,7 @@ def alpha009(close: Matrix) -> Matrix:
     return choose(less(0.0, ts_min(change, 5)), change, falling)
 
 
-@across("share", warmup=4, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=4, lower=0.0, upper=1.0)
 def alpha010(close: Matrix) -> Matrix:
     """Rank of the last change of the close, reversed unless the last 4 changes have one sign.
 
@@ -98,7 +98,7 @@ def alpha010(close: Matrix) -> Matrix:
     return rank(choose(less(0.0, ts_min(change, 4)), change, falling))
 
 
-@across("share", warmup=9, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=9, lower=-1.0, upper=0.0)
 def alpha018(open: Matrix, close: Matrix) -> Matrix:
     """Rank of the sum of the bar's body, its size's 5-bar deviation and close's correlation with open, reversed.
 
@@ -110,7 +110,7 @@ def alpha018(open: Matrix, close: Matrix) -> Matrix:
     return -rank(stddev(np.abs(body), 5) + body + correlation(close, open, 10))
 
 
-@across("share", warmup=250, lower=-2.0, upper=2.0)
+@cross_sectional("share", warmup=250, lower=-2.0, upper=2.0)
 def alpha019(close: Matrix, returns: Matrix) -> Matrix:
     """Direction of the 7-bar move, reversed, times one to two by the rank of the last 250 returns.
 
@@ -121,7 +121,7 @@ def alpha019(close: Matrix, returns: Matrix) -> Matrix:
     return -np.sign(close - delay(close, 7) + delta(close, 7)) * (1.0 + rank(1.0 + ts_sum(returns, 250)))
 
 
-@across("share", warmup=1, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=1, lower=-1.0, upper=0.0)
 def alpha020(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     """Ranks of the open's gaps over the last high, close and low, multiplied, reversed.
 
@@ -132,7 +132,7 @@ def alpha020(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     return -rank(open - delay(high, 1)) * rank(open - delay(close, 1)) * rank(open - delay(low, 1))
 
 
-@alone("quote currency", warmup=19)
+@per_symbol("quote currency", warmup=19)
 def alpha023(high: Matrix) -> Matrix:
     """Change of the high over 2 bars, reversed, where the high exceeds its 20-bar mean; else zero.
 
@@ -143,7 +143,7 @@ def alpha023(high: Matrix) -> Matrix:
     return choose(less(ts_sum(high, 20) / 20, high), -delta(high, 2), 0.0)
 
 
-@alone("quote currency", warmup=199)
+@per_symbol("quote currency", warmup=199)
 def alpha024(close: Matrix) -> Matrix:
     """Height of the close over its 100-bar low where its mean rose by up to 5 %, else its 3-bar change; reversed.
 
@@ -157,7 +157,7 @@ def alpha024(close: Matrix) -> Matrix:
     return choose(is_flat, -(close - ts_min(close, 100)), -delta(close, 3))
 
 
-@across("share", warmup=11, lower=0.0, upper=2.0)
+@cross_sectional("share", warmup=11, lower=0.0, upper=2.0)
 def alpha029(close: Matrix, returns: Matrix) -> Matrix:
     """Lowest in 5 bars of the rank of a reversed 5-bar move, plus the place of the return 6 bars ago, reversed.
 
@@ -173,7 +173,7 @@ def alpha029(close: Matrix, returns: Matrix) -> Matrix:
     return ts_min(product(found, 1), 5) + ts_rank(delay(-returns, 6), 5)
 
 
-@across("share", warmup=0, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=0, lower=0.0, upper=1.0)
 def alpha033(open: Matrix, close: Matrix) -> Matrix:
     """Rank of the open over the close, less one: high where the bar fell most.
 
@@ -184,7 +184,7 @@ def alpha033(open: Matrix, close: Matrix) -> Matrix:
     return rank(-(1 - open / close))
 
 
-@across("share", warmup=5, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=5, lower=0.0, upper=1.0)
 def alpha034(close: Matrix, returns: Matrix) -> Matrix:
     """Rank of lately fallen volatility together with a fallen close.
 
@@ -196,7 +196,7 @@ def alpha034(close: Matrix, returns: Matrix) -> Matrix:
     return rank(calm + (1 - rank(delta(close, 1))))
 
 
-@across("share", warmup=200, lower=0.0, upper=2.0)
+@cross_sectional("share", warmup=200, lower=0.0, upper=2.0)
 def alpha037(open: Matrix, close: Matrix) -> Matrix:
     """Rank of the 200-bar correlation of the last bar's fall with the close, plus the rank of today's fall.
 
@@ -207,7 +207,7 @@ def alpha037(open: Matrix, close: Matrix) -> Matrix:
     return rank(correlation(delay(open - close, 1), close, 200)) + rank(open - close)
 
 
-@across("share", warmup=9, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=9, lower=-1.0, upper=0.0)
 def alpha038(open: Matrix, close: Matrix) -> Matrix:
     """Rank of the close's place among 10, times the rank of close over open, reversed.
 
@@ -218,7 +218,7 @@ def alpha038(open: Matrix, close: Matrix) -> Matrix:
     return -rank(ts_rank(close, 10)) * rank(close / open)
 
 
-@alone("quote currency", warmup=20)
+@per_symbol("quote currency", warmup=20)
 def alpha046(close: Matrix) -> Matrix:
     """Minus one where the 10-bar trend turned up by 0.25 a bar, one where it turned down, else the change reversed.
 
@@ -232,7 +232,7 @@ def alpha046(close: Matrix) -> Matrix:
     return choose(less(0.25, turn), -1.0, choose(less(turn, 0.0), 1.0, -(close - delay(close, 1))))
 
 
-@alone("quote currency", warmup=20)
+@per_symbol("quote currency", warmup=20)
 def alpha049(close: Matrix) -> Matrix:
     """One where the close's 10-bar trend turned down by more than 0.1 a bar, else its last change reversed.
 
@@ -245,7 +245,7 @@ def alpha049(close: Matrix) -> Matrix:
     return choose(less(turn, -0.1), 1.0, -(close - delay(close, 1)))
 
 
-@alone("quote currency", warmup=20)
+@per_symbol("quote currency", warmup=20)
 def alpha051(close: Matrix) -> Matrix:
     """One where the close's 10-bar trend turned down by more than 0.05 a bar, else its last change reversed.
 
@@ -258,7 +258,7 @@ def alpha051(close: Matrix) -> Matrix:
     return choose(less(turn, -0.05), 1.0, -(close - delay(close, 1)))
 
 
-@alone("ratio", warmup=9)
+@per_symbol("ratio", warmup=9)
 def alpha053(high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     """Change over 9 bars of how far the close stands from the bar's low against its high, reversed.
 
@@ -269,7 +269,7 @@ def alpha053(high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     return -delta(divide((close - low) - (high - close), close - low), 9)
 
 
-@alone("ratio", warmup=0)
+@per_symbol("ratio", warmup=0)
 def alpha054(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     """Height of the close in the bar, times the fifth power of open over close, reversed.
 
@@ -280,7 +280,7 @@ def alpha054(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     return divide(-((low - close) * power(open, 5)), (low - high) * power(close, 5))
 
 
-@alone("ratio", warmup=0)
+@per_symbol("ratio", warmup=0)
 def alpha101(open: Matrix, high: Matrix, low: Matrix, close: Matrix) -> Matrix:
     """Body of the bar over its range, a thousandth of the currency added to the range.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.features.alpha101_operators import (
-    across,
     correlation,
+    cross_sectional,
     decay_linear,
     delay,
     delta,
@@ -29,7 +29,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("share of the row", warmup=23, lower=-1.0, upper=1.0)
+@cross_sectional("share of the row", warmup=23, lower=-1.0, upper=1.0)
 def alpha028(high: Matrix, low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
     """Middle of the bar over the close plus the 5-bar correlation of adv20 and low, scaled over all symbols.
 
@@ -40,7 +40,7 @@ def alpha028(high: Matrix, low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
     return scale(correlation(adv20, low, 5) + (high + low) / 2 - close)
 
 
-@across("share", warmup=30, lower=-1.0, upper=3.0)
+@cross_sectional("share", warmup=30, lower=-1.0, upper=3.0)
 def alpha031(low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
     """Rank of the fading 10-bar reversal, plus the 3-bar one's, plus the sign of adv20's correlation with the low.
 
@@ -53,7 +53,7 @@ def alpha031(low: Matrix, close: Matrix, adv20: Matrix) -> Matrix:
     return fading + rank(-delta(close, 3)) + np.sign(scale(correlation(adv20, low, 12)))
 
 
-@across("share", warmup=199, lower=0.0)
+@cross_sectional("share", warmup=199, lower=0.0)
 def alpha036(open: Matrix, close: Matrix, volume: Matrix, vwap: Matrix, returns: Matrix, adv20: Matrix) -> Matrix:
     """Weighted ranks of five: body and earlier volume, body reversed, an old return, price and value, height of trend.
 
@@ -69,7 +69,7 @@ def alpha036(open: Matrix, close: Matrix, volume: Matrix, vwap: Matrix, returns:
     return body + past + rank(np.abs(correlation(vwap, adv20, 6))) + trend
 
 
-@across("share", warmup=224, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=224, lower=0.0, upper=1.0)
 def alpha071(open: Matrix, low: Matrix, close: Matrix, vwap: Matrix, adv180: Matrix) -> Matrix:
     """Larger place of two: close and value correlating, fading; squared rank of low plus open over average price.
 
@@ -84,7 +84,7 @@ def alpha071(open: Matrix, low: Matrix, close: Matrix, vwap: Matrix, adv180: Mat
     return larger(left, right)
 
 
-@across("ratio", warmup=55, lower=0.0)
+@cross_sectional("ratio", warmup=55, lower=0.0)
 def alpha072(high: Matrix, low: Matrix, volume: Matrix, vwap: Matrix, adv40: Matrix) -> Matrix:
     """Rank of the fading correlation of the bar's middle with value, over that of places of average price and volume.
 
@@ -98,7 +98,7 @@ def alpha072(high: Matrix, low: Matrix, volume: Matrix, vwap: Matrix, adv40: Mat
     return rank(decay_linear(middle, 10.1519)) / rank(decay_linear(places, 2.95011))
 
 
-@across("share", warmup=45, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=45, lower=0.0, upper=1.0)
 def alpha077(high: Matrix, low: Matrix, vwap: Matrix, adv40: Matrix) -> Matrix:
     """Smaller of the ranks of the middle's fading gap over average price and of its fading correlation with value.
 
@@ -112,7 +112,7 @@ def alpha077(high: Matrix, low: Matrix, vwap: Matrix, adv40: Matrix) -> Matrix:
     return smaller(rank(decay_linear(gap, 20.0451)), rank(decay_linear(together, 5.64125)))
 
 
-@across("share", warmup=62, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=62, lower=0.0, upper=1.0)
 def alpha078(low: Matrix, vwap: Matrix, adv40: Matrix, rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Rank of summed price correlating with value, to the power of the rank of price and volume correlating in ranks.
 
@@ -126,7 +126,7 @@ def alpha078(low: Matrix, vwap: Matrix, adv40: Matrix, rank_volume: Matrix, rank
     return power(rank(correlation(price, ts_sum(adv40, 19.7428), 6.83313)), exponent)
 
 
-@across("share", warmup=37, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=37, lower=0.0, upper=1.0)
 def alpha085(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, adv30: Matrix) -> Matrix:
     """Rank of price correlating with adv30, to the power of the rank of the places of middle and volume correlating.
 
@@ -140,7 +140,7 @@ def alpha085(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, adv30: Ma
     return power(value, rank(places))
 
 
-@across("share", warmup=91, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=91, lower=0.0, upper=1.0)
 def alpha088(
     close: Matrix, adv60: Matrix, rank_open: Matrix, rank_high: Matrix, rank_low: Matrix, rank_close: Matrix
 ) -> Matrix:
@@ -156,7 +156,7 @@ def alpha088(
     return smaller(fall, ts_rank(decay_linear(together, 6.65053), 2.61957))
 
 
-@across("share", warmup=45, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=45, lower=0.0, upper=1.0)
 def alpha092(open: Matrix, high: Matrix, low: Matrix, close: Matrix, adv30: Matrix, rank_low: Matrix) -> Matrix:
     """Smaller of two places: of bars ending under low plus open, fading, and of low and value correlating in ranks.
 
@@ -170,7 +170,7 @@ def alpha092(open: Matrix, high: Matrix, low: Matrix, close: Matrix, adv30: Matr
     return smaller(ts_rank(under, 18.8683), ts_rank(together, 6.80584))
 
 
-@across("share", warmup=80, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=80, lower=-1.0, upper=0.0)
 def alpha094(vwap: Matrix, adv60: Matrix) -> Matrix:
     """Rank of the average price over its 11-bar low, to the power of a place of its correlation with value, reversed.
 
@@ -183,7 +183,7 @@ def alpha094(vwap: Matrix, adv60: Matrix) -> Matrix:
     return -power(rank(vwap - ts_min(vwap, 11.5783)), ts_rank(together, 2.70756))
 
 
-@across("share", warmup=89, lower=-1.0, upper=0.0, memory=101)
+@cross_sectional("share", warmup=89, lower=-1.0, upper=0.0, memory=101)
 def alpha096(close: Matrix, adv60: Matrix, rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Larger place of two, reversed: average price and volume correlating, fading; when close and value last did.
 
@@ -202,7 +202,7 @@ def alpha096(close: Matrix, adv60: Matrix, rank_volume: Matrix, rank_vwap: Matri
     return -larger(ts_rank(volumes, 8.38151), ts_rank(since, 13.4143))
 
 
-@across("share", warmup=52, lower=-1.0, upper=1.0)
+@cross_sectional("share", warmup=52, lower=-1.0, upper=1.0)
 def alpha098(vwap: Matrix, adv5: Matrix, adv15: Matrix, rank_open: Matrix) -> Matrix:
     """Rank of average price and value correlating, fading, less that of how long since open and value did least.
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.features.alpha101_operators import (
-    across,
-    alone,
     choose,
+    cross_sectional,
     decay_linear,
     delay,
     delta,
@@ -19,6 +18,7 @@ from quant_core.features.alpha101_operators import (
     either,
     equal,
     less,
+    per_symbol,
     rank,
     scale,
     stddev,
@@ -31,7 +31,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@alone("share", warmup=19, lower=-1.0, upper=1.0, memory=67)
+@per_symbol("share", warmup=19, lower=-1.0, upper=1.0, memory=67)
 def alpha007(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     """Size of the 7-bar move among the last 60, against its direction, where volume exceeds adv20; else minus one.
 
@@ -45,7 +45,7 @@ def alpha007(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     return choose(less(adv20, volume), -ts_rank(np.abs(move), 60) * np.sign(move), -1.0)
 
 
-@across("share", warmup=3, lower=0.0, upper=2.0)
+@cross_sectional("share", warmup=3, lower=0.0, upper=2.0)
 def alpha011(close: Matrix, volume: Matrix, vwap: Matrix) -> Matrix:
     """Ranks of the highest and lowest of 3 gaps of average price over close, times that of volume's 3-bar change.
 
@@ -57,7 +57,7 @@ def alpha011(close: Matrix, volume: Matrix, vwap: Matrix) -> Matrix:
     return (rank(ts_max(gap, 3)) + rank(ts_min(gap, 3))) * rank(delta(volume, 3))
 
 
-@alone("quote currency", warmup=1)
+@per_symbol("quote currency", warmup=1)
 def alpha012(close: Matrix, volume: Matrix) -> Matrix:
     """Last change of the close, reversed where volume rose, zero where volume stood still.
 
@@ -68,7 +68,7 @@ def alpha012(close: Matrix, volume: Matrix) -> Matrix:
     return np.sign(delta(volume, 1)) * -delta(close, 1)
 
 
-@across("share", warmup=23, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=23, lower=-1.0, upper=0.0)
 def alpha017(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     """Ranks of the close's place among 10, its acceleration and relative volume's place among 5, multiplied, reversed.
 
@@ -80,7 +80,7 @@ def alpha017(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     return -rank(ts_rank(close, 10)) * rank(acceleration) * rank(ts_rank(divide(volume, adv20), 5))
 
 
-@alone("sign", warmup=7, lower=-1.0, upper=1.0, memory=20)
+@per_symbol("sign", warmup=7, lower=-1.0, upper=1.0, memory=20)
 def alpha021(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     """Minus one after a rise past a deviation of 8 closes, one after such a fall, else one where volume reaches adv20.
 
@@ -97,7 +97,7 @@ def alpha021(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     return choose(less(mean + deviation, fast), -1.0, choose(less(fast, mean - deviation), 1.0, busy))
 
 
-@across("share", warmup=19, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=19, lower=0.0, upper=1.0)
 def alpha025(high: Matrix, close: Matrix, vwap: Matrix, returns: Matrix, adv20: Matrix) -> Matrix:
     """Rank of the reversed return times adv20, average price and the high's distance over the close.
 
@@ -108,7 +108,7 @@ def alpha025(high: Matrix, close: Matrix, vwap: Matrix, returns: Matrix, adv20: 
     return rank(-returns * adv20 * vwap * (high - close))
 
 
-@across("share", warmup=19, lower=0.0, upper=1.0)
+@cross_sectional("share", warmup=19, lower=0.0, upper=1.0)
 def alpha030(close: Matrix, volume: Matrix) -> Matrix:
     """Share of 20 bars' volume that fell in the last 5, larger the more of the last 3 closes fell.
 
@@ -123,7 +123,7 @@ def alpha030(close: Matrix, volume: Matrix) -> Matrix:
     return divide((1.0 - rank(first + second + third)) * ts_sum(volume, 5), ts_sum(volume, 20))
 
 
-@alone("share", warmup=32, lower=0.0, upper=1.0)
+@per_symbol("share", warmup=32, lower=0.0, upper=1.0)
 def alpha035(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, returns: Matrix) -> Matrix:
     """Place of volume among 32, times how low close plus range stands among 16 and the return among 32.
 
@@ -134,7 +134,7 @@ def alpha035(high: Matrix, low: Matrix, close: Matrix, volume: Matrix, returns: 
     return ts_rank(volume, 32) * (1 - ts_rank(close + high - low, 16)) * (1 - ts_rank(returns, 32))
 
 
-@across("share", warmup=250, lower=-2.0, upper=0.0)
+@cross_sectional("share", warmup=250, lower=-2.0, upper=0.0)
 def alpha039(close: Matrix, volume: Matrix, returns: Matrix, adv20: Matrix) -> Matrix:
     """Rank of the 7-bar change on fading volume, reversed, times one to two by the rank of the last 250 returns.
 
@@ -146,7 +146,7 @@ def alpha039(close: Matrix, volume: Matrix, returns: Matrix, adv20: Matrix) -> M
     return -rank(delta(close, 7) * faded) * (1 + rank(ts_sum(returns, 250)))
 
 
-@alone("share", warmup=38, lower=0.0, upper=1.0)
+@per_symbol("share", warmup=38, lower=0.0, upper=1.0)
 def alpha043(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     """Place of relative volume among 20, times the place of the reversed 7-bar change among 8.
 
@@ -157,7 +157,7 @@ def alpha043(close: Matrix, volume: Matrix, adv20: Matrix) -> Matrix:
     return ts_rank(divide(volume, adv20), 20) * ts_rank(-delta(close, 7), 8)
 
 
-@across("share", warmup=19)
+@cross_sectional("share", warmup=19)
 def alpha047(high: Matrix, close: Matrix, volume: Matrix, vwap: Matrix, adv20: Matrix) -> Matrix:
     """Relative volume of the cheap, times the high's height over the close, less a rank of the average price's rise.
 
@@ -171,7 +171,7 @@ def alpha047(high: Matrix, close: Matrix, volume: Matrix, vwap: Matrix, adv20: M
     return cheap * height - rank(vwap - delay(vwap, 5))
 
 
-@across("quote currency", warmup=240)
+@cross_sectional("quote currency", warmup=240)
 def alpha052(low: Matrix, volume: Matrix, returns: Matrix) -> Matrix:
     """Fall of the 5-bar low within 5 bars, times the rank of 220 older returns and the place of volume among 5.
 
@@ -185,7 +185,7 @@ def alpha052(low: Matrix, volume: Matrix, returns: Matrix) -> Matrix:
     return (-lowest + delay(lowest, 5)) * older * ts_rank(volume, 5)
 
 
-@across("share of the row", warmup=9, lower=-2.0, upper=1.0)
+@cross_sectional("share of the row", warmup=9, lower=-2.0, upper=1.0)
 def alpha060(high: Matrix, low: Matrix, close: Matrix, volume: Matrix) -> Matrix:
     """Scaled rank of the bars since the 10-bar high, less twice that of volume signed by the close's place in the bar.
 
@@ -198,7 +198,7 @@ def alpha060(high: Matrix, low: Matrix, close: Matrix, volume: Matrix) -> Matrix
     return 0 - (2 * scale(rank(pressure)) - scale(rank(ts_argmax(close, 10))))
 
 
-@across("quote currency", warmup=6)
+@cross_sectional("quote currency", warmup=6)
 def alpha083(high: Matrix, low: Matrix, close: Matrix, vwap: Matrix, rank_volume: Matrix) -> Matrix:
     """Ranks of the range two bars ago and of volume, times average price over close by today's range.
 

@@ -7,16 +7,16 @@ alpha101_correlation_flags.py; what the family shares, and what it leaves out, i
 from __future__ import annotations
 
 from quant_core.features.alpha101_operators import (
-    across,
-    alone,
     choose,
     correlation,
     covariance,
+    cross_sectional,
     delay,
     delta,
     divide,
     less,
     log,
+    per_symbol,
     rank,
     stddev,
     ts_max,
@@ -27,7 +27,7 @@ from quant_core.features.alpha101_operators import (
 from quant_core.market.panel import Matrix
 
 
-@across("correlation", warmup=7, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=7, lower=-1.0, upper=1.0)
 def alpha002(open: Matrix, close: Matrix, volume: Matrix) -> Matrix:
     """Correlation over 6 bars of the ranks of volume's two-bar growth and of the bar's own move, reversed.
 
@@ -38,7 +38,7 @@ def alpha002(open: Matrix, close: Matrix, volume: Matrix) -> Matrix:
     return -correlation(rank(delta(log(volume), 2)), rank((close - open) / open), 6)
 
 
-@across("correlation", warmup=9, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=9, lower=-1.0, upper=1.0)
 def alpha003(rank_open: Matrix, rank_volume: Matrix) -> Matrix:
     """Correlation over 10 bars of the ranks of the open and of volume, reversed.
 
@@ -49,7 +49,7 @@ def alpha003(rank_open: Matrix, rank_volume: Matrix) -> Matrix:
     return -correlation(rank_open, rank_volume, 10)
 
 
-@alone("correlation", warmup=9, lower=-1.0, upper=1.0)
+@per_symbol("correlation", warmup=9, lower=-1.0, upper=1.0)
 def alpha006(open: Matrix, volume: Matrix) -> Matrix:
     """Correlation over 10 bars of open and volume, reversed.
 
@@ -60,7 +60,7 @@ def alpha006(open: Matrix, volume: Matrix) -> Matrix:
     return -correlation(open, volume, 10)
 
 
-@across("share", warmup=4, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=4, lower=-1.0, upper=0.0)
 def alpha013(rank_close: Matrix, rank_volume: Matrix) -> Matrix:
     """Rank of the 5-bar covariance of the ranks of close and volume, reversed.
 
@@ -71,7 +71,7 @@ def alpha013(rank_close: Matrix, rank_volume: Matrix) -> Matrix:
     return -rank(covariance(rank_close, rank_volume, 5))
 
 
-@across("correlation", warmup=9, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=9, lower=-1.0, upper=1.0)
 def alpha014(open: Matrix, volume: Matrix, returns: Matrix) -> Matrix:
     """Rank of the return's 3-bar change, times the 10-bar correlation of open and volume, reversed.
 
@@ -82,7 +82,7 @@ def alpha014(open: Matrix, volume: Matrix, returns: Matrix) -> Matrix:
     return -rank(delta(returns, 3)) * correlation(open, volume, 10)
 
 
-@across("share", warmup=4, lower=-3.0, upper=0.0)
+@cross_sectional("share", warmup=4, lower=-3.0, upper=0.0)
 def alpha015(rank_high: Matrix, rank_volume: Matrix) -> Matrix:
     """Sum over 3 bars of the rank of the 3-bar correlation of the ranks of high and volume, reversed.
 
@@ -93,7 +93,7 @@ def alpha015(rank_high: Matrix, rank_volume: Matrix) -> Matrix:
     return -ts_sum(rank(correlation(rank_high, rank_volume, 3)), 3)
 
 
-@across("share", warmup=4, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=4, lower=-1.0, upper=0.0)
 def alpha016(rank_high: Matrix, rank_volume: Matrix) -> Matrix:
     """Rank of the 5-bar covariance of the ranks of high and volume, reversed.
 
@@ -104,7 +104,7 @@ def alpha016(rank_high: Matrix, rank_volume: Matrix) -> Matrix:
     return -rank(covariance(rank_high, rank_volume, 5))
 
 
-@across("correlation", warmup=19, lower=-2.0, upper=2.0)
+@cross_sectional("correlation", warmup=19, lower=-2.0, upper=2.0)
 def alpha022(high: Matrix, close: Matrix, volume: Matrix) -> Matrix:
     """Change over 5 bars of the correlation of high and volume, times the rank of the close's deviation, reversed.
 
@@ -115,7 +115,7 @@ def alpha022(high: Matrix, close: Matrix, volume: Matrix) -> Matrix:
     return -(delta(correlation(high, volume, 5), 5) * rank(stddev(close, 20)))
 
 
-@alone("correlation", warmup=10, lower=-1.0, upper=1.0)
+@per_symbol("correlation", warmup=10, lower=-1.0, upper=1.0)
 def alpha026(high: Matrix, volume: Matrix) -> Matrix:
     """Highest of the last 3 correlations, over 5 bars each, of the places of volume and high among 5, reversed.
 
@@ -126,7 +126,7 @@ def alpha026(high: Matrix, volume: Matrix) -> Matrix:
     return -ts_max(correlation(ts_rank(volume, 5), ts_rank(high, 5), 5), 3)
 
 
-@across("sign", warmup=6, lower=-1.0, upper=1.0)
+@cross_sectional("sign", warmup=6, lower=-1.0, upper=1.0)
 def alpha027(rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Minus one where the correlation of the ranks of volume and average price ranks above a half, else one.
 
@@ -138,7 +138,7 @@ def alpha027(rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     return choose(less(0.5, rank(mean)), -1.0, 1.0)
 
 
-@across("correlation", warmup=9, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=9, lower=-1.0, upper=1.0)
 def alpha040(high: Matrix, volume: Matrix) -> Matrix:
     """Rank of the high's 10-bar deviation, times the 10-bar correlation of high and volume, reversed.
 
@@ -149,7 +149,7 @@ def alpha040(high: Matrix, volume: Matrix) -> Matrix:
     return -rank(stddev(high, 10)) * correlation(high, volume, 10)
 
 
-@across("correlation", warmup=4, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=4, lower=-1.0, upper=1.0)
 def alpha044(high: Matrix, rank_volume: Matrix) -> Matrix:
     """Correlation over 5 bars of the high and the rank of volume, reversed.
 
@@ -160,7 +160,7 @@ def alpha044(high: Matrix, rank_volume: Matrix) -> Matrix:
     return -correlation(high, rank_volume, 5)
 
 
-@across("correlation", warmup=24, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=24, lower=-1.0, upper=1.0)
 def alpha045(close: Matrix, volume: Matrix) -> Matrix:
     """Ranks of older closes and of two trends agreeing, times the 2-bar correlation of close and volume, reversed.
 
@@ -174,7 +174,7 @@ def alpha045(close: Matrix, volume: Matrix) -> Matrix:
     return -(older * correlation(close, volume, 2) * trends)
 
 
-@across("share", warmup=8, lower=-1.0, upper=0.0)
+@cross_sectional("share", warmup=8, lower=-1.0, upper=0.0)
 def alpha050(rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     """Highest of the last 5 ranks of the 5-bar correlation of the ranks of volume and average price, reversed.
 
@@ -185,7 +185,7 @@ def alpha050(rank_volume: Matrix, rank_vwap: Matrix) -> Matrix:
     return -ts_max(rank(correlation(rank_volume, rank_vwap, 5)), 5)
 
 
-@across("correlation", warmup=16, lower=-1.0, upper=1.0)
+@cross_sectional("correlation", warmup=16, lower=-1.0, upper=1.0)
 def alpha055(high: Matrix, low: Matrix, close: Matrix, rank_volume: Matrix) -> Matrix:
     """Correlation over 6 bars of the ranks of the close's place in the 12-bar range and of volume, reversed.
 

@@ -3,7 +3,7 @@
 Prices enter as ratios, so that no factor has a currency. Where a symbol has `window` bars without a gap the values are
 Qlib's, but for what has no answer: Qlib adds 1e-12 to denominators, here a share of nothing is null (a bar without
 range, a window without movement, a bar without volume); Qlib leaves out RSQR, CORR and CORD below a standard deviation
-of 2e-5 in whatever unit, here they are null without spread. Elsewhere a window that is not full says nothing, where in
+of 2e-5 in whatever unit, here they are null without spread. Elsewhere a window that is not full is null, where in
 Qlib one bar speaks for sixty; and what compares a bar with the one before is not known on the first, which Qlib counts.
 
 What factors share is in alpha158_inputs.py, kernels live in kernels/, further formulas of this kind in alpha101.py.
@@ -141,25 +141,25 @@ def VWAP0(vwap: Matrix, close: Matrix) -> Matrix:
 @_window("fraction of the close", before=1)
 def ROC(close: Matrix, returns: Matrix, *, window: int) -> Matrix:
     """Close of {window} bars ago over the close. close[t - {window}] / close, every close between them known."""
-    return move_lag_ratio.filled(close, returns, window)
+    return move_lag_ratio.apply(close, returns, window)
 
 
 @_window("fraction of the close")
 def MA(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Mean of the last {window} closes over the close. mean(close, {window}) / close."""
-    return over(in_one_life(move_mean.filled(close, window, window), rows_apart, window), close)
+    return over(in_one_life(move_mean.apply(close, window, window), rows_apart, window), close)
 
 
 @_window("fraction of the close", 0.0)
 def STD(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Deviation (standard, ddof 1) of the last {window} closes over the close. std(close, {window}) / close."""
-    return over(in_one_life(move_std.filled(close, window, window), rows_apart, window), close)
+    return over(in_one_life(move_std.apply(close, window, window), rows_apart, window), close)
 
 
 @_window("fraction of the close per bar")
 def BETA(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Slope of the straight line through the last {window} closes over the close. slope(close, {window}) / close."""
-    return over(in_one_life(move_slope.filled(close, window, window), rows_apart, window), close)
+    return over(in_one_life(move_slope.apply(close, window, window), rows_apart, window), close)
 
 
 @_window("fraction", 0.0, 1.0)
@@ -186,19 +186,19 @@ def RESI(MA: Matrix, BETA: Matrix, *, window: int) -> Matrix:
 @_window("fraction of the close")
 def QTLU(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """80 % quantile of the last {window} closes over the close. quantile(close, {window}, 0.8) / close."""
-    return over(in_one_life(move_quantile.filled(close, window, 0.8, window), rows_apart, window), close)
+    return over(in_one_life(move_quantile.apply(close, window, 0.8, window), rows_apart, window), close)
 
 
 @_window("fraction of the close")
 def QTLD(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """20 % quantile of the last {window} closes over the close. quantile(close, {window}, 0.2) / close."""
-    return over(in_one_life(move_quantile.filled(close, window, 0.2, window), rows_apart, window), close)
+    return over(in_one_life(move_quantile.apply(close, window, 0.2, window), rows_apart, window), close)
 
 
 @_window("fraction", 0.0, 1.0)
 def RANK(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Rank of the close among the last {window}, over their number. rank(close, {window}) / {window}."""
-    return in_one_life(move_rank.filled(close, window, window), rows_apart, window)
+    return in_one_life(move_rank.apply(close, window, window), rows_apart, window)
 
 
 # Highs and lows over a window.
@@ -231,7 +231,7 @@ def IMAX(high: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
 
     argmax(high, {window}) / {window}, counted from 1 at the oldest bar; of equals the oldest.
     """
-    return 1.0 - in_one_life(move_argmax.filled(high, window, window), rows_apart, window) / window
+    return 1.0 - in_one_life(move_argmax.apply(high, window, window), rows_apart, window) / window
 
 
 @_window("fraction of the window", 0.0, 1.0)
@@ -240,7 +240,7 @@ def IMIN(low: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
 
     argmin(low, {window}) / {window}, counted from 1 at the oldest bar; of equals the oldest.
     """
-    return 1.0 - in_one_life(move_argmin.filled(low, window, window), rows_apart, window) / window
+    return 1.0 - in_one_life(move_argmin.apply(low, window, window), rows_apart, window) / window
 
 
 @_window("fraction of the window", -1.0, 1.0)
@@ -258,7 +258,7 @@ def IMXD(IMAX: Matrix, IMIN: Matrix, *, window: int) -> Matrix:
 @_window("correlation", -1.0, 1.0)
 def CORR(close: Matrix, log_volume: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Correlation of close and log volume over the last {window} bars. corr(close, ln(volume + 1), {window})."""
-    return in_one_life(move_correlation.filled(close, log_volume, window, window), rows_apart, window)
+    return in_one_life(move_correlation.apply(close, log_volume, window, window), rows_apart, window)
 
 
 @_window("correlation", -1.0, 1.0, before=1)
@@ -267,7 +267,7 @@ def CORD(returns: Matrix, log_volume_ratio: Matrix, *, window: int) -> Matrix:
 
     corr(close / close[t - 1], ln(volume / volume[t - 1] + 1), {window}).
     """
-    return move_correlation.filled(returns, log_volume_ratio, window, window)
+    return move_correlation.apply(returns, log_volume_ratio, window, window)
 
 
 # Rises and falls of the close.
@@ -276,13 +276,13 @@ def CORD(returns: Matrix, log_volume_ratio: Matrix, *, window: int) -> Matrix:
 @_window("fraction", 0.0, 1.0, before=1)
 def CNTP(is_rise: Matrix, *, window: int) -> Matrix:
     """Share of the last {window} bars on which the close rose. mean(close > close[t - 1], {window})."""
-    return move_mean.filled(is_rise, window, window)
+    return move_mean.apply(is_rise, window, window)
 
 
 @_window("fraction", 0.0, 1.0, before=1)
 def CNTN(is_fall: Matrix, *, window: int) -> Matrix:
     """Share of the last {window} bars on which the close fell. mean(close < close[t - 1], {window})."""
-    return move_mean.filled(is_fall, window, window)
+    return move_mean.apply(is_fall, window, window)
 
 
 @_window("fraction", -1.0, 1.0, before=1)
@@ -321,7 +321,7 @@ def SUMD(SUMP: Matrix, SUMN: Matrix, *, window: int) -> Matrix:
 @_window("fraction of the volume", 0.0)
 def VMA(volume: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Mean of the last {window} volumes over the volume. mean(volume, {window}) / (volume)."""
-    return over(in_one_life(move_mean.filled(volume, window, window), rows_apart, window), volume)
+    return over(in_one_life(move_mean.apply(volume, window, window), rows_apart, window), volume)
 
 
 @_window("fraction of the volume", 0.0)
@@ -330,7 +330,7 @@ def VSTD(volume: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
 
     std(volume, {window}) / (volume).
     """
-    return over(in_one_life(move_std.filled(volume, window, window), rows_apart, window), volume)
+    return over(in_one_life(move_std.apply(volume, window, window), rows_apart, window), volume)
 
 
 @_window("fraction", 0.0, before=1)
@@ -339,7 +339,7 @@ def WVMA(traded_move: Matrix, *, window: int) -> Matrix:
 
     With m = abs(close / close[t - 1] - 1) volume: std(m, {window}) / (mean(m, {window})).
     """
-    return over(move_std.filled(traded_move, window, window), move_mean.filled(traded_move, window, window))
+    return over(move_std.apply(traded_move, window, window), move_mean.apply(traded_move, window, window))
 
 
 @_window("fraction", 0.0, 1.0, before=1)

@@ -1,6 +1,6 @@
-"""What several factors of Alpha158 share: ingredients, each computed once per block, none a column.
+"""Ingredients that several factors of Alpha158 share: each computed once per block, none a column.
 
-The factors are in alpha158.py; what an ingredient is stands in steps.py.
+The factors are in alpha158.py, the definition of an ingredient in steps.py.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def with_row_before(join: np.ufunc, x: Matrix) -> Matrix:
 
 
 def over(values: Matrix, unit: Matrix) -> Matrix:
-    """Divide in place: `values` are nobody else's, and a block does not grow by another matrix."""
+    """Divide in place: no one else uses `values`, and a block does not grow by another matrix."""
     return np.divide(values, unit, out=values)
 
 
 def in_one_life(values: Matrix, rows_apart: Matrix, rows: int) -> Matrix:
-    """Return the values whose last `rows` rows lie within one life of the ticker."""
+    """Return the values whose last `rows` rows are within one life of the ticker."""
     # What is known of a row stays known of later ones, and a block where nothing is has one life per ticker: the rule.
     return values if np.isnan(rows_apart[-1:]).all() else within_life(values, rows_apart, rows)
 
@@ -91,13 +91,13 @@ def volume_change(volume: Matrix, rows_apart: Matrix) -> Matrix:
 @ingredient(windows=WINDOWS)
 def highest(high: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Highest price of the last {window} bars."""
-    return in_one_life(move_max.filled(high, window, window), rows_apart, window)
+    return in_one_life(move_max.apply(high, window, window), rows_apart, window)
 
 
 @ingredient(windows=WINDOWS)
 def lowest(low: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Lowest price of the last {window} bars."""
-    return in_one_life(move_min.filled(low, window, window), rows_apart, window)
+    return in_one_life(move_min.apply(low, window, window), rows_apart, window)
 
 
 @ingredient
@@ -127,25 +127,25 @@ def volume_fall(volume_change: Matrix) -> Matrix:
 @ingredient(windows=WINDOWS)
 def price_gains(price_rise: Matrix, *, window: int) -> Matrix:
     """Sum of the rises of the close over the last {window} bars."""
-    return move_sum.filled(price_rise, window, window)
+    return move_sum.apply(price_rise, window, window)
 
 
 @ingredient(windows=WINDOWS)
 def price_losses(price_fall: Matrix, *, window: int) -> Matrix:
     """Sum of the falls of the close over the last {window} bars."""
-    return move_sum.filled(price_fall, window, window)
+    return move_sum.apply(price_fall, window, window)
 
 
 @ingredient(windows=WINDOWS)
 def volume_gains(volume_rise: Matrix, *, window: int) -> Matrix:
     """Sum of the rises of the volume over the last {window} bars."""
-    return move_sum.filled(volume_rise, window, window)
+    return move_sum.apply(volume_rise, window, window)
 
 
 @ingredient(windows=WINDOWS)
 def volume_losses(volume_fall: Matrix, *, window: int) -> Matrix:
     """Sum of the falls of the volume over the last {window} bars."""
-    return move_sum.filled(volume_fall, window, window)
+    return move_sum.apply(volume_fall, window, window)
 
 
 @ingredient(windows=WINDOWS)

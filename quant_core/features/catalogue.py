@@ -2,8 +2,8 @@
 
 A feature is a function in a family file: its name is the column, its positional parameters are its inputs, its
 keyword-only parameters are its parameters, the first sentence of its docstring describes it. An ingredient is a shared
-input that is no column. A grid is one function under several windows. What they are as values lives in steps.py,
-running them in compute.py, their tables in families.py.
+input that is not a column. A grid is one function under several windows. Their types live in steps.py, running them in
+compute.py, their tables in families.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, TypeVar, overload
 
 from quant_core.errors import UsageError
-from quant_core.features.step_order import in_order
+from quant_core.features.step_order import order_steps
 from quant_core.features.steps import (
     INPUTS,
     Feature,
@@ -83,7 +83,7 @@ def feature(
         `declared_memory`.
     windows : sequence of int, optional
         Makes one feature per window, which its keyword-only parameter `window` is given. `warmup`, `lower`, `upper`
-        and `memory` may be functions of the window; the first sentence of the docstring says `{window}`.
+        and `memory` may be functions of the window; the first sentence of the docstring must contain `{window}`.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def feature(
         )
 
     if windows is None:
-        return lambda function: _checked(at(None, function), "feature")
+        return lambda function: _check_step(at(None, function), "feature")
     return lambda function: _grid(function, "feature", [at(window, function) for window in windows])
 
 
@@ -148,9 +148,9 @@ def ingredient(
         return Ingredient(function, is_cross_sectional, has_infinite_memory, _at(memory, window), window)
 
     if function is not None:
-        return _checked(at(None, function), "ingredient")
+        return _check_step(at(None, function), "ingredient")
     if windows is None:
-        return lambda function: _checked(at(None, function), "ingredient")
+        return lambda function: _check_step(at(None, function), "ingredient")
     return lambda function: _grid(function, "ingredient", [at(window, function) for window in windows])
 
 
@@ -163,7 +163,7 @@ def catalogue(package: str = "quant_core.features") -> FeatureCatalog:
     UnknownNameError
         A feature names an input that is neither a bar column nor a step; lists the near matches.
     UsageError
-        Two steps bear one name, or steps feed each other in a circle.
+        Two steps share a name, or steps feed each other in a circle.
     """
     found: dict[str, Step] = {}
     for kind in (Feature, Ingredient, Grid):
@@ -174,7 +174,7 @@ def catalogue(package: str = "quant_core.features") -> FeatureCatalog:
         (entry for entry in found.values() if isinstance(entry, Feature)),
         (entry for entry in found.values() if isinstance(entry, Ingredient)),
     )
-    in_order(found, features)
+    order_steps(found, features)
     return features
 
 
@@ -184,18 +184,20 @@ def _grid(function: Function, kind: str, entries: Sequence[S]) -> Grid[S]:
     if not any(p.name == "window" and p.kind is p.KEYWORD_ONLY for p in parameters_of(function)):
         raise UsageError(f"{kind} {function.__name__!r}: a grid needs the keyword-only parameter `window`.")
     if kind == "feature" and "{window}" not in replace(entries[0], window=None).description:
-        raise UsageError(f"feature {function.__name__!r}: the first sentence of a grid's docstring says {{window}}.")
-    return Grid(function, tuple(_checked(entry, kind) for entry in entries))
+        raise UsageError(
+            f"feature {function.__name__!r}: a grid's docstring must name {{window}} in its first sentence."
+        )
+    return Grid(function, tuple(_check_step(entry, kind) for entry in entries))
 
 
-def _checked(entry: S, kind: str) -> S:
+def _check_step(entry: S, kind: str) -> S:
     loose = [name for name, default in entry.parameters.items() if default is inspect.Parameter.empty]
     if not entry.inputs or loose or len(entry.inputs) + len(entry.parameters) != len(parameters_of(entry.function)):
         raise UsageError(f"{kind} {entry.name!r}: inputs are positional, parameters keyword-only with a default.")
     if not entry.description.endswith("."):
         raise UsageError(f"{kind} {entry.name!r} needs a docstring whose first sentence can describe it.")
     if entry.name in INPUTS:
-        raise UsageError(f"{kind} {entry.name!r} bears the name of an input; give it a name of its own.")
+        raise UsageError(f"{kind} {entry.name!r} has the name of an input; give it another name.")
     return entry
 
 

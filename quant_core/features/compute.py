@@ -16,7 +16,7 @@ import pyarrow as pa
 from quant_core.errors import PanelError, UnknownNameError, UsageError
 from quant_core.features.catalogue import catalogue
 from quant_core.features.engine import Job, run
-from quant_core.features.step_order import Plan, plan_of
+from quant_core.features.step_order import FeaturePlan, plan_of
 from quant_core.features.steps import BAR_COLUMNS, DEFAULT_FAMILIES, Feature
 from quant_core.features.tiles import MARKS, SortedBars, sorted_bars
 from quant_core.graph.catalog import Catalog
@@ -69,16 +69,18 @@ def compute_features(
     Raises
     ------
     UnknownNameError
-        A feature, family, calendar or input nobody knows; lists the near matches.
+        An unknown feature, family, calendar or input; lists the near matches.
     SourceError, ContractError, PanelError
         The file cannot be read, or the table not as bars.
     """
-    plan = plan_of(chosen(features, families, among), catalogue() if among is None else among)
+    plan = plan_of(choose_features(features, families, among), catalogue() if among is None else among)
     context = context_of(calendar, volume_unit)
-    return computed(sorted_bars(bars, plan.reads), plan, context, threads=threads)
+    return compute_table(sorted_bars(bars, plan.reads), plan, context, threads=threads)
 
 
-def computed(table: SortedBars, plan: Plan, context: Mapping[str, Any], *, threads: int | None = None) -> pl.DataFrame:
+def compute_table(
+    table: SortedBars, plan: FeaturePlan, context: Mapping[str, Any], *, threads: int | None = None
+) -> pl.DataFrame:
     """Return the labels of a table and the features of a plan."""
     columns = {name: np.empty(table.row.size) for name in plan.names}
     known = {name: np.empty(table.row.size, dtype=np.bool_) for name in plan.names}
@@ -86,7 +88,9 @@ def computed(table: SortedBars, plan: Plan, context: Mapping[str, Any], *, threa
     return features_table(table.labels, columns, known, threads=threads)
 
 
-def chosen(features: Sequence[str] | None, families: Sequence[str] | None, among: Catalog[Feature] | None) -> list[str]:
+def choose_features(
+    features: Sequence[str] | None, families: Sequence[str] | None, among: Catalog[Feature] | None
+) -> list[str]:
     """Return the names of the features asked for; see `compute_features`."""
     known = catalogue() if among is None else among
     if features is not None:
@@ -107,7 +111,7 @@ def families_of(known: Catalog[Feature]) -> set[str]:
 
 
 def context_of(calendar: Calendar | str, volume_unit: VolumeUnit) -> dict[str, Any]:
-    """Return what a step may name as keyword-only parameter beside its own settings."""
+    """Return the values a step may name as keyword-only parameters beside its own settings."""
     market = calendar_of(calendar) if isinstance(calendar, str) else calendar
     return {"periods_per_year": market.periods_per_year, "volume_unit": volume_unit}
 
@@ -166,6 +170,6 @@ def _bars_of(panels: Mapping[str, Panel]) -> pl.DataFrame:
 
 
 def _series(name: str, column: Column, known: Mask) -> pl.Series:
-    # Most columns begin with what is not known, and a look for the first such value ends there; who asks counts them.
+    # Most columns begin with unknown values, so `all` stops early; polars counts nulls when asked.
     bits = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
     return pl.Series(name, pa.Array.from_buffers(pa.float64(), column.size, [bits, pa.py_buffer(column)]))

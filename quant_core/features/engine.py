@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from quant_core.errors import PanelError
-from quant_core.features.step_order import Call, Phase, Plan
+from quant_core.features.step_order import Call, FeaturePlan, Phase
 from quant_core.features.tiles import ANY, LOWEST, SortedBars, Tile
 from quant_core.kernels.scatter import Column, Places
 from quant_core.kernels.threads import run_parts
@@ -32,11 +32,11 @@ class Job:
     Attributes
     ----------
     table : SortedBars
-    plan : Plan
+    plan : FeaturePlan
     context : mapping of str
-        What a step may name as keyword-only parameter beside its own settings.
+        The values a step may name as keyword-only parameters beside its own settings.
     since : int64 [N]
-        Of each symbol, the date from which on its rows are wanted.
+        The date of each symbol from which on its rows are wanted.
     columns : mapping of str to float64 [R]
         Filled from there on: the features wanted.
     known : mapping of str to bool [R], optional
@@ -44,7 +44,7 @@ class Job:
     """
 
     table: SortedBars
-    plan: Plan
+    plan: FeaturePlan
     context: Mapping[str, Any]
     since: Places
     columns: Mapping[str, Column]
@@ -84,7 +84,7 @@ def run(job: Job, *, threads: int | None = None) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """A phase on its way over the tiles of a table.
+    """One phase, applied to the tiles of a table one by one.
 
     Attributes
     ----------
@@ -117,15 +117,15 @@ class Pass:
             self.lent.workspace = NumericalWorkspace()
         matrices: dict[str, Matrix] = {}
         since = np.maximum(tile.since, self.job.since[tile.members])
-        # Overflow and 0 / 0 are IEEE's business here: what is not finite is not known.
+        # Overflow and 0 / 0 follow IEEE: what is not finite is not known.
         with self.lent.workspace, np.errstate(all="ignore"):
             for name, call, given in self.calls:
-                matrices[name] = self._answer(call, given, matrices, tile)
-                self._keep(name, matrices[name], tile, since)
+                matrices[name] = self._compute(call, given, matrices, tile)
+                self._write_columns(name, matrices[name], tile, since)
                 for done in call.done_with:
                     del matrices[done]
 
-    def _answer(self, call: Call, given: Mapping[str, Any], matrices: dict[str, Matrix], tile: Tile) -> Matrix:
+    def _compute(self, call: Call, given: Mapping[str, Any], matrices: dict[str, Matrix], tile: Tile) -> Matrix:
         for name in call.inputs:
             if name not in matrices:
                 matrices[name] = self.job.table.matrix(self.values.get(name), tile, LOWEST.get(name, ANY))
@@ -135,7 +135,7 @@ class Pass:
             raise PanelError(f"feature {call.step.name!r} made {np.shape(found)} of {shape}.")
         return np.ascontiguousarray(found, dtype=np.float64)
 
-    def _keep(self, name: str, matrix: Matrix, tile: Tile, since: Places) -> None:
+    def _write_columns(self, name: str, matrix: Matrix, tile: Tile, since: Places) -> None:
         wanted, passed = self.wanted.get(name), self.passed.get(name)
         if passed is not None and passed is not wanted:
             self.job.table.write(matrix, tile, tile.since, passed)

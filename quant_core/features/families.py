@@ -1,6 +1,6 @@
 """One stage per family file: `table = family_stage(__name__)` at its foot makes the table of the features above it.
 
-Nothing else has to know a family: its contract comes from its functions. Computing them lives in compute.py.
+No other code needs to know a family: its contract comes from its functions. Computing them lives in compute.py.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pydantic import Field
 
 from quant_core.errors import UsageError
 from quant_core.features.catalogue import catalogue
-from quant_core.features.compute import chosen, compute_features
+from quant_core.features.compute import choose_features, compute_features
 from quant_core.features.steps import DEFAULT_FAMILIES, Feature, FeatureCatalog, steps_of
 from quant_core.graph.stage import Params, StageSpec, Switch, stage
 from quant_core.market.contracts.features import FeatureStoreSchema
 from quant_core.market.sleeves import Sleeve
 
 MOST_NAMES = 30
-"""Features a family's description names; of more it says how many they are."""
+"""Most features that a family's description names; beyond, it gives their number."""
 
 
 class FamilyParams(Params):
-    """Which families a sleeve computes."""
+    """The families a sleeve computes."""
 
     families: tuple[str, ...] = Field(
         default=DEFAULT_FAMILIES,
@@ -40,26 +40,26 @@ def family_stage(module: str) -> StageSpec:
     Raises
     ------
     UsageError
-        A feature of the module says it belongs to another family.
+        A feature of the module names another family.
     """
     package, _, family = module.rpartition(".")
     found = [entry for name in _files(package, family) for entry in _features_of(name)]
     own = FeatureCatalog(found)
     strays = [entry.name for entry in own.values() if entry.family != family]
     if strays:
-        raise UsageError(f"{module}: feature {strays[0]!r} says family {own[strays[0]].family!r}, its file {family!r}.")
+        raise UsageError(f"{module}: feature {strays[0]!r} is of family {own[strays[0]].family!r}, not {family!r}.")
     contract = FeatureStoreSchema(family, (entry.column for entry in own.values()))
 
     def table(bars: pl.DataFrame, *, params: FamilyParams, sleeve: Sleeve) -> pl.DataFrame:
         among = catalogue(package)
-        chosen(None, params.families, among)
+        choose_features(None, params.families, among)
         if family not in params.families:
             return contract.empty()
         return compute_features(bars, list(own), calendar=sleeve.market, volume_unit=sleeve.volume_unit, among=among)
 
     table.__name__ = table.__qualname__ = family
-    told = ", ".join(own) if len(own) <= MOST_NAMES else f"{len(own)} of them, listed in docs/features.md"
-    table.__doc__ = f"Compute the {family} features of every bar: {told}."
+    listed = ", ".join(own) if len(own) <= MOST_NAMES else f"{len(own)} of them, listed in docs/features.md"
+    table.__doc__ = f"Compute the {family} features of every bar: {listed}."
     switch = Switch(
         is_on=lambda params: family in params.families,
         remedy=f'Add "{family}" to families in [features] to compute it.',

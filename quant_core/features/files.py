@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from quant_core.errors import ContractError, UsageError
 from quant_core.features.catalogue import catalogue
-from quant_core.features.compute import VolumeUnit, chosen, computed, context_of
+from quant_core.features.compute import VolumeUnit, choose_features, compute_table, context_of
 from quant_core.features.step_order import plan_of
 from quant_core.features.steps import Feature
 from quant_core.features.tiles import SortedBars, sorted_bars
@@ -37,7 +37,7 @@ ROW_GROUP = 1 << 17
 
 @dataclass(frozen=True)
 class Written:
-    """What came of a family.
+    """A family that has been written.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def write_features(
     """Write the values `compute_features` gives to `folder`, a folder per family; `read_features` reads them.
 
     In memory are the bars, and beside them at most PART_BYTES of a family whose symbols do not meet, or FILE_BYTES and
-    the inputs of one file of a family in which they do; and what engine.py says of its tiles.
+    the inputs of one file of a family in which they do; and the tiles of engine.py.
 
     Parameters
     ----------
@@ -95,12 +95,7 @@ def write_features(
     """
     known = catalogue() if among is None else among
     context = context_of(calendar, volume_unit)
-    names: dict[str, list[str]] = {}
-    for name in chosen(None, families, among):
-        names.setdefault(known[name].family, []).append(name)
-    for family in names:
-        if (folder / family).exists():
-            raise UsageError(f"{folder / family} is there already; name another folder, or remove it.")
+    names = _names_by_family(choose_features(None, families, among), known, folder)
     reads = plan_of([name for part in names.values() for name in part], known).reads
     table = sorted_bars(bars, reads)
     for family, own in sorted(names.items()):
@@ -110,11 +105,11 @@ def write_features(
         files = {folder / family / f"{number:03d}.parquet": block for number, block in enumerate(blocks)}
         if plan_of(own, known).is_cross_sectional:
             for path, block in files.items():
-                tables = (computed(part, plan_of(block, known), context, threads=threads) for part in (table,))
+                tables = (compute_table(part, plan_of(block, known), context, threads=threads) for part in (table,))
                 _write(tables, {path: block}, threads)
         else:
             plan = plan_of(own, known)
-            tables = (computed(part, plan, context, threads=threads) for part in _parts(table, len(own)))
+            tables = (compute_table(part, plan, context, threads=threads) for part in _split_symbols(table, len(own)))
             _write(tables, files, threads)
         yield Written(family, len(own), table.row.size, sum(path.stat().st_size for path in files), tuple(files))
 
@@ -134,7 +129,18 @@ def read_features(folder: Path, family: str) -> pl.LazyFrame:
     return pl.concat([first, *(part.drop("date", "symbol") for part in more)], how="horizontal")
 
 
-def _parts(table: SortedBars, columns: int) -> Iterator[SortedBars]:
+def _names_by_family(features: Sequence[str], known: Catalog[Feature], folder: Path) -> dict[str, list[str]]:
+    """Group features by family; a family whose folder exists is an error."""
+    names: dict[str, list[str]] = {}
+    for name in features:
+        names.setdefault(known[name].family, []).append(name)
+    for family in names:
+        if (folder / family).exists():
+            raise UsageError(f"{folder / family} exists already; name another folder, or remove it.")
+    return names
+
+
+def _split_symbols(table: SortedBars, columns: int) -> Iterator[SortedBars]:
     """Cut the symbols into parts of so many rows that their columns fit PART_BYTES, whole blocks of symbols each."""
     rows, first = max(PART_BYTES // (8 * columns), 1), 0
     while first < table.n_symbols or first == 0:
@@ -149,7 +155,7 @@ def _write(tables: Iterator[pl.DataFrame], files: Mapping[Path, Sequence[str]], 
     writers: dict[Path, pq.ParquetWriter] = {}
     try:
         while (table := next(tables, None)) is not None:
-            run_parts(partial(_add, table, files, writers), list(files), threads=threads)
+            run_parts(partial(_append, table, files, writers), list(files), threads=threads)
             # Gone before the next one is made.
             del table
     finally:
@@ -157,7 +163,7 @@ def _write(tables: Iterator[pl.DataFrame], files: Mapping[Path, Sequence[str]], 
             writer.close()
 
 
-def _add(table: pl.DataFrame, files: Mapping[Path, Sequence[str]], writers: dict[Path, Any], path: Path) -> None:
+def _append(table: pl.DataFrame, files: Mapping[Path, Sequence[str]], writers: dict[Path, Any], path: Path) -> None:
     rows = table.select("date", "symbol", *files[path]).to_arrow()
     if path not in writers:
         labels = ["date", "symbol"]

@@ -1,4 +1,4 @@
-"""`extended_features`: bring a table of features up to newer bars, computing only what the new bars can change.
+"""`extend_features`: bring a table of features up to newer bars, computing only what the new bars can change.
 
 A feature is causal, so a changed bar changes nothing before its date, and reads a bounded number of bars, so that a new
 row needs no older ones. Both are laws of every feature. How many bars a feature reads comes from step_order.py; one
@@ -17,11 +17,11 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.features.catalogue import catalogue
-from quant_core.features.compute import VolumeUnit, chosen, context_of, features_table
+from quant_core.features.compute import VolumeUnit, choose_features, context_of, features_table
 from quant_core.features.engine import Job, run
-from quant_core.features.step_order import Plan, plan_of, reaches_of
+from quant_core.features.step_order import FeaturePlan, plan_of, reaches_of
 from quant_core.features.steps import Feature
-from quant_core.features.tiles import SortedBars, read_only, sorted_bars
+from quant_core.features.tiles import SortedBars, as_read_only, sorted_bars
 from quant_core.graph.catalog import Catalog
 from quant_core.kernels.scatter import Column, Places, copy_rows, count_shared_rows, count_shared_values
 from quant_core.kernels.threads import run_parts
@@ -60,7 +60,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What newer bars have in common with older ones.
+    """The rows that newer bars share with older ones.
 
     Attributes
     ----------
@@ -70,9 +70,9 @@ class Change:
     kept : int64 [N]
         How many first rows of each symbol are the old ones, bit for bit.
     since : int64 [N]
-        The date from which on anything of the symbol may differ; T where nothing does.
+        The first date at which the symbol may differ; T where nothing does.
     gone : int
-        The first date of any symbol there is no more; T without one.
+        The first date of any symbol that is gone; T without one.
     """
 
     old: SortedBars
@@ -83,7 +83,7 @@ class Change:
     gone: int
 
 
-def extended_features(
+def extend_features(
     previous: pl.DataFrame,
     bars: pl.DataFrame,
     features: Sequence[str] | None = None,
@@ -99,7 +99,7 @@ def extended_features(
 
     Bars may have been appended, restated or deleted, symbols may have come or gone. Rows are computed from the first
     bar of the symbol that differs on; a feature that compares symbols, from the first bar of any symbol that differs.
-    The newest row that stays is computed again and has to come out the same.
+    The newest row that stays is computed again and must come out the same.
 
     Parameters
     ----------
@@ -108,36 +108,36 @@ def extended_features(
     bars : DataFrame
         All bars, old and new.
     previous_bars : DataFrame
-        The bars `previous` was computed from: they tell what differs.
+        The bars `previous` was computed from: the differences are found from them.
     features, calendar, families, volume_unit, threads, among
         As for `compute_features`.
 
     Raises
     ------
     ContractError
-        `previous` is no answer for `previous_bars`: other rows, or other values where both can be compared.
+        `previous` does not belong to `previous_bars`: other rows, or other values where both can be compared.
     UnknownNameError, PanelError
         As `compute_features` does.
     """
     known = catalogue() if among is None else among
-    names = chosen(features, families, among)
+    names = choose_features(features, families, among)
     context = context_of(calendar, volume_unit)
     reads = plan_of(names, known).reads
     old, new = sorted_bars(previous_bars, reads), sorted_bars(bars, reads)
-    change = _change(old, new)
-    answers = _answers(previous, old)
+    change = _compare_bars(old, new)
+    answers = _read_answers(previous, old)
     columns: dict[str, Column] = {}
     is_known: dict[str, Mask] = {}
-    for plan in _plans(names, known, answers):
+    for plan in _plans_by_reach(names, known, answers):
         # What the earlier answer lacks has no row that stays.
         share = change if plan.names[0] in answers else replace(change, kept=change.kept * 0, since=change.since * 0)
-        job = _extended(plan, share, answers, context, threads)
+        job = _extend(plan, share, answers, context, threads)
         columns |= job.columns
         is_known |= job.known
     return features_table(new.labels, {name: columns[name] for name in dict.fromkeys(names)}, is_known, threads=threads)
 
 
-def _plans(names: Iterable[str], among: Catalog[Feature], answers: Mapping[str, Answer]) -> list[Plan]:
+def _plans_by_reach(names: Iterable[str], among: Catalog[Feature], answers: Mapping[str, Answer]) -> list[FeaturePlan]:
     """Plan apart what reads different stretches of bars: a window of one symbol, one of all symbols, all bars."""
     reaches = reaches_of(names, among)
     kinds: dict[tuple[bool, bool, bool], list[str]] = {}
@@ -147,7 +147,7 @@ def _plans(names: Iterable[str], among: Catalog[Feature], answers: Mapping[str, 
     return [plan_of(part, among) for part in kinds.values()]
 
 
-def _change(old: SortedBars, new: SortedBars) -> Change:
+def _compare_bars(old: SortedBars, new: SortedBars) -> Change:
     """Compare two tables of bars, rows and values."""
     shared = min(len(old.dates), len(new.dates))
     differ = np.flatnonzero(old.dates[:shared] != new.dates[:shared])
@@ -160,7 +160,7 @@ def _change(old: SortedBars, new: SortedBars) -> Change:
     gone = min((int(old.first[j]) for j in place.values()), default=len(new.dates))
     kept = np.empty(new.n_symbols, dtype=np.int64)
     count_shared_rows(old.row, old.starts, new.row, new.starts, before, limit, kept)
-    absent = [read_only(np.full(table.row.size, np.nan)) for table in (old, new)]
+    absent = [as_read_only(np.full(table.row.size, np.nan)) for table in (old, new)]
     for name in old.columns.keys() | new.columns.keys():
         a, b = old.columns.get(name, absent[0]), new.columns.get(name, absent[1])
         count_shared_values(a, old.starts, b, new.starts, before, kept)
@@ -175,8 +175,8 @@ def _change(old: SortedBars, new: SortedBars) -> Change:
     return Change(old, new, before, kept, since, gone)
 
 
-def _extended(
-    plan: Plan, change: Change, answers: Mapping[str, Answer], context: Mapping[str, Any], threads: int | None
+def _extend(
+    plan: FeaturePlan, change: Change, answers: Mapping[str, Answer], context: Mapping[str, Any], threads: int | None
 ) -> Job:
     """Return a plan's columns, filled: rows that stay from the answers, the others by running it.
 
@@ -186,7 +186,7 @@ def _extended(
         A row that stays comes out otherwise.
     """
     new, old = change.new, change.old
-    kept, start = _stretch(change, is_alone=not plan.is_cross_sectional)
+    kept, start = _rows_to_compute(change, is_alone=not plan.is_cross_sectional)
     columns = {name: np.empty(new.row.size) for name in plan.names}
     job = Job(new, plan, context, start, columns, {name: np.empty(new.row.size, np.bool_) for name in plan.names})
     stay = {name: answers[name] for name in plan.names if name in answers}
@@ -209,13 +209,13 @@ def _extended(
         if wrong.size:
             day, symbol = new.labels.row(int(here[wrong[0]]))
             raise ContractError(
-                f"the earlier answer says {name} of {symbol} at {day} is {said[wrong[0]]}; computed again it is "
+                f"in the earlier answer {name} of {symbol} at {day} is {said[wrong[0]]}; computed again it is "
                 f"{found[wrong[0]]}. It came from other bars, another calendar or other code: compute it in full."
             )
     return job
 
 
-def _stretch(change: Change, *, is_alone: bool) -> tuple[Places, Places]:
+def _rows_to_compute(change: Change, *, is_alone: bool) -> tuple[Places, Places]:
     """Return how many first rows of each symbol stay, and from which date on to run it, the newest such row with it."""
     new, kept = change.new, change.kept
     end = len(new.dates)
@@ -233,13 +233,13 @@ def _stretch(change: Change, *, is_alone: bool) -> tuple[Places, Places]:
     return kept, np.full(new.n_symbols, newest, dtype=np.int64)
 
 
-def _answers(previous: pl.DataFrame, old: SortedBars) -> dict[str, Answer]:
+def _read_answers(previous: pl.DataFrame, old: SortedBars) -> dict[str, Answer]:
     """Return the columns of an earlier answer in the order of its bars.
 
     Raises
     ------
     ContractError
-        Its rows are others, or a column is no number.
+        Its rows are others, or a column is not a number.
     """
     if not {"date", "symbol"} <= set(previous.columns):
         raise ContractError(f"the earlier answer lacks date or symbol; got {', '.join(previous.columns) or 'none'}.")

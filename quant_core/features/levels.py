@@ -1,7 +1,7 @@
 """Ingredients of several families: the life a bar belongs to, highs and lows to rely on, average prices.
 
-Prices are levels: across two lives of a ticker they mean nothing to each other. Recursive kernels take `life` and begin
-anew with each; what reads a window of levels is passed through `within_life`. Columns live in the family files.
+Prices are levels: across two lives of a ticker they mean nothing to each other. Recursive kernels take `life` and start
+again with each; what reads a window of levels is passed through `within_life`. Columns live in the family files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quant_core.kernels.recursive import count_rows_apart, ewm_mean, number_live
 from quant_core.market.panel import Matrix
 
 RANGE_TOLERANCE = 1e-9
-"""Adjusted prices are rounded: a close may stand this far, relative, outside its bar's range."""
+"""Adjusted prices are rounded: a close may be this far, relative, outside its bar's range."""
 ROUNDING = 1e-12
 """Relative difference up to which two prices are the same: averages of equal prices differ from them by rounding."""
 AVERAGES = (10, 20, 30, 50, 100, 200)
@@ -29,17 +29,17 @@ def nine_tenths(window: int) -> int:
 
 
 def within_life(values: Matrix, rows_apart: Matrix, window: int) -> Matrix:
-    """Return the values whose window of that many rows lies within one life."""
+    """Return the values whose window of that many rows is within one life."""
     return np.where(rows_apart < window, np.nan, values)
 
 
 def place_in_range(x: Matrix, bottom: Matrix, top: Matrix, window: int) -> Matrix:
-    """Return where x stands between the lowest bottom (0) and the highest top (1) of each window.
+    """Return the place of x between the lowest bottom (0) and the highest top (1) of each window.
 
-    NaN: at a bar without bottom or top, whose x might lie outside, and where nine tenths of the window are not known.
+    NaN: at a bar without bottom or top, whose x might be outside, and where nine tenths of the window are not known.
     """
-    lowest = move_min.filled(bottom, window, nine_tenths(window))
-    highest = move_max.filled(top, window, nine_tenths(window))
+    lowest = move_min.apply(bottom, window, nine_tenths(window))
+    highest = move_max.apply(top, window, nine_tenths(window))
     return np.where(np.isnan(bottom), np.nan, (x - lowest) / (highest - lowest))
 
 
@@ -51,17 +51,17 @@ def sign_of(x: Matrix) -> Matrix:
 @ingredient
 def life(close: Matrix, returns: Matrix) -> Matrix:
     """Which life of its ticker the bar belongs to; a close without return begins one, as does an unconfirmed jump."""
-    return number_lives.filled(close, returns)
+    return number_lives.apply(close, returns)
 
 
 @ingredient
 def rows_apart(life: Matrix) -> Matrix:
     """Rows since the last bar of another life of the ticker, not known where there was none.
 
-    A window of no more rows reads one life. What stands before the window does not matter, so that what is built on it
+    A window of no more rows reads one life. Bars before the window do not matter, so that what is built on it
     stays local.
     """
-    return count_rows_apart.filled(life)
+    return count_rows_apart.apply(life)
 
 
 @ingredient
@@ -79,19 +79,19 @@ def bottom(high: Matrix, low: Matrix, close: Matrix) -> Matrix:
 @ingredient(has_infinite_memory=True)
 def last_close(close: Matrix, life: Matrix) -> Matrix:
     """Close of the bar before, of the same life and however many dates ago."""
-    return previous_bar.filled(close, life)
+    return previous_bar.apply(close, life)
 
 
 @ingredient(windows=AVERAGES)
 def sma(close: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
     """Mean close of the last {window} bars, nine tenths of them known."""
-    return within_life(move_mean.filled(close, window, nine_tenths(window)), rows_apart, window)
+    return within_life(move_mean.apply(close, window, nine_tenths(window)), rows_apart, window)
 
 
 @ingredient(windows=AVERAGES, has_infinite_memory=True)
 def ema(close: Matrix, life: Matrix, *, window: int) -> Matrix:
     """Exponential mean close of {window} bars, begun with the mean of the first {window}."""
-    return ewm_mean.filled(close, life, 2.0 / (window + 1.0), window, False)
+    return ewm_mean.apply(close, life, 2.0 / (window + 1.0), window, False)
 
 
 @ingredient
@@ -101,7 +101,7 @@ def vwma20(
     """Mean close of the last 20 bars weighted by the units traded, nine tenths of them known."""
     units = np.where(np.isnan(close), np.nan, volume / close if volume_unit == "value" else volume)
     least = nine_tenths(window)
-    mean = move_sum.filled(close * units, window, least) / move_sum.filled(units, window, least)
+    mean = move_sum.apply(close * units, window, least) / move_sum.apply(units, window, least)
     return within_life(mean, rows_apart, window)
 
 
@@ -111,9 +111,9 @@ def hull9(close: Matrix, rows_apart: Matrix, *, window: int = 9, half: int = 4, 
 
     Source: Hull (2005), How to reduce lag in a moving average.
     """
-    twice = 2.0 * move_decay_linear.filled(close, half, nine_tenths(half))
-    straight = twice - move_decay_linear.filled(close, window, nine_tenths(window))
-    return within_life(move_decay_linear.filled(straight, root, nine_tenths(root)), rows_apart, window + root - 1)
+    twice = 2.0 * move_decay_linear.apply(close, half, nine_tenths(half))
+    straight = twice - move_decay_linear.apply(close, window, nine_tenths(window))
+    return within_life(move_decay_linear.apply(straight, root, nine_tenths(root)), rows_apart, window + root - 1)
 
 
 def _is_sound(high: Matrix, low: Matrix, close: Matrix) -> Mask:

@@ -14,7 +14,7 @@ from quant_core.market.panel import Matrix
 @feature(family="liquidity", unit="fraction", warmup=108, lower=0.0, upper=1.0)
 def zero_return_share(returns: Matrix, *, window: int = 120, min_count: int = 108) -> Matrix:
     """Share of the returns of the last 120 bars that are exactly zero, at least 108 of them known."""
-    return move_zero_share.filled(returns, window, min_count)
+    return move_zero_share.apply(returns, window, min_count)
 
 
 @feature(family="liquidity", unit="fraction per million of quote currency", warmup=54, lower=0.0)
@@ -29,7 +29,7 @@ def amihud(
     volume_unit: str = "units",
 ) -> Matrix:
     """Mean of the absolute return over the traded value of the last 60 bars, times a million, 54 of them traded."""
-    return move_amihud.filled(returns, _traded_value(close, volume, volume_unit), window, min_count) * scale
+    return move_amihud.apply(returns, _traded_value(close, volume, volume_unit), window, min_count) * scale
 
 
 @feature(family="liquidity", unit="quote currency per bar", warmup=19, lower=0.0)
@@ -37,7 +37,7 @@ def liquidity(
     close: Matrix, volume: Matrix, *, window: int = 20, min_count: int = 20, volume_unit: str = "units"
 ) -> Matrix:
     """Median traded value of the last 20 bars, all of them known."""
-    return move_median.filled(_traded_value(close, volume, volume_unit), window, min_count)
+    return move_median.apply(_traded_value(close, volume, volume_unit), window, min_count)
 
 
 @feature(family="liquidity", unit="natural logarithm of quote currency per bar", warmup=19)

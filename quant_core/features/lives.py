@@ -1,7 +1,7 @@
 """`lives_apart`: let a function of whole columns see every life of a ticker as a symbol of its own.
 
 Prices of two lives mean nothing to each other. Features of one window mask it (`levels.within_life`); where windows
-stand in windows and symbols are compared in between, a mask at the end comes too late.
+are nested and symbols are compared in between, a mask at the end comes too late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Stay:
 
 
 def lives_apart(reach: int) -> Callable[[Function], Function]:
-    """Give a function the further input `life`, and its other inputs with further columns for lives that would meet.
+    """Give a function the further input `life`, and its other inputs a column more per life that would share a window.
 
     A ticker's columns are neighbours: what is summed across a row is summed in the same order, wherever rows begin.
 
@@ -38,7 +38,7 @@ def lives_apart(reach: int) -> Callable[[Function], Function]:
         Rows a value reads, its own included: two lives so far apart share a column.
     """
 
-    def made(function: Function) -> Function:
+    def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def answer(*given: Matrix) -> Matrix:
             *inputs, life = given
@@ -46,7 +46,7 @@ def lives_apart(reach: int) -> Callable[[Function], Function]:
             if not stays:
                 return function(*inputs)
             place = _places(stays, life.shape[1])
-            found = function(*(_parted(x, stays, place) for x in inputs))
+            found = function(*(_separate_lives(x, stays, place) for x in inputs))
             out = found[:, place[:-1]]
             for stay in stays:
                 out[stay.is_here, stay.column] = found[stay.is_here, place[stay.column] + stay.aside]
@@ -57,7 +57,7 @@ def lives_apart(reach: int) -> Callable[[Function], Function]:
         answer.__signature__ = own.replace(parameters=[*own.parameters.values(), life])  # type: ignore[attr-defined]
         return answer
 
-    return made
+    return decorate
 
 
 def stays_of(life: Matrix, reach: int) -> list[Stay]:
@@ -84,7 +84,7 @@ def _places(stays: Sequence[Stay], columns: int) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(further + 1)])
 
 
-def _parted(x: Matrix, stays: Sequence[Stay], place: npt.NDArray[np.int64]) -> Matrix:
+def _separate_lives(x: Matrix, stays: Sequence[Stay], place: npt.NDArray[np.int64]) -> Matrix:
     out = np.full((x.shape[0], place[-1]), np.nan)
     out[:, place[:-1]] = x
     for stay in stays:

@@ -1,4 +1,4 @@
-"""docs/features.md: every feature, what it says, how it is computed and where that comes from."""
+"""docs/features.md: every feature, its description, formula, facts and source."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PAGE = """\
 # Features
 
 A feature is a column of its family's table, known at the close of its bar and from nothing later. Families on by
-default: {on}. A sleeve names others under `[features]`; `quant features --sleeve SLEEVE` says how much of each it
-knows.
+default: {on}. A sleeve names others under `[features]`; `quant features --sleeve SLEEVE` reports the share
+of each that is known.
 
 - *Warm-up*: dates from a symbol's first bar on at which the feature cannot be known yet.
 - *Memory*: how many dates a value reads at most, the newest included; "all": every bar before it, weighing less and
-  less. Newer bars make no more than that to be read again.
-- *Bounds*: inclusive; no value lies beyond.
+  less. Newer bars require no more than that to be read again.
+- *Bounds*: inclusive; no value is beyond them.
 - *w*: the window of a feature that comes in several, named by it: `MA20`.
-- Returns are simple returns since the symbol's last bar within one life. A window that knows too little says nothing.
+- Returns are simple returns since the symbol's last bar within one life. A window with too few known bars is null.
 """
 
 
@@ -37,15 +37,15 @@ def features_page() -> str:
         lines += ["", f"## {family}", "", *(module.__doc__ or "").strip().splitlines(), ""]
         lines += [f"{len(own)} features, {'on' if family in DEFAULT_FAMILIES else 'off'} by default.", ""]
         lines += [
-            "| feature | says | formula | unit | warm-up | memory | bounds | source |",
+            "| feature | description | formula | unit | warm-up | memory | bounds | source |",
             "|---|---|---|---|---|---|---|---|",
         ]
-        lines += [_line(entries, known) for entries in _by_function(own)]
+        lines += [_line(entries, known) for entries in _group_by_function(own)]
     lines += ["", "## Ingredients", "", "Inputs that features share; no column of any table.", ""]
-    lines += ["| ingredient | says | formula | source |", "|---|---|---|---|"]
-    for entries in _by_function(known.ingredients.values()):
-        said = _said(entries)
-        lines.append(_row(_names(entries), said.description, said.formula, said.source))
+    lines += ["| ingredient | description | formula | source |", "|---|---|---|---|"]
+    for entries in _group_by_function(known.ingredients.values()):
+        shown = _with_window_as_w(entries)
+        lines.append(_row(_names(entries), shown.description, shown.formula, shown.source))
     return "\n".join(lines) + "\n"
 
 
@@ -53,7 +53,7 @@ def _order(family: str) -> tuple[int, str]:
     return DEFAULT_FAMILIES.index(family) if family in DEFAULT_FAMILIES else len(DEFAULT_FAMILIES), family
 
 
-def _by_function(entries: Iterable[S]) -> list[list[S]]:
+def _group_by_function(entries: Iterable[S]) -> list[list[S]]:
     """Put the entries of one grid together, by window."""
     found: dict[Function, list[S]] = {}
     for entry in entries:
@@ -62,29 +62,29 @@ def _by_function(entries: Iterable[S]) -> list[list[S]]:
 
 
 def _line(entries: Sequence[Feature], known: FeatureCatalog) -> str:
-    said = _said(entries)
+    shown = _with_window_as_w(entries)
     memories = [memory_of(entry.name, known) for entry in entries]
     bounds = dict.fromkeys(f"{_bound(e.lower, '-inf')} to {_bound(e.upper, 'inf')}" for e in entries)
     return _row(
         _names(entries),
-        said.description,
-        said.formula,
+        shown.description,
+        shown.formula,
         entries[0].unit,
         _by_window(entries, lambda entry: entry.warmup),
         "all" if None in memories else _by_window(entries, lambda entry: memory_of(entry.name, known) or 0),
         ", ".join("" if both == "-inf to inf" else both for both in bounds),
-        said.source,
+        shown.source,
     )
 
 
-def _said(entries: Sequence[Step]) -> Step:
-    """Return an entry whose texts say w for the window."""
+def _with_window_as_w(entries: Sequence[Step]) -> Step:
+    """Return the first entry with the letter w for the window in its texts."""
     first = entries[0]
     if first.window is None:
         return first
-    said = replace(first, window=None)
-    said.__dict__["doc"] = said.doc.replace("{window}", "w")
-    return said
+    shown = replace(first, window=None)
+    shown.__dict__["doc"] = shown.doc.replace("{window}", "w")
+    return shown
 
 
 def _names(entries: Sequence[Step]) -> str:
@@ -94,7 +94,7 @@ def _names(entries: Sequence[Step]) -> str:
 
 
 def _by_window(entries: Sequence[S], number: Callable[[S], int]) -> str:
-    """Say a number per window: one for all, their distance to w, or each."""
+    """Return a number per window as text: one for all, their distance to w, or each."""
     numbers = [number(entry) for entry in entries]
     if len(set(numbers)) == 1:
         return str(numbers[0])

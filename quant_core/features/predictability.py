@@ -1,4 +1,4 @@
-"""Predictability: whether past returns say anything about the next. Which way they point is in trend.py.
+"""Predictability: whether past returns help to predict the next. Their direction is in trend.py.
 
 A statistic that ends in `_z` is a normal score: 0 is the middle of what independent returns give, 1 is beyond 84 of
 100 of them. How it is made lives in statistics/calibration.py.
@@ -61,7 +61,7 @@ def efficiency(returns: Matrix, *, window: int = 120, min_count: int = 108) -> M
 
     Source: Kaufman (1995), Smarter Trading, efficiency ratio; de la Pena, Lai & Shao (2009), Self-Normalized Processes.
     """
-    return move_efficiency.filled(returns, window, min_count)
+    return move_efficiency.apply(returns, window, min_count)
 
 
 @feature(family="predictability", unit="normal score", warmup=108, lower=-8.0)
@@ -76,7 +76,7 @@ def efficiency_z(efficiency: Matrix) -> Matrix:
 @feature(family="predictability", unit="share", warmup=108, lower=0.0, upper=1.0)
 def tied_patterns(returns: Matrix, *, window: int = 120, order: int = 5, min_count: int = 104) -> Matrix:
     """Share of the patterns of 5 neighbouring returns of the last 120 bars that hold two equal ones, 104 known."""
-    return move_tied_patterns.filled(returns, window, order, min_count)
+    return move_tied_patterns.apply(returns, window, order, min_count)
 
 
 @feature(family="predictability", unit="none", warmup=108, lower=0.0, upper=1.0)
@@ -92,12 +92,12 @@ def entropy(
     """Permutation entropy of 5 neighbouring returns over the last 120 bars, at least 104 of 116 patterns known.
 
     -sum(p ln p) / ln(5!) over the shares p of the orders that 5 neighbouring returns come in. So short a window of
-    independent returns has 0.88, not 1: `entropy_z` says how unlikely a value is. Null where over 10 % of the patterns
-    hold equal returns.
+    independent returns has 0.88, not 1: `entropy_z` measures how unlikely a value is. Null where over 10 % of the
+    patterns hold equal returns.
 
     Source: Bandt & Pompe (2002), Physical Review Letters 88, 174102.
     """
-    return np.where(tied_patterns > ties, np.nan, move_permutation_entropy.filled(returns, window, order, min_count))
+    return np.where(tied_patterns > ties, np.nan, move_permutation_entropy.apply(returns, window, order, min_count))
 
 
 @feature(family="predictability", unit="normal score", warmup=108, lower=-3.0, upper=3.0)
@@ -118,7 +118,7 @@ def hurst(returns: Matrix, *, window: int = 252, smallest: int = 8, fewest: int 
 
     Source: Anis & Lloyd (1976), Biometrika 63(1).
     """
-    return move_hurst.filled(returns, window, smallest, fewest, min_count)
+    return move_hurst.apply(returns, window, smallest, fewest, min_count)
 
 
 @feature(family="predictability", unit="normal score", warmup=227, lower=-3.0, upper=3.0)
@@ -139,7 +139,7 @@ def dfa(returns: Matrix, *, window: int = 252, smallest: int = 8, fewest: int = 
 
     Source: Peng et al. (1994), Physical Review E 49(2), order 1.
     """
-    return move_dfa.filled(returns, window, smallest, fewest, min_count)
+    return move_dfa.apply(returns, window, smallest, fewest, min_count)
 
 
 @feature(family="predictability", unit="correlation", warmup=109, lower=-1.0, upper=1.0)
@@ -148,7 +148,7 @@ def autocorrelation(returns: Matrix, *, window: int = 120, min_count: int = 108)
 
     Source: Box & Jenkins (1976), Time Series Analysis, section 2.1.5.
     """
-    return move_autocorrelation.filled(returns, window, 1, min_count)
+    return move_autocorrelation.apply(returns, window, 1, min_count)
 
 
 @feature(family="predictability", unit="chi-square with 5 degrees of freedom", warmup=108, lower=0.0)
@@ -159,7 +159,7 @@ def ljung_box(returns: Matrix, *, window: int = 120, lags: int = 5, min_count: i
 
     Source: Ljung & Box (1978), Biometrika 65(2).
     """
-    return move_ljung_box.filled(returns, window, lags, min_count)
+    return move_ljung_box.apply(returns, window, lags, min_count)
 
 
 @feature(family="predictability", unit="probability", warmup=108, lower=0.0, upper=1.0)
@@ -176,7 +176,7 @@ def variance_ratio(returns: Matrix, *, window: int = 120, lags: int = 4, min_cou
 
     Source: Cochrane (1988), Journal of Political Economy 96(5).
     """
-    return move_variance_ratio.filled(returns, window, lags, min_count)
+    return move_variance_ratio.apply(returns, window, lags, min_count)
 
 
 @feature(family="predictability", unit="bars", warmup=108, lower=0.0, upper=10.0)
@@ -185,7 +185,7 @@ def memory_depth(returns: Matrix, *, window: int = 120, lags: int = 10, min_coun
 
     Chance is 2 / sqrt(n) on either side: independent returns have 0 in 95 of 100 windows.
     """
-    return move_memory_depth.filled(returns, window, lags, min_count)
+    return move_memory_depth.apply(returns, window, lags, min_count)
 
 
 @feature(family="predictability", unit="bars", warmup=227, lower=0.0)
@@ -193,11 +193,11 @@ def half_life(steps: Matrix, *, window: int = 252, min_count: int = 227) -> Matr
     """Bars in which half of the log price's distance to its mean is gone, over the last 252 bars, 227 known.
 
     -ln(2) / b of a least squares of log returns on the log price before them; the log price is rebuilt from returns. A
-    random walk has a median of some 40 bars: `adf` tells it from reversion. Null where the price does not revert.
+    random walk has a median of some 40 bars: `adf` tests for reversion. Null where the price does not revert.
 
     Source: Chan (2013), Algorithmic Trading, chapter 2.
     """
-    return move_half_life.filled(steps, window, min_count)
+    return move_half_life.apply(steps, window, min_count)
 
 
 @feature(family="predictability", unit="t statistic", warmup=227)
@@ -208,12 +208,12 @@ def adf(steps: Matrix, *, window: int = 252, min_count: int = 227) -> Matrix:
 
     Source: Said & Dickey (1984), Biometrika 71(3).
     """
-    return move_adf.filled(steps, window, True, min_count)
+    return move_adf.apply(steps, window, True, min_count)
 
 
 @feature(family="predictability", unit="probability", warmup=227, lower=0.0, upper=1.0)
 def adf_p(adf: Matrix) -> Matrix:
-    """Chance that a random walk has so low a Dickey-Fuller statistic; near 1 the log price is no stationary series.
+    """Chance that a random walk has so low a Dickey-Fuller statistic; near 1 the log price is not stationary.
 
     Source: MacKinnon (1994), Journal of Business & Economic Statistics 12(2).
     """
@@ -226,7 +226,7 @@ def turbulence(returns: Matrix, *, window: int = 120, levels: int = 3, min_count
 
     Source: Percival & Walden (2000), Wavelet Methods for Time Series Analysis, section 4.6.
     """
-    return move_turbulence.filled(returns, window, levels, min_count)
+    return move_turbulence.apply(returns, window, levels, min_count)
 
 
 table = family_stage(__name__)

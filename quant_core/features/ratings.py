@@ -22,14 +22,14 @@ from quant_core.market.panel import Matrix
 def awesome(top: Matrix, bottom: Matrix, rows_apart: Matrix, *, window: int = 34, fast: int = 5) -> Matrix:
     """Mean of high and low of the last 5 bars less that of the last 34, in quote currency."""
     middle = 0.5 * (top + bottom)
-    means = [move_mean.filled(middle, bars, nine_tenths(bars)) for bars in (fast, window)]
+    means = [move_mean.apply(middle, bars, nine_tenths(bars)) for bars in (fast, window)]
     return within_life(means[0] - means[1], rows_apart, window)
 
 
 @ingredient(has_infinite_memory=True)
 def bull_bear(top: Matrix, bottom: Matrix, close: Matrix, life: Matrix, *, window: int = 13) -> Matrix:
     """High less, plus low less the 13-bar exponential mean close, in quote currency."""
-    return top + bottom - 2.0 * ewm_mean.filled(close, life, 2.0 / (window + 1.0), window, False)
+    return top + bottom - 2.0 * ewm_mean.apply(close, life, 2.0 / (window + 1.0), window, False)
 
 
 @feature(family="ratings", unit="index", warmup=14, lower=0.0, upper=100.0)
@@ -38,7 +38,7 @@ def stochastic_k(
 ) -> Matrix:
     """Stochastic %K 14/3: place of the close in the range of 14 bars, 0 to 100, the mean of 3 bars.
 
-    Null where 14 bars have no range, where others say 0.
+    Null where 14 bars have no range, where others give 0.
     Source: Lane (1984), Technical Analysis of Stocks & Commodities 2(3).
     """
     place = place_in_range(close, bottom, top, window)
@@ -73,8 +73,8 @@ def cci_20(
     Source: Lambert (1980), Commodities magazine 9(10).
     """
     typical, least = (top + bottom + close) / 3.0, nine_tenths(window)
-    deviation = move_deviation.filled(typical, window, least)
-    return within_life((typical - move_mean.filled(typical, window, least)) / (scale * deviation), rows_apart, window)
+    deviation = move_deviation.apply(typical, window, least)
+    return within_life((typical - move_mean.apply(typical, window, least)) / (scale * deviation), rows_apart, window)
 
 
 @feature(family="ratings", unit="fraction of the close", warmup=30)
@@ -116,9 +116,9 @@ def ultimate_oscillator(top: Matrix, bottom: Matrix, close: Matrix, last_close: 
     pressure, true_range = close - low, np.maximum(top, last_close) - low
     total: Matrix = np.zeros(close.shape)
     for window, weight in ((7, 4.0), (14, 2.0), (28, 1.0)):
-        pressures, ranges = (move_sum.filled(x, window, nine_tenths(window)) for x in (pressure, true_range))
+        pressures, ranges = (move_sum.apply(x, window, nine_tenths(window)) for x in (pressure, true_range))
         total += weight * (pressures / ranges)
-    return within_life(_bounded(100.0 * (total / 7.0)), rows_apart, 28)
+    return within_life(_clip_percent(100.0 * (total / 7.0)), rows_apart, 28)
 
 
 @feature(family="ratings", unit="fraction of the close", warmup=10)
@@ -144,7 +144,7 @@ def distance_to_cloud(
 ) -> Matrix:
     """Distance of the last close to the Ichimoku cloud 9/26/52 over the close, 0 inside it.
 
-    The cloud of a bar lies between two spans of 26 bars before, displaced once: the mean of the middles of 9 and of 26
+    The cloud of a bar is between two spans of 26 bars before, displaced once: the mean of the middles of 9 and of 26
     bars, and the middle of 52 bars. A middle is half of highest high plus lowest low.
     Source: Hosoda (1969), Ichimoku Kinko Hyo.
     """
@@ -234,10 +234,10 @@ def recommend_other(
     for x in (
         roc_10,
         macd_histogram,
-        _turned(stochastic_k, stochastic_d),
+        _turn_at_extremes(stochastic_k, stochastic_d),
         np.where(adx_14 > 20.0, (plus_di_14 - minus_di_14) / 100.0, 0.0 * adx_14),
-        _grown(awesome, close, life),
-        _grown(bull_bear, close, life),
+        _growth_from_zero(awesome, close, life),
+        _growth_from_zero(bull_bear, close, life),
     ):
         cast_outside(x, -ROUNDING, ROUNDING, -1.0, total, cast)
     return np.where(cast >= min_count, total / cast, np.nan)
@@ -249,30 +249,30 @@ def recommend_all(recommend_ma: Matrix, recommend_other: Matrix) -> Matrix:
     return 0.5 * (recommend_ma + recommend_other)
 
 
-def _turned(k: Matrix, d: Matrix) -> Matrix:
+def _turn_at_extremes(k: Matrix, d: Matrix) -> Matrix:
     """Return how far %K has risen above %D below 20, or fallen below it above 80, as a fraction; elsewhere 0."""
     turn = (k - d) / 100.0
     return np.where(((k < 20.0) & (turn > 0.0)) | ((k > 80.0) & (turn < 0.0)), turn, 0.0 * turn)
 
 
-def _grown(x: Matrix, close: Matrix, life: Matrix) -> Matrix:
+def _growth_from_zero(x: Matrix, close: Matrix, life: Matrix) -> Matrix:
     """Return x over the close where it has moved away from zero since the bar before, elsewhere 0."""
-    change = (x - previous_bar.filled(x, life)) / close
+    change = (x - previous_bar.apply(x, life)) / close
     return np.where((change * x > 0.0) & (np.abs(change) > ROUNDING), x / close, 0.0 * change)
 
 
 def _smooth(x: Matrix, window: int) -> Matrix:
-    return _bounded(move_mean.filled(x, window, nine_tenths(window)))
+    return _clip_percent(move_mean.apply(x, window, nine_tenths(window)))
 
 
-def _bounded(x: Matrix) -> Matrix:
+def _clip_percent(x: Matrix) -> Matrix:
     """Return x within 0 and 100, which rounding may miss by an ulp."""
     return np.clip(x, 0.0, 100.0)
 
 
 def _middle(top: Matrix, bottom: Matrix, window: int) -> Matrix:
     least = nine_tenths(window)
-    return 0.5 * (move_max.filled(top, window, least) + move_min.filled(bottom, window, least))
+    return 0.5 * (move_max.apply(top, window, least) + move_min.apply(bottom, window, least))
 
 
 def _rows_later(x: Matrix, rows: int) -> Matrix:

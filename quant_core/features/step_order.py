@@ -1,4 +1,4 @@
-"""What a feature builds on, found by name: the steps to run in order, and how many bars they read.
+"""The steps a feature builds on, found by name: in which order they run, and how many bars they read.
 
 Running them lives in engine.py.
 """
@@ -13,19 +13,19 @@ from quant_core.features.steps import INPUTS, Feature, FeatureCatalog, Ingredien
 from quant_core.graph.catalog import Catalog
 
 NO_WINDOWS = ("min_count", "periods_per_year")
-"""Whole numbers among the parameters that do not say how many bars a value reads."""
+"""Whole numbers among the parameters that do not count bars a value reads."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What of the bars a step reads.
+    """The bars a step reads.
 
     Attributes
     ----------
     is_cross_sectional : bool
-        Whether those of other symbols, itself or through its inputs.
+        Whether it reads other symbols, itself or through its inputs.
     memory : int, optional
-        Of how many dates, the newest included; None: of all before it.
+        How many dates it reads, the newest included; None: all before it.
     """
 
     is_cross_sectional: bool
@@ -65,7 +65,7 @@ class Phase:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class FeaturePlan:
     """How to compute some features.
 
     Attributes
@@ -89,16 +89,16 @@ class Plan:
         return any(phase.is_cross_sectional for phase in self.phases)
 
 
-def plan_of(names: Iterable[str], among: Catalog[Feature]) -> Plan:
-    """Plan the computing of some features: each step once, as early as its inputs allow.
+def plan_of(names: Iterable[str], among: Catalog[Feature]) -> FeaturePlan:
+    """Plan the computation of some features: each step once, as early as its inputs allow.
 
     Raises
     ------
     UnknownNameError, UsageError
-        As `in_order` does.
+        As `order_steps` does.
     """
     wanted = tuple(dict.fromkeys(names))
-    inputs = {step: inputs_of(step, among) for step in in_order(wanted, among)}
+    inputs = {step: inputs_of(step, among) for step in order_steps(wanted, among)}
     at: dict[str, int] = {}
     # Even phases run on blocks of symbols, odd ones on all symbols.
     for step, sources in inputs.items():
@@ -113,7 +113,7 @@ def plan_of(names: Iterable[str], among: Catalog[Feature]) -> Plan:
     reaches = reaches_of(wanted, among)
     memories = [reaches[name].memory for name in wanted]
     known = [bars for bars in memories if bars is not None]
-    return Plan(
+    return FeaturePlan(
         wanted,
         tuple(phases),
         frozenset(name for sources in inputs.values() for name in sources if name in INPUTS),
@@ -131,7 +131,7 @@ def _calls(inputs: Mapping[Step, Sequence[str]]) -> tuple[Call, ...]:
     return tuple(Call(step, tuple(sources), tuple(done.get(step, ()))) for step, sources in inputs.items())
 
 
-def in_order(names: Iterable[str], among: Catalog[Feature]) -> tuple[Step, ...]:
+def order_steps(names: Iterable[str], among: Catalog[Feature]) -> tuple[Step, ...]:
     """Return the named features and the steps they build on, each once and after its inputs.
 
     Raises
@@ -148,22 +148,22 @@ def in_order(names: Iterable[str], among: Catalog[Feature]) -> tuple[Step, ...]:
             raise UsageError(f"features feed each other in a circle: {' -> '.join((*path, entry.name))}.")
         for name in inputs_of(entry, among):
             if name not in INPUTS and name not in done:
-                visit(step_named(name, among), (*path, entry.name))
+                visit(find_step(name, among), (*path, entry.name))
         done[entry.name] = entry
 
     for name in names:
         if name not in done:
-            visit(step_named(name, among), ())
+            visit(find_step(name, among), ())
     return tuple(done.values())
 
 
-def step_named(name: str, among: Catalog[Feature]) -> Step:
+def find_step(name: str, among: Catalog[Feature]) -> Step:
     """Return the feature or ingredient of that name.
 
     Raises
     ------
     UnknownNameError
-        Nobody knows it; lists the features with near names.
+        An unknown name; lists the features with near names.
     """
     return _ingredients(among).get(name) or among[name]
 
@@ -187,13 +187,13 @@ def memory_of(name: str, among: Catalog[Feature]) -> int | None:
 
 
 def reaches_of(names: Iterable[str], among: Catalog[Feature]) -> dict[str, Reach]:
-    """Return what the named features and the steps they build on read, each after its inputs.
+    """Return the reach of the named features and of the steps they build on, each after its inputs.
 
     A step reads the bars it declares; else all whole numbers among its parameters may be windows, over those of its
     inputs, and it reads at least the bars of its warm-up. It reads no less than any of its inputs.
     """
     found: dict[str, Reach] = {}
-    for entry in in_order(names, among):
+    for entry in order_steps(names, among):
         below = [found[name] if name in found else Reach(False, 1) for name in inputs_of(entry, among)]
         is_cross_sectional = entry.is_cross_sectional or any(reach.is_cross_sectional for reach in below)
         known = [reach.memory for reach in below if reach.memory is not None]

@@ -1,6 +1,6 @@
-"""What a feature is: a function of named inputs; an ingredient, a grid, and features by name.
+"""Types of the catalogue: feature, ingredient and grid, each a function of named inputs, and features by name.
 
-Making one of a function lives in catalogue.py, what it builds on in step_order.py.
+The decorators that make them live in catalogue.py, the order in which they run in step_order.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INPUTS = (*BAR_COLUMNS, "returns")
 """`returns`: simple return since the symbol's last bar within one life; NaN while a jump is provisional."""
 
 DEFAULT_FAMILIES = ("trend", "volatility", "predictability", "liquidity", "tail", "ratings")
-"""Families computed where nobody names any; the others are big and wait to be asked for."""
+"""Families computed by default; the others are big and must be named."""
 
 Function = Callable[..., Matrix]
 S = TypeVar("S", bound="Step")
@@ -85,12 +85,12 @@ class Step:
 
     @property
     def formula(self) -> str:
-        """What the docstring says beyond its first sentence and before `Source:`, paragraph by paragraph."""
+        """The docstring between its first sentence and `Source:`, paragraph by paragraph."""
         return self._parts[1]
 
     @property
     def source(self) -> str:
-        """What the docstring says after `Source:`."""
+        """The docstring after `Source:`."""
         return self._parts[2]
 
     @cached_property
@@ -118,7 +118,7 @@ class Feature(Step):
     Attributes
     ----------
     family : str
-        The file it stands in and the table it goes to.
+        The file it is in and the table it goes to.
     unit : str
     warmup : int
         Dates from a symbol's first bar on, at which the feature cannot be known yet.

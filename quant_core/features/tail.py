@@ -12,19 +12,19 @@ from quant_core.market.panel import Matrix
 @feature(family="tail", unit="none", warmup=227)
 def skew(returns: Matrix, *, window: int = 252, min_count: int = 227) -> Matrix:
     """Skewness (population, with its sign) of the returns of the last 252 bars, at least 227 of them known."""
-    return move_skewness.filled(returns, window, min_count)
+    return move_skewness.apply(returns, window, min_count)
 
 
 @feature(family="tail", unit="none", warmup=227, lower=-2.0)
 def kurtosis(returns: Matrix, *, window: int = 252, min_count: int = 227) -> Matrix:
     """Excess kurtosis (population) of the returns of the last 252 bars, at least 227 of them known."""
-    return move_kurtosis.filled(returns, window, min_count)
+    return move_kurtosis.apply(returns, window, min_count)
 
 
 @feature(family="tail", unit="fraction", warmup=227, lower=-1.0)
 def cvar(returns: Matrix, *, window: int = 252, level: float = 0.05, min_count: int = 227) -> Matrix:
     """Mean of the worst 5 % of the returns of the last 252 bars, at least 227 of them known; a loss is negative."""
-    return move_cvar.filled(returns, window, level, min_count)
+    return move_cvar.apply(returns, window, level, min_count)
 
 
 table = family_stage(__name__)

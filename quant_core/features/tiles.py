@@ -49,7 +49,7 @@ CELLS = 1 << 19
 
 
 MOST_SYMBOLS = 1 << 16
-"""Runs of one symbol a table in order can have; one of more is sorted anew."""
+"""Most runs of one symbol that a sorted table can have; a table with more is sorted again."""
 
 _NONE = np.empty(0)
 
@@ -65,7 +65,7 @@ class Tile:
     top, height : int
         The dates of its matrices: `height` of them from the date `top` on.
     since : int64 [W]
-        Of each member, the date from which on its rows are wanted; rows before it only feed windows.
+        The date of each member from which on its rows are wanted; rows before it only feed windows.
     """
 
     members: Places
@@ -81,9 +81,9 @@ class SortedBars:
     Attributes
     ----------
     labels : DataFrame
-        date and symbol, as they came.
+        date and symbol, unchanged.
     columns : mapping of bar column to float64 [R]
-        As they came, those that were asked for and are there; read-only. NaN where null.
+        The requested columns that exist, unchanged; read-only. NaN where null.
     row : int32 [R]
         Position of each row's date among all dates.
     starts : int64 [N + 1]
@@ -105,12 +105,12 @@ class SortedBars:
 
     @cached_property
     def first(self) -> Days:
-        """Of each symbol, the date of its first row; int32 [N]."""
+        """The date of each symbol's first row; int32 [N]."""
         return self.row[self.starts[:-1]]
 
     @cached_property
     def last(self) -> Days:
-        """Of each symbol, the date of its last row; int32 [N]."""
+        """The date of each symbol's last row; int32 [N]."""
         return self.row[self.starts[1:] - 1]
 
     def part(self, first: int, stop: int) -> SortedBars:
@@ -126,7 +126,7 @@ class SortedBars:
         if "close" not in self.columns:
             out[:] = np.nan
             return out
-        close, life, is_provisional = (read_only(self.columns.get(name, _NONE)) for name in ("close", *MARKS))
+        close, life, is_provisional = (as_read_only(self.columns.get(name, _NONE)) for name in ("close", *MARKS))
 
         def fill(part: slice) -> None:
             fill_returns(close, life, is_provisional, self.starts[part.start : part.stop + 1], out)
@@ -186,26 +186,26 @@ class SortedBars:
             None: nothing is known.
         tile : Tile
         lowest : float
-            What is below it is not known.
+            Values below it are not known.
         """
         out = empty((tile.height, len(tile.members)))
         if column is None:
             out.fill(np.nan)
         else:
-            fill_matrix(read_only(column), lowest, self.row, self.starts, tile.members, tile.top, out)
+            fill_matrix(as_read_only(column), lowest, self.row, self.starts, tile.members, tile.top, out)
         return out
 
     def write(self, matrix: Matrix, tile: Tile, since: Places, column: Column, known: Mask | None = None) -> None:
         """Put the rows of a tile's matrix, each member's from the date `since` [W] on, into a column [R].
 
-        known: [R], told of the same rows whether their value is.
+        known: [R], set for the same rows: whether the value is known.
         """
-        told = np.empty(0, dtype=np.bool_) if known is None else known
-        fill_column(matrix, self.row, self.starts, tile.members, since, tile.top, column, told)
+        is_known = np.empty(0, dtype=np.bool_) if known is None else known
+        fill_column(matrix, self.row, self.starts, tile.members, since, tile.top, column, is_known)
 
 
-def read_only(column: npt.NDArray[S]) -> npt.NDArray[S]:
-    """Return a view nobody writes to: polars' columns are such, and kernels compile once for one kind."""
+def as_read_only(column: npt.NDArray[S]) -> npt.NDArray[S]:
+    """Return a read-only view: polars' columns are read-only, and kernels compile once per kind of array."""
     view = column.view()
     view.flags.writeable = False
     return view
@@ -228,12 +228,12 @@ def sorted_bars(bars: pl.DataFrame | Path, names: Iterable[str]) -> SortedBars:
     SourceError
         The file cannot be read.
     ContractError
-        date or symbol is missing, date is no date, or a value is no number.
+        date or symbol is missing, date is not a date, or a value is not a number.
     PanelError
         A (date, symbol) key comes twice or is null.
     """
     if isinstance(bars, Path):
-        bars = _loaded(bars, ("date", "symbol", *_with_marks(names)))
+        bars = _load_columns(bars, ("date", "symbol", *_with_marks(names)))
     missing = [name for name in ("date", "symbol") if name not in bars.columns]
     if missing:
         raise ContractError(f"bars lack the column {missing[0]!r}; got {', '.join(bars.columns) or 'none'}.")
@@ -243,21 +243,21 @@ def sorted_bars(bars: pl.DataFrame | Path, names: Iterable[str]) -> SortedBars:
         raise PanelError("a row without date or symbol has no place in a Panel; split the table first.")
     wanted = [name for name in (*BAR_COLUMNS, *MARKS) if name in bars.columns and name in _with_marks(names)]
     values = bars.select("date", "symbol", *(_number(bars, name) for name in wanted)).rechunk()
-    dates, row = _numbered(values["date"].to_physical().to_numpy())
+    dates, row = _number_dates(values["date"].to_physical().to_numpy())
     starts = _starts(values["symbol"].cast(pl.String))
-    if starts is None or not is_in_order(read_only(row), starts):
+    if starts is None or not is_in_order(as_read_only(row), starts):
         code = codes_of(values["symbol"].cast(pl.String)).code
         order = order_of(code, row)
         if order is not None:
             values, code, row = values[order], code[order], row[order]
         starts = np.searchsorted(code, np.arange(int(code[-1]) + 2 if code.size else 1)).astype(np.int64)
-        if not is_in_order(read_only(row), starts):
+        if not is_in_order(as_read_only(row), starts):
             raise PanelError("a (date, symbol) key comes twice; split the table first.")
-    columns = {name: read_only(values[name].to_numpy()) for name in wanted}
+    columns = {name: as_read_only(values[name].to_numpy()) for name in wanted}
     return SortedBars(values.select("date", "symbol"), columns, row, starts, dates)
 
 
-def _loaded(path: Path, names: Iterable[str]) -> pl.DataFrame:
+def _load_columns(path: Path, names: Iterable[str]) -> pl.DataFrame:
     """Load some columns of a Parquet file, one after the other: only one is ever there in pieces and as a whole."""
     wanted = set(names)
     try:
@@ -274,7 +274,7 @@ def _with_marks(names: Iterable[str]) -> set[str]:
 
 
 def _starts(symbols: pl.Series) -> Places | None:
-    """Return where each symbol begins [N + 1] in a column without null; None where they do not stand in order."""
+    """Return where each symbol begins [N + 1] in a column without null; None where the symbols are not in order."""
     array = symbols.to_arrow(compat_level=pl.CompatLevel.newest())
     words = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint64).reshape(-1, 2)
     first = np.empty(MOST_SYMBOLS, dtype=np.int64)
@@ -282,11 +282,11 @@ def _starts(symbols: pl.Series) -> Places | None:
     if count > first.size:
         return None
     names = symbols.gather(first[:count])
-    # One text may lie at several places: then it comes twice.
+    # One text may be at several places in memory: then it comes twice.
     return np.append(first[:count], len(symbols)) if (names.slice(1) > names.head(max(count - 1, 0))).all() else None
 
 
-def _numbered(stamps: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], Days]:
+def _number_dates(stamps: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], Days]:
     """Return the different whole numbers, ascending, and the place of each row's among them."""
     low = int(stamps.min()) if stamps.size else 0
     span = int(stamps.max()) - low + 1 if stamps.size else 0
@@ -295,8 +295,8 @@ def _numbered(stamps: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer],
         return found, row.astype(np.int32)
     # Days are dense numbers: a table of them answers at once, a search takes ten times as long.
     is_there, row = np.zeros(span, dtype=np.bool_), np.empty(stamps.size, dtype=np.int32)
-    mark_days(read_only(stamps), low, is_there)
-    number_days(read_only(stamps), low, np.cumsum(is_there, dtype=np.int32) - np.int32(1), row)
+    mark_days(as_read_only(stamps), low, is_there)
+    number_days(as_read_only(stamps), low, np.cumsum(is_there, dtype=np.int32) - np.int32(1), row)
     return np.flatnonzero(is_there) + low, row
 
 

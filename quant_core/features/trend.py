@@ -18,7 +18,7 @@ from quant_core.market.panel import Matrix
 @feature(family="trend", unit="fraction per year", warmup=108)
 def momentum(returns: Matrix, *, window: int = 120, min_count: int = 108, periods_per_year: int = 252) -> Matrix:
     """Mean return of the last 120 bars, at least 108 of them known, times the bars in a year."""
-    return move_mean.filled(returns, window, min_count) * periods_per_year
+    return move_mean.apply(returns, window, min_count) * periods_per_year
 
 
 @feature(family="trend", unit="fraction", warmup=229, lower=-1.0)
@@ -27,16 +27,16 @@ def momentum_12_1(returns: Matrix, *, window: int = 252, skip: int = 20, min_cou
 
     Source: Jegadeesh & Titman (1993), Journal of Finance 48(1), with the month skipped.
     """
-    return move_compound.filled(returns, window, skip, min_count)
+    return move_compound.apply(returns, window, skip, min_count)
 
 
 @feature(family="trend", unit="fraction", warmup=19)
 def distance_to_mean(returns: Matrix, *, window: int = 20, min_count: int = 19) -> Matrix:
     """Last close over the mean of the last 20 closes, minus one, all 19 returns between them known.
 
-    The closes are rebuilt from returns, so that a new life of the ticker is no jump.
+    The closes are rebuilt from returns, so that a new life of the ticker is not a jump.
     """
-    return move_distance.filled(returns, window, min_count)
+    return move_distance.apply(returns, window, min_count)
 
 
 @feature(family="trend", unit="fraction", warmup=44, lower=-1.0)
@@ -60,7 +60,7 @@ def distance_to_vwma_20(close: Matrix, vwma20: Matrix) -> Matrix:
 @feature(family="trend", unit="fraction", warmup=9, lower=-1.0)
 def roc_10(returns: Matrix, rows_apart: Matrix, *, window: int = 10, min_count: int = 9) -> Matrix:
     """Rate of change: compound return of the last 10 bars, at least 9 of them known."""
-    return within_life(move_compound.filled(returns, window, 0, min_count), rows_apart, window + 1)
+    return within_life(move_compound.apply(returns, window, 0, min_count), rows_apart, window + 1)
 
 
 @feature(family="trend", unit="index", warmup=27, lower=0.0, upper=100.0, has_infinite_memory=True)
@@ -70,7 +70,7 @@ def adx_14(top: Matrix, bottom: Matrix, close: Matrix, life: Matrix, *, window: 
     100 abs(plus_di - minus_di) / (plus_di + minus_di), smoothed as Wilder does.
     Source: Wilder (1978), New Concepts in Technical Trading Systems, section IV.
     """
-    return wilder_adx.filled(top, bottom, close, life, window)
+    return wilder_adx.apply(top, bottom, close, life, window)
 
 
 @feature(family="trend", unit="index", warmup=14, lower=0.0, upper=100.0, has_infinite_memory=True)
@@ -79,7 +79,7 @@ def plus_di_14(top: Matrix, bottom: Matrix, close: Matrix, life: Matrix, *, wind
 
     Source: Wilder (1978), New Concepts in Technical Trading Systems, section IV.
     """
-    return wilder_di.filled(top, bottom, close, life, window, True)
+    return wilder_di.apply(top, bottom, close, life, window, True)
 
 
 @feature(family="trend", unit="index", warmup=14, lower=0.0, upper=100.0, has_infinite_memory=True)
@@ -88,17 +88,17 @@ def minus_di_14(top: Matrix, bottom: Matrix, close: Matrix, life: Matrix, *, win
 
     Source: Wilder (1978), New Concepts in Technical Trading Systems, section IV.
     """
-    return wilder_di.filled(top, bottom, close, life, window, False)
+    return wilder_di.apply(top, bottom, close, life, window, False)
 
 
 @feature(family="trend", unit="index", warmup=14, lower=0.0, upper=100.0, has_infinite_memory=True)
 def rsi_14(close: Matrix, life: Matrix, *, window: int = 14) -> Matrix:
     """Relative strength index of 14 bars: mean gain over mean gain plus mean loss, times 100.
 
-    Null while nothing has changed, where others say 0, 50 or 100.
+    Null while nothing has changed, where others give 0, 50 or 100.
     Source: Wilder (1978), New Concepts in Technical Trading Systems, section VI.
     """
-    return wilder_rsi.filled(close, life, window)
+    return wilder_rsi.apply(close, life, window)
 
 
 @feature(family="trend", unit="fraction", warmup=33, has_infinite_memory=True)
@@ -108,9 +108,9 @@ def macd_histogram(close: Matrix, life: Matrix, *, fast: int = 12, slow: int = 2
     Each exponential mean begins with the plain mean of its own first bars.
     Source: Appel (1979), The Moving Average Convergence-Divergence Trading Method.
     """
-    means = [ewm_mean.filled(close, life, 2.0 / (bars + 1.0), bars, False) for bars in (fast, slow)]
+    means = [ewm_mean.apply(close, life, 2.0 / (bars + 1.0), bars, False) for bars in (fast, slow)]
     line = means[0] - means[1]
-    return (line - ewm_mean.filled(line, life, 2.0 / (signal + 1.0), signal, False)) / close
+    return (line - ewm_mean.apply(line, life, 2.0 / (signal + 1.0), signal, False)) / close
 
 
 @feature(family="trend", unit="fraction", warmup=17, lower=0.0, upper=1.0)
@@ -124,7 +124,7 @@ def distance_to_donchian_high_20(
     top: Matrix, close: Matrix, rows_apart: Matrix, *, window: int = 20, min_count: int = 18
 ) -> Matrix:
     """Last close over the highest high of the last 20 bars, minus one, 18 of them known."""
-    return within_life(np.minimum(close, top) / move_max.filled(top, window, min_count) - 1.0, rows_apart, window)
+    return within_life(np.minimum(close, top) / move_max.apply(top, window, min_count) - 1.0, rows_apart, window)
 
 
 @feature(family="trend", unit="fraction", warmup=17, lower=0.0)
@@ -132,13 +132,13 @@ def distance_to_donchian_low_20(
     bottom: Matrix, close: Matrix, rows_apart: Matrix, *, window: int = 20, min_count: int = 18
 ) -> Matrix:
     """Last close over the lowest low of the last 20 bars, minus one, 18 of them known."""
-    return within_life(np.maximum(close, bottom) / move_min.filled(bottom, window, min_count) - 1.0, rows_apart, window)
+    return within_life(np.maximum(close, bottom) / move_min.apply(bottom, window, min_count) - 1.0, rows_apart, window)
 
 
 @feature(family="trend", unit="bars", warmup=49, has_infinite_memory=True)
 def trend_duration(close: Matrix, ema50: Matrix, life: Matrix) -> Matrix:
     """Bars in a row that closed above their 50-bar exponential mean, negative below; 0 on it."""
-    return count_run.filled(sign_of((close - ema50) / close), life)
+    return count_run.apply(sign_of((close - ema50) / close), life)
 
 
 @feature(family="trend", unit="bars", warmup=179, has_infinite_memory=True)
@@ -147,7 +147,7 @@ def cross_duration(vwma20: Matrix, sma200: Matrix, life: Matrix) -> Matrix:
 
     Before the first crossing seen, bars since both means were known.
     """
-    return count_run.filled(sign_of(vwma20 / sma200 - 1.0), life)
+    return count_run.apply(sign_of(vwma20 / sma200 - 1.0), life)
 
 
 table = family_stage(__name__)

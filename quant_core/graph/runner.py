@@ -34,7 +34,7 @@ from quant_core.graph.plan import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.resume import Resumption
 from quant_core.graph.stage import StageSpec
-from quant_core.kernels._jit import compilations_told_to
+from quant_core.kernels._jit import report_compilations
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.meter import metered
 from quant_core.market.sleeves import SleeveFile
@@ -114,7 +114,7 @@ def executed(
         "switched_off": plan.switched_off,
     }
     start = perf_counter()
-    with metered() as meter, compilations_told_to(landing.tell if landing else silent):
+    with metered() as meter, report_compilations(landing.tell if landing else silent):
         try:
             result = spec.function(**spec.arguments(frames), **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only

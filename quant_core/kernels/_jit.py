@@ -32,7 +32,7 @@ LANES = 64
 
 _COMPILING = threading.RLock()
 _ROOM = Path(__file__).parent
-# Read at import: code compiled later is that of now, whatever has become of the files since.
+# Read at import: code compiled later is this code, even if the files have changed since.
 _SOURCES = {source.relative_to(_ROOM).as_posix(): source.read_text() for source in _ROOM.rglob("*.py")}
 _IMPORT = re.compile(r"^\s*(?:from|import) quant_core\.kernels\.([\w.]+)", re.MULTILINE)
 _LISTENERS: list[Callable[[str], None]] = []
@@ -103,38 +103,38 @@ class Kernel(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if self._compiled is None:
             self._announce()
-            with _garbage_left_alone():
-                return self.compiled()(*args, **kwargs)
+            with _pause_garbage_collection():
+                return self.dispatcher()(*args, **kwargs)
         return self._compiled(*args, **kwargs)
 
     def _announce(self) -> None:
-        """Say so where the first call will have to compile: that takes seconds."""
+        """Report a first call that must compile: that takes seconds."""
         function = cast("FunctionType", self.python)
         name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
-        for tell in _LISTENERS[-1:]:
-            # All of it is walked: a walk left off keeps its folder open.
+        for report in _LISTENERS[-1:]:
+            # The walk runs to its end: one that stops early keeps its folder open.
             if not list(cache_folder(function.__code__.co_filename).rglob(f"{name}-*.nbi")):
-                tell(f"compiling {function.__name__}, once per machine")
+                report(f"compiling {function.__name__}, once per machine")
 
-    def filled(self, first: Matrix, *rest: Any) -> Matrix:
-        """Call with an `out` of the first array's shape, lent by the workspace of this thread, and return it."""
+    def apply(self, first: Matrix, *rest: Any) -> Matrix:
+        """Return the kernel's `out`: a matrix of the first array's shape, lent by the workspace of this thread."""
         out = empty(first.shape)
         cast("Callable[..., R]", self)(first, *rest, out)
         return out
 
     def __reduce__(self) -> str:
-        # Travels to another process by name, like the function it stands for.
+        # A kernel is pickled by name, like a function.
         return cast("FunctionType", self.python).__qualname__
 
-    def compiled(self) -> Callable[P, R]:
-        """Return numba's dispatcher, made now if need be; machine code is made or read when it meets its types."""
+    def dispatcher(self) -> Callable[P, R]:
+        """Return numba's dispatcher, created on first use; it compiles, or reads the cache, once per argument types."""
         with _COMPILING:
             if self._compiled is None:
                 self._compiled = _dispatcher(cast("FunctionType", self.python), is_callee=False)
             return self._compiled
 
     def callee(self) -> Callable[P, R]:
-        """Return the dispatcher that other kernels call: never called from Python, and kept in their machine code."""
+        """Return the dispatcher that other kernels call: part of their machine code, never called from Python."""
         with _COMPILING:
             if self._called is None:
                 self._called = _dispatcher(cast("FunctionType", self.python), is_callee=True)
@@ -144,23 +144,23 @@ class Kernel(Generic[P, R]):
 class Front(Kernel[P, R]):
     """A kernel in plain Python that only hands its arguments to another one: nothing to compile."""
 
-    def compiled(self) -> Callable[P, R]:
+    def dispatcher(self) -> Callable[P, R]:
         """Return the function as written."""
         self._compiled = self.python
         return self.python
 
     def _announce(self) -> None:
-        """Say nothing: the kernel it calls will."""
+        """Report nothing: the kernel it calls does."""
 
 
 @contextmanager
-def compilations_told_to(tell: Callable[[str], None]) -> Iterator[None]:
-    """Have `tell` called with one line before each kernel that has to be compiled, from any thread."""
-    _LISTENERS.append(tell)
+def report_compilations(report: Callable[[str], None]) -> Iterator[None]:
+    """Call `report` with one line before each kernel that must be compiled, from any thread."""
+    _LISTENERS.append(report)
     try:
         yield
     finally:
-        _LISTENERS.remove(tell)
+        _LISTENERS.remove(report)
 
 
 def kernel(function: Callable[P, R]) -> Kernel[P, R]:
@@ -172,9 +172,9 @@ def kernel(function: Callable[P, R]) -> Kernel[P, R]:
 
 
 def front(function: Callable[P, R]) -> Front[P, R]:
-    """Make a function a front: one of several faces of one kernel, which numba would compile anew for each of them.
+    """Make a function a front: one of several plain entries to one kernel, so that numba compiles the kernel once.
 
-    A front is called from Python; a kernel calls what is behind it.
+    A front is called from Python; a kernel calls the kernel behind it.
     """
     return Front(function)
 
@@ -182,8 +182,8 @@ def front(function: Callable[P, R]) -> Front[P, R]:
 def _dispatcher(function: FunctionType, *, is_callee: bool) -> Callable[..., Any]:
     """Compile a copy of `function` that sees dispatchers where the original sees lazy kernels.
 
-    Who calls it decides on the wrappers numba puts around it, each optimised like the function itself, and whether it
-    is cached: the cache does not tell a function with wrappers from one without.
+    A callee gets no Python wrapper, which would cost as much to compile as the function, and no cache of its own:
+    numba's cache does not distinguish a function with wrappers from one without.
     """
     import numba
 
@@ -195,7 +195,7 @@ def _dispatcher(function: FunctionType, *, is_callee: bool) -> Callable[..., Any
     twin.__qualname__ = function.__qualname__
     folder = cache_folder(function.__code__.co_filename)
     before = numba.config.CACHE_DIR
-    # numba reads the setting when the dispatcher is made; other users of numba in this process keep theirs.
+    # numba reads the setting when it creates the dispatcher; other users of numba in this process keep theirs.
     numba.config.CACHE_DIR = str(folder)
     try:
         # error_model: a division by zero is IEEE's inf or NaN, not an exception; fastmath would delete NaN tests.
@@ -208,10 +208,10 @@ def _dispatcher(function: FunctionType, *, is_callee: bool) -> Callable[..., Any
 
 
 @contextmanager
-def _garbage_left_alone() -> Iterator[None]:
-    """Pause the collector of cycles: what a compiler makes lives on, and looking through it is a fifteenth of the time.
+def _pause_garbage_collection() -> Iterator[None]:
+    """Pause garbage collection: what a compiler makes lives on, and scanning it is a fifteenth of the time.
 
-    Threads may meet here: the one that found the collector running starts it again.
+    Several threads may compile at once: the one that found the collector running starts it again.
     """
     was_running = gc.isenabled()
     gc.disable()

@@ -31,8 +31,8 @@ def carry_positions(
 ) -> None:
     """Move every position over one bar; an unknown return moves nothing, no loss is capped.
 
-    returns: [N] one row. borrow, funding: fractions owed for the bar, of the short exposure of what is no perpetual and
-    of the long exposure of perpetuals, as carried into the bar. is_perpetual: [N]. value, side: [N] book, in place.
+    returns: [N] one row. borrow, funding: fractions owed for the bar, of the short exposure of what is not a perpetual
+    and of the long exposure of perpetuals, as carried into the bar. is_perpetual: [N]. value, side: [N] book, in place.
     paid: [2] gets (notional traded to reset shorts, borrow and funding owed).
     """
     traded, owed = 0.0, 0.0
@@ -122,10 +122,11 @@ def account_rows(
     At each row: returns, then exits (a position is settled at its value x (1 + exit_return)), then ruin, then the
     rebalance. An asset without a return at a rebalance is closed; row 0 has no return by construction and is open.
 
-    returns: [T, N], NaN is no trade. weights: [R, N]. rebalance_rows: [R], ascending. exits: [E, 2] of (row, column),
-    ascending rows. borrow, funding: [T] and is_perpetual: [N], see `carry_positions`. is_closed, side: [N] scratch.
-    paid: [2] scratch. value: [N] and account: [2] get the final book. out: [T, 5] gets wealth after costs, costs and
-    notional traded as fractions of wealth before them, gross exposure over wealth, and the number of positions.
+    returns: [T, N], NaN means no trade. weights: [R, N]. rebalance_rows: [R], ascending. exits: [E, 2] of (row,
+    column), ascending rows. borrow, funding: [T] and is_perpetual: [N], see `carry_positions`. is_closed, side: [N]
+    scratch. paid: [2] scratch. value: [N] and account: [2] get the final book. out: [T, 5] gets wealth after costs,
+    costs and notional traded as fractions of wealth before them, gross exposure over wealth, and the number of
+    positions.
     """
     value[:] = 0.0
     side[:] = 1.0

@@ -1,4 +1,4 @@
-"""Kernels that walk the bars of each symbol in date order: repeated closes, jumps on trial, volume spikes.
+"""Kernels that walk the bars of each symbol in date order: repeated closes, provisional jumps, volume spikes.
 
 What follows from a verdict (exclusion, flag, new life) is decided in ingest/cleaning/jumps_and_stalls.py. Tables come
 in as arrays sorted by symbol and date, with `offsets` marking where each stretch of rows starts and the last one ends.
@@ -22,7 +22,7 @@ HIGHEST_RETURN = 5.0
 LOWEST_RETURN = -0.8
 NEAR = 2.0  # closes within this factor of each other are one level
 TRIAL_BARS = 3
-BACK_SESSIONS = 20  # a rise that is taken back within them has told of no gain
+BACK_SESSIONS = 20  # a rise that is taken back within them was not a gain
 SPIKE_BARS = 60
 SPIKE_Z = 10.0
 NORMAL_MAD = 1.4826  # the MAD of a normal distribution is its standard deviation over this
@@ -40,20 +40,20 @@ def count_repeats(values: Floats, offsets: Ints, out: Ints) -> None:
 def judge_jumps(
     close: Floats, session: Ints, offsets: Ints, is_over: Mask, is_reborn: Mask, verdict: Codes, life: Lives
 ) -> None:
-    """Put every jump on trial: the bar is toxic, the rise starts a new life, the fall is real, or it stays open.
+    """Classify every jump: the bar is toxic, the rise starts a new life, the fall is real, or it stays open.
 
     close: [R], positive; session: [R], ordinal of the bar's session; offsets: [S + 1], where each stretch of bars
     without a death in between starts; is_over: [S], a death follows the stretch; is_reborn: [S], it follows a death of
     the same symbol; verdict, life: [R], filled.
 
     A rise is tried by the next TRIAL_BARS bars, a fall by the bars of the next TRIAL_BARS sessions only: after a halt
-    the ticker may stand for another thing, and its price must not acquit a real fall. The first bar that leaves the
+    the ticker may mean another asset, and its price must not hide a real fall. The first bar that leaves the
     level (see `is_holding`) ends the trial: the bars before it are toxic, and it is judged against the last good close
     itself. That it ends there, however near or far the bar lands, keeps the verdict on it free of later bars. A fall
     that death leaves open is real; a rise that death leaves open stays provisional.
 
-    A fall that takes back a rise (see `is_way_back`) is tried like a rise and starts a new life as well: no return told
-    of the way up, and none is told of the way down.
+    A fall that takes back a rise (see `is_way_back`) is treated like a rise and starts a new life as well: no return
+    recorded the way up, and none records the way down.
     """
     number = 0
     for k in range(offsets.size - 1):

@@ -1,4 +1,4 @@
-"""Records of what the newest blocks of 1, 2, 4 ... rows say, and windows put together of them.
+"""Sums and paths of the newest blocks of 1, 2, 4 ... rows, and windows joined from these blocks.
 
 Arithmetic that scaling.py, serial_dependence.py and paths.py share; sums over long
 stretches of rows live in doubling.py.
@@ -7,10 +7,10 @@ A block of 2n rows is an older and a newer block of n rows, a window one block f
 row so costs as many steps as a window has doublings, and a value depends on its window alone, bit for bit: the order of
 the additions is fixed by the window's length, nothing is carried from row to row. Rows before the first are not known.
 
-Memory is flat: a record is a few fields, a field one number for each column of a strip. Offsets are unsigned, as places
-counted from the front are, and known to the compiler, which so sees that fields do not overlap.
+Arrays are flat: an entry is a few fields, a field one number for each column of a strip. Offsets are unsigned, as
+places counted from the front are, and known to the compiler, which so sees that fields do not overlap.
 
-What is summed stands about zero, not about the mean: meant for returns and their like. A level of a thousand deviations
+Sums are taken about zero, not about the mean: meant for returns and the like. A level of a thousand deviations
 costs six digits; values whose deviation is under a millionth of their size count as equal.
 """
 
@@ -26,7 +26,7 @@ STRIP = LANES // 2
 """Columns at a time."""
 
 KNOWN = np.uintp(0 * STRIP)
-"""First field of every record: how many values, pairs or steps are known. They are sums: 3 fields, with ..."""
+"""First field of every entry: how many values, pairs or steps are known. They are sums: 3 fields, with ..."""
 TOTAL = np.uintp(1 * STRIP)
 SQUARED = np.uintp(2 * STRIP)
 """... the sum of the values and of their squares; ..."""
@@ -52,17 +52,17 @@ NEWEST = np.uintp(8 * STRIP)
 
 @kernel
 def has_remainder(left: float, whole: float) -> bool:
-    """Tell a sum of squares from the noise that taking it off `whole` leaves."""
+    """Return whether a sum of squares exceeds the rounding noise of subtracting it from `whole`."""
     return left > 1e-12 * whole
 
 
 @kernel
-def block_records(window: int) -> int:
-    """Return how many records hold the blocks a window is put together of: n .. 2n - 1 those of n rows."""
-    records = 2
-    while records <= window:
-        records *= 2
-    return records
+def block_entries(window: int) -> int:
+    """Return how many entries the blocks of a window need; those of n rows are n .. 2n - 1."""
+    entries = 2
+    while entries <= window:
+        entries *= 2
+    return entries
 
 
 @kernel
@@ -76,7 +76,7 @@ def ring_size(rows: int) -> int:
 
 @kernel
 def count_known(x: Matrix, t: int, lo: int, hi: int, window: int, held: Matrix) -> None:
-    """Make of the known values of the window that ends at row t - 1 those of row t: held [STRIP], exact."""
+    """Update the number of known values of the window from row t - 1 to row t: held [STRIP], exact."""
     gone, left = np.uintp(max(0, t - window)), np.uintp(lo)
     for j in range(left, np.uintp(hi)):
         leaves = 1.0 if t >= window and not math.isnan(x[gone, j]) else 0.0
@@ -85,7 +85,7 @@ def count_known(x: Matrix, t: int, lo: int, hi: int, window: int, held: Matrix) 
 
 @kernel
 def begin_sums(x: Matrix, t: int, lo: int, hi: int, recent: Matrix, now: Matrix) -> None:
-    """Put row t into `recent`, a ring of rows, and as sums into the record `now`."""
+    """Put row t into `recent`, a ring of rows, and as sums into the entry `now`."""
     row, left = np.uintp((t * STRIP) & (recent.size - 1)), np.uintp(lo)
     now[:] = 0.0
     for j in range(left, np.uintp(hi)):
@@ -97,7 +97,7 @@ def begin_sums(x: Matrix, t: int, lo: int, hi: int, recent: Matrix, now: Matrix)
 
 @kernel
 def begin_pairs(recent: Matrix, t: int, lag: int, now: Matrix) -> None:
-    """Put the pair of rows t and t - lag of the ring `recent` into the record `now`."""
+    """Put the pair of rows t and t - lag of the ring `recent` into the entry `now`."""
     a, b = np.uintp((t * STRIP) & (recent.size - 1)), np.uintp(((t - lag) * STRIP) & (recent.size - 1))
     for j in range(np.uintp(STRIP)):
         newer, older = recent[a + j], recent[b + j]
@@ -108,8 +108,8 @@ def begin_pairs(recent: Matrix, t: int, lag: int, now: Matrix) -> None:
 
 
 @kernel
-def climb(blocks: Matrix, t: int, n: int, now: Matrix) -> None:
-    """Make of the sums over the n rows that end at row t, in `now`, those over 2n rows; `blocks` keeps the former."""
+def double_sums(blocks: Matrix, t: int, n: int, now: Matrix) -> None:
+    """Turn the sums over the n rows that end at row t, in `now`, into those over 2n rows; `blocks` keeps the former."""
     place = np.uintp((n + (t & (n - 1))) * now.size)
     for i in range(np.uintp(now.size)):
         older = blocks[place + i]
@@ -119,7 +119,7 @@ def climb(blocks: Matrix, t: int, n: int, now: Matrix) -> None:
 
 @kernel
 def sum_window(blocks: Matrix, t: int, window: int, now: Matrix, total: Matrix) -> None:
-    """Fill the record `total` with the sums over the window that ends at row t, of which `now` has the newest row."""
+    """Fill the entry `total` with the sums over the window that ends at row t, of which `now` has the newest row."""
     n, is_first = 1, True
     while n <= window:
         if window & n:
@@ -129,14 +129,14 @@ def sum_window(blocks: Matrix, t: int, window: int, now: Matrix, total: Matrix) 
                 part = blocks[place + i] if newer else now[i]
                 total[i] = part if is_first else total[i] + part
             is_first = False
-        climb(blocks, t, n, now)
+        double_sums(blocks, t, n, now)
         n *= 2
 
 
 @kernel
-def begin_path(x: Matrix, t: int, lo: int, hi: int, paths: Matrix, record: int) -> None:
-    """Put row t as a path of one step into a record of `paths`."""
-    place, left = np.uintp(record * PATH * STRIP), np.uintp(lo)
+def begin_path(x: Matrix, t: int, lo: int, hi: int, paths: Matrix, entry: int) -> None:
+    """Put row t as a path of one step into an entry of `paths`."""
+    place, left = np.uintp(entry * PATH * STRIP), np.uintp(lo)
     paths[place : place + np.uintp(PATH * STRIP)] = 0.0
     for j in range(left, np.uintp(hi)):
         i, is_known = place + j - left, not math.isnan(x[t, j])
@@ -149,7 +149,7 @@ def begin_path(x: Matrix, t: int, lo: int, hi: int, paths: Matrix, record: int) 
 
 @kernel
 def join_paths(paths: Matrix, older: int, newer: int, both: int) -> None:
-    """Put one path after another: three records, the last another one than the first two."""
+    """Join two paths, one after the other, into a third entry."""
     a, b, c = np.uintp(older * PATH * STRIP), np.uintp(newer * PATH * STRIP), np.uintp(both * PATH * STRIP)
     for j in range(np.uintp(STRIP)):
         m, n, at, places = paths[a + KNOWN + j], paths[b + KNOWN + j], paths[a + PLACE + j], paths[b + PLACES + j]
@@ -169,8 +169,8 @@ def join_paths(paths: Matrix, older: int, newer: int, both: int) -> None:
 
 
 @kernel
-def climb_path(paths: Matrix, t: int, n: int, now: int, then: int) -> None:
-    """Make of the path of the n rows that end at row t, in record `now`, that of 2n rows in `then`; see `climb`."""
+def double_path(paths: Matrix, t: int, n: int, now: int, then: int) -> None:
+    """Turn the path of the n rows that end at row t, in entry `now`, into that of 2n rows, in `then`."""
     slot = n + (t & (n - 1))
     join_paths(paths, slot, now, then)
     place, source = np.uintp(slot * PATH * STRIP), np.uintp(now * PATH * STRIP)
@@ -180,7 +180,7 @@ def climb_path(paths: Matrix, t: int, n: int, now: int, then: int) -> None:
 
 @kernel
 def walk_window(x: Matrix, t: int, lo: int, hi: int, window: int, paths: Matrix) -> int:
-    """Return the record with the path of the window that ends at row t. paths: `block_records` and four more."""
+    """Return the entry with the path of the window that ends at row t. paths: `block_entries` and four more."""
     now = paths.size // (PATH * STRIP) - 4
     then, path, spare = now + 1, now + 2, now + 3
     begin_path(x, t, lo, hi, paths, now)
@@ -191,7 +191,7 @@ def walk_window(x: Matrix, t: int, lo: int, hi: int, window: int, paths: Matrix)
             newer = window & (n - 1)
             join_paths(paths, n + ((t - newer) & (n - 1)) if newer else now, path, spare)
             path, spare = spare, path
-        climb_path(paths, t, n, now, then)
+        double_path(paths, t, n, now, then)
         now, then = then, now
         n *= 2
     return path

@@ -34,8 +34,8 @@ def write_eight(matrix: Matrix, left: int, first: int, stop: int, places: Places
 
 
 @kernel
-def tell_known(values: Column, known: Mask) -> None:
-    """Make NaN of what is not finite, and tell which values are known. values: [n]; known: [n], or empty."""
+def mark_finite(values: Column, known: Mask) -> None:
+    """Set values that are not finite to NaN, and mark the known ones. values: [n]; known: [n], or empty."""
     infinite = 0
     for k in range(values.size):
         infinite += 1 if abs(values[k]) == np.inf else 0
@@ -50,7 +50,7 @@ def tell_known(values: Column, known: Mask) -> None:
 def write_eight_dates(
     matrix: Matrix, left: int, first: int, stop: int, row: Days, top: int, places: Places, column: Column
 ) -> None:
-    """Do as `write_eight` where dates are missing, without a branch: a value without a row is overwritten by the next.
+    """Branch-free `write_eight` for columns with missing dates: a value without a row is overwritten by the next.
 
     row: [R]; top: the date of the matrix's first row; places: [EIGHT] where each one's next row goes, moved on. Each
     symbol must have a row at stop - 1 or later.
@@ -102,7 +102,7 @@ def write_group(
     for j in range(left, left + EIGHT):
         for place in range(places[j - left], ends[j]):
             column[place] = matrix[row[place] - top, j]
-        tell_known(column[at[j] : ends[j]], known[at[j] : ends[j]])
+        mark_finite(column[at[j] : ends[j]], known[at[j] : ends[j]])
     return True
 
 
@@ -143,7 +143,7 @@ def fill_column(
     """Put the cells of a matrix that have a row back into the table; see `fill_matrix`.
 
     since: [W] of each symbol, the date from which on its rows are written; column: [R]; known: [R] whether the value
-    written is, told while it is at hand, or empty.
+    written is known, or empty.
 
     NaN: what is not finite.
     """
@@ -153,7 +153,7 @@ def fill_column(
         high = starts[members[j] + 1]
         at[j] = first_row(row, starts[members[j]], high, max(top, since[j]))
         ends[j] = end_row(row, at[j], high, top, height)
-    # In a wide matrix rows lie pages apart: eight symbols at a time would take longer.
+    # In a wide matrix rows are pages apart: eight symbols at a time would take longer.
     step = EIGHT if width <= LANES else LANES
     for lo in range(0, width, step):
         hi = min(lo + step, width)

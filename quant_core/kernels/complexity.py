@@ -16,7 +16,7 @@ from quant_core.kernels._jit import LANES, Matrix, kernel
 from quant_core.kernels.block_windows import ring_size
 
 _UNIT = 2.0**-40
-"""What 1 stands for in a fixed-point sum of c ln c, whose terms are then off by less than 4.6e-13."""
+"""The value of 1 in a fixed-point sum of c ln c, whose terms are then off by less than 4.6e-13."""
 
 _STRIP = LANES // 2
 _CHUNK = 128
@@ -26,7 +26,7 @@ find them in the first-level cache."""
 
 @kernel
 def number_patterns(x: Matrix, t: int, lo: int, hi: int, order: int, larger: Matrix, code: Matrix) -> None:
-    """Take row t of columns lo .. hi - 1 into the patterns it is part of. x: [T, N]; larger: [width].
+    """Add row t of columns lo .. hi - 1 to the patterns it is part of. x: [T, N]; larger: [width].
 
     A pattern's number is its Lehmer code: how many of the i values before its i-th are larger, times i!, summed over i.
     code: [ring, width], by row modulo ring; row t is then complete and means something from row order - 1 on.

@@ -2,9 +2,9 @@
 
 Time-wise windows live in moving.py and its neighbours, score maps in alpha/.
 
-Conventions of all of them: x, out [T, N]; mask [T, N] says who belongs to the row's cross-section; a member counts
-where x is known; out is NaN for everyone else. Rows do not meet. Ranks are exact in any order of the columns; what is
-summed across a row moves by rounding when columns change places, never with the number of threads.
+Conventions of all of them: x, out [T, N]; mask [T, N] says which symbols belong to the row's cross-section; a member
+counts where x is known; out is NaN for everyone else. Rows are independent. Ranks are exact in any order of the
+columns; what is summed across a row moves by rounding when columns change places, never with the number of threads.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def rank_members(x: Matrix, mask: Mask, offset: float, ranks: Matrix) -> None:
                 ranks[t, j] = np.nan
         if n == 0:
             continue
-        # Equal values take places first .. end - 1. Found without branches: whether two values tie is anyone's guess.
+        # Equal values take places first .. end - 1. No branches: whether two values tie is unpredictable.
         end, neighbour = n, spare[n - 1]
         for i in range(n - 1, -1, -1):
             end = end if spare[i] == neighbour else i + 1
@@ -138,7 +138,7 @@ def rank_members(x: Matrix, mask: Mask, offset: float, ranks: Matrix) -> None:
 def rank_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
     """Rank each row's known members as p = (rank - 0.5) / n, equal values sharing their average rank.
 
-    x, out : [T, N]; mask : bool [T, N], who belongs to the row's cross-section; a lone member has 0.5.
+    x, out : [T, N]; mask : bool [T, N], which symbols belong to the row's cross-section; a lone member has 0.5.
 
     NaN: outside the mask and where x is not known; n counts neither.
     """
@@ -184,7 +184,7 @@ def sum_of(values: Matrix, n: int) -> float:
 def zscore_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
     """Subtract each row's mean and divide by its standard deviation (ddof 1), over known members.
 
-    x, out : [T, N]; mask : bool [T, N], who belongs to the row's cross-section.
+    x, out : [T, N]; mask : bool [T, N], which symbols belong to the row's cross-section.
 
     NaN: outside the mask, where x is not known, and in rows of fewer than two members or without spread.
     """
@@ -196,7 +196,7 @@ def zscore_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
         for i in range(n):
             values[i] = (values[i] - mean) * (values[i] - mean)
         squares = sum_of(values, n)
-        # A spread below the rounding of the mean is no spread.
+        # A spread below the rounding of the mean counts as none.
         noise = n * _EPS * mean
         spread = math.sqrt(squares / (n - 1)) if n > 1 and squares > n * noise * noise else np.nan
         for j in range(columns):
@@ -207,7 +207,7 @@ def zscore_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
 def scale_rows(x: Matrix, mask: Mask, out: Matrix) -> None:
     """Divide each row by the sum of its members' absolute values, so that these add up to 1.
 
-    x, out : [T, N]; mask : bool [T, N], who belongs to the row's cross-section.
+    x, out : [T, N]; mask : bool [T, N], which symbols belong to the row's cross-section.
 
     NaN: outside the mask, where x is not known, and in rows whose members are all zero.
     """

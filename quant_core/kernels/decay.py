@@ -1,6 +1,7 @@
 """Moving means of falling weight, and moving products; equal weights live in moving.py, endless ones in recursive.py.
 
-The conventions are those of moving.py. Windows are gone through anew, oldest row first, a strip of columns at a time.
+The conventions are those of moving.py. Each window is summed from scratch, oldest row first, a strip of columns at a
+time.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def strip_columns(window: int) -> int:
 
 
 @kernel
-def silence(least: float, out: Matrix) -> int:
+def fill_silent_rows(least: float, out: Matrix) -> int:
     """Fill the rows of `out` that cannot have `least` known values yet with NaN; return how many they are."""
     first: int = min(out.shape[0], max(0, int(least) - 1))
     out[:first] = np.nan
@@ -75,8 +75,8 @@ def add_nodes(nodes: Matrix, count: int, shift: int, end: int, is_first: bool, t
 def sum_windows(window: int, width: int, a: Matrix, b: Matrix, total: Matrix) -> None:
     """Sum every window. a: [cells], zero where not known, overwritten; b: [cells]; total: [length], filled.
 
-    The last `length` cells of `a` are the newest rows of the windows summed; window - 1 rows stand before them. What
-    the first cells of a level hold is no node: it would begin before the array.
+    The last `length` cells of `a` are the newest rows of the windows summed; window - 1 rows come before them. The
+    first cells of a level do not hold a node: it would begin before the array.
     """
     cells = a.size
     size, done = 1, 0
@@ -95,7 +95,7 @@ def sum_windows(window: int, width: int, a: Matrix, b: Matrix, total: Matrix) ->
 
 @kernel
 def read_strip(x: Matrix, start: int, stop: int, lo: int, hi: int, values: Matrix) -> bool:
-    """Read rows start .. stop - 1 of columns lo .. hi - 1, zero where not known; tell whether all are known.
+    """Read rows start .. stop - 1 of columns lo .. hi - 1, zero where not known; return whether all are known.
 
     x: [T, N]; start may be negative, rows before the first are not known; values: [cells], filled. A value that is not
     finite is not known.
@@ -149,7 +149,7 @@ def raise_to(values: Matrix, power: int, out: Matrix) -> None:
 
 @kernel
 def sum_powers(x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, scratch: Matrix, sums: Matrix) -> bool:
-    """Sum powers of the known values of every window; tell whether all windows are complete.
+    """Sum powers of the known values of every window; return whether all windows are complete.
 
     x: [T, N]; scratch: [3, at least cells]; sums: [powers, at least (stop - start) (hi - lo)], filled as far: the
     number of known values, the sum of them, of their squares, and so on.

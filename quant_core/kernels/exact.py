@@ -1,12 +1,13 @@
-"""Exact sums over every window: what a running sum takes away again leaves nothing behind.
+"""Exact sums over every window: a value that leaves a running sum leaves nothing behind.
 
 A running sum in floating point remembers the rounding of every value it ever saw. These do not round: each value is cut
-into limbs on a grid of its column's (error-free extraction, Rump, Ogita and Oishi 2008, SIAM J. Sci. Comput. 31, 189),
-limbs of one grid add and subtract without error, and what is handed out is the exact sum of the window, rounded once to
-the nearest number. So it depends on the window alone, bit for bit, whatever the grid, the start and the order were.
+into limbs, multiples of a spacing of its column (error-free extraction, Rump, Ogita and Oishi 2008, SIAM J. Sci.
+Comput. 31, 189); limbs of one spacing add and subtract without error, and the answer is the exact sum of the window,
+rounded once to the nearest number. So it depends on the window alone, bit for bit, whatever the spacing, the start and
+the order were.
 
-A grid is set by its extractor c = 1.5 2^k, large against any sum of a window: (value + c) - c is the value rounded to
-multiples of 2^(k - 52). Two limbs hold values that differ in size by 2^30 and more, three hold products of such. A
+A spacing is set by its extractor c = 1.5 2^k, large against any sum of a window: (value + c) - c is the value rounded
+to multiples of 2^(k - 52). Two limbs hold values that differ in size by 2^30 and more, three hold products of such. A
 value that does not fit is noticed; its windows are then summed one by one (`exact_total`), to the same bits.
 
 The state of a series is SERIES rows of a matrix, one column for each of the strip: its extractor and three limbs.
@@ -25,13 +26,13 @@ EXTRACTOR, FIRST, SECOND, THIRD = 0, 1, 2, 3
 """Rows of a series: its extractor and its limbs, the coarsest first."""
 
 ROWS = 64
-"""Rows that sums run on for before it is asked whether all values fit."""
+"""Rows a sum runs over before a check whether all values fit."""
 
 PARTIALS = 64
 """Numbers that hold the exact sum of any doubles: their exponents span 2,098 bits, 53 in each."""
 
 HEADROOM = 16.0
-"""How much larger than those seen the values of a column may become before its grid has to be set anew."""
+"""How much larger than the sample the values of a column may become before its extractor must be reset."""
 
 SAMPLED = 8
 """One row in so many is looked at for the size of a column's values."""
@@ -56,8 +57,8 @@ def extractor_of(greatest: float, summands: int) -> float:
 
 
 @kernel
-def cut(value: float, extractor: float) -> float:
-    """Return the value rounded to the extractor's grid."""
+def round_to_spacing(value: float, extractor: float) -> float:
+    """Return the value rounded to a multiple of the extractor's spacing."""
     return (value + extractor) - extractor
 
 
@@ -66,10 +67,10 @@ def slide_two(
     value: float, gone: float, extractor: float, ratio: float, high: float, low: float
 ) -> tuple[float, float, float, bool]:
     """Add a value to two limbs, take another away; return the limbs, their sum, and whether the value fits."""
-    a, b = cut(value, extractor), cut(gone, extractor)
+    a, b = round_to_spacing(value, extractor), round_to_spacing(gone, extractor)
     rest = value - a
     high, low = high + (a - b), low + (rest - (gone - b))
-    return high, low, high + low, cut(rest, extractor * ratio) == rest
+    return high, low, high + low, round_to_spacing(rest, extractor * ratio) == rest
 
 
 @kernel
@@ -79,12 +80,12 @@ def slide_three(
     """Add a value to three limbs, take another away.
 
     Returns the limbs, the double nearest to their sum, whether the value fits, and whether that double surely is the
-    nearest: at a tie the last bits would decide, which then are not looked at.
+    nearest: at a tie the last bits would decide, and they are not read.
     """
     second = extractor * ratio
-    a, b = cut(value, extractor), cut(gone, extractor)
+    a, b = round_to_spacing(value, extractor), round_to_spacing(gone, extractor)
     value, gone, high = value - a, gone - b, high + (a - b)
-    a, b = cut(value, second), cut(gone, second)
+    a, b = round_to_spacing(value, second), round_to_spacing(gone, second)
     value, gone, middle = value - a, gone - b, middle + (a - b)
     low += value - gone
     s = high + middle
@@ -97,26 +98,26 @@ def slide_three(
     z = total - s
     left = (s - (total - z)) + (tail - z)
     is_tie = (rest != 0.0) & (left != 0.0) & ((total + 2.0 * left) - total == 2.0 * left)
-    return high, middle, low, total, cut(value, second * ratio) == value, not is_tie
+    return high, middle, low, total, round_to_spacing(value, second * ratio) == value, not is_tie
 
 
 @kernel
-def fits(value: float, extractor: float, ratio: float, limbs: int) -> bool:
-    """Tell whether `limbs` limbs hold a value to its last bit."""
+def fits_in_limbs(value: float, extractor: float, ratio: float, limbs: int) -> bool:
+    """Return whether `limbs` limbs hold a value to its last bit."""
     for _ in range(limbs - 1):
-        value -= cut(value, extractor)
+        value -= round_to_spacing(value, extractor)
         extractor *= ratio
-    return cut(value, extractor) == value
+    return round_to_spacing(value, extractor) == value
 
 
 @kernel
-def take_in(value: float, ratio: float, limbs: int, state: Matrix, row: int, i: int) -> None:
+def add_exactly(value: float, ratio: float, limbs: int, state: Matrix, row: int, i: int) -> None:
     """Add a value to the series of column i that begins at `row`; a value that does not fit closes it by NaN."""
     extractor = state[row + EXTRACTOR, i]
-    if not fits(value, extractor, ratio, limbs):
+    if not fits_in_limbs(value, extractor, ratio, limbs):
         state[row + EXTRACTOR, i] = np.nan
     for limb in range(1, limbs):
-        part = cut(value, extractor)
+        part = round_to_spacing(value, extractor)
         state[row + limb, i] += part
         value -= part
         extractor *= ratio
@@ -124,7 +125,7 @@ def take_in(value: float, ratio: float, limbs: int, state: Matrix, row: int, i: 
 
 
 @kernel
-def sample_sizes(x: Matrix, lo: int, hi: int, greatest: Matrix) -> None:
+def sample_magnitudes(x: Matrix, lo: int, hi: int, greatest: Matrix) -> None:
     """Fill greatest [at least hi - lo] with the greatest size of a finite value among a sample of the rows."""
     left, right = np.uintp(lo), np.uintp(hi)
     for i in range(hi - lo):

@@ -1,4 +1,4 @@
-"""Moving extremes: the largest and the smallest known value of each window, and how many bars ago it stood.
+"""Moving extremes: the largest and the smallest known value of each window, and how many bars ago it came.
 
 The conventions are those of moving.py; quantiles and ranks live in ordered.py. Rows are cut into stretches of `window`
 rows. A window is the end of one stretch and the beginning of the next, so its extreme is that of two running ones,
@@ -78,7 +78,7 @@ def slide_place(x: Matrix, sign: float, window: int, min_count: int, found: Matr
                     then = float(t - span + k)
                     for j in range(lo, hi):
                         value, before, where = sign * x[t - span + k, j], ending[k + 1, j - lo], its_row[k + 1, j - lo]
-                        # Not below: on equal values the older one stands.
+                        # Not below: of equal values the older one counts.
                         is_best = (value == value) & (not value < before)
                         ending[k, j - lo] = value if is_best else before
                         its_row[k, j - lo] = then if is_best else where

@@ -1,4 +1,4 @@
-"""The kernel that walks the rows of each symbol and says when its data were too broken to trust, and when again.
+"""The kernel that finds, row by row, when a symbol's data were too broken to trust and when they recovered.
 
 What counts as a defect, and when it was known, is decided in ingest/health.py. Rows come in as arrays sorted by symbol
 and session, with `offsets` marking where each symbol starts and the last one ends.

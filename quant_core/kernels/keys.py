@@ -1,6 +1,6 @@
 """Kernels behind the keys of long tables: numbers for equal texts, and rows whose key comes again later.
 
-How a column of texts becomes words is said in market/codes.py; what a key is, in market/contracts/.
+How a column of texts becomes words is in market/codes.py; the keys of tables are in market/contracts/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 AnyArray = npt.NDArray[Any]
 
-INLINE = 12  # bytes of a text that its view holds itself; a longer one lies in a buffer of its chunk
+INLINE = 12  # bytes of a text that its view holds itself; a longer one is in a buffer of its chunk
 
 
 @kernel
@@ -40,7 +40,7 @@ def number_views(
     views: [R, 2], Arrow string views as two words each; known: [R], or empty when all are; chunk: its number, for a
     long text's view names a place in a buffer of its own chunk; at: position of its first row; slots: [2^k] hash table
     of numbers, -1 where free; seen: [C, 3] the distinct views and their chunk; first: [C] the row each was first seen
-    at; state: [2] how many are distinct so far, and 1 where they are more than C: `out` then says nothing; out: [R].
+    at; state: [2] how many are distinct so far, and 1 where they are more than C: `out` is then not usable; out: [R].
 
     Equal texts may have several views, never one view several texts.
     """

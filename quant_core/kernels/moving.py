@@ -1,9 +1,9 @@
 """Moving moments: sum, mean, deviation, variance, skewness, kurtosis. Pairs of series: pairs.py; paths: paths.py.
 
-A value depends on its window alone, bit for bit, whatever stood before it (a tick of 1e17 leaves no trace once it has
+A value depends on its window alone, bit for bit, whatever came before it (a tick of 1e17 leaves no trace once it has
 left): sums and sums of squares are exact (exact.py), those of higher powers are joined by doubling (doubling.py). Where
-moments from sums would cancel, in a window whose level is large against its spread, the window is gone through again
-about its mean.
+moments from sums would cancel, in a window whose level is large against its spread, they are computed again about its
+mean.
 
 Conventions of all moving kernels: x, out [T, N]; row t of `out` reads rows t - window + 1 .. t; the window speaks with
 `min_count` known values, else NaN; NaN cells are skipped, never counted, and so are infinite ones.
@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import Matrix, front, kernel
-from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers
+from quant_core.kernels.doubling import chunk_rows, fill_silent_rows, strip_columns, sum_powers
 from quant_core.kernels.exact import (
     EXTRACTOR,
     FIRST,
@@ -26,15 +26,15 @@ from quant_core.kernels.exact import (
     SECOND,
     SERIES,
     THIRD,
+    add_exactly,
     copy_state,
     exact_total,
     extractor_of,
-    fits,
+    fits_in_limbs,
     ratio_of_limbs,
-    sample_sizes,
+    sample_magnitudes,
     slide_three,
     slide_two,
-    take_in,
 )
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -42,7 +42,7 @@ _EPS = float(np.finfo(np.float64).eps)
 # Share of the sum of squares that the spread must be: sums lose as many digits as it has zeros.
 CANCELS = 1e-5
 CANCELS_HIGHER = 0.05
-# These stand in `out` until the window has been gone through again:
+# Marks in `out` of windows to compute again:
 AGAIN = math.inf  # its sums are not known
 CANCELLED = -math.inf  # its sums are exact, and cancel
 
@@ -55,7 +55,7 @@ VALUES, SQUARES, KNOWN, MISFITS = 0, SERIES, 2 * SERIES, 2 * SERIES + 1
 
 @kernel
 def has_spread(squares: float, mean: float, known: float) -> bool:
-    """Tell a sum of squares from what rounding the mean leaves behind on equal values."""
+    """Return whether a sum of squares exceeds what rounding the mean leaves on equal values."""
     noise = known * _EPS * mean
     return squares > known * noise * noise
 
@@ -81,8 +81,8 @@ def central_sums(x: Matrix, t: int, j: int, window: int) -> tuple[float, float, 
 
 
 @kernel
-def open_grids(greatest: float, window: int, state: Matrix, i: int) -> None:
-    """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest`.
+def reset_sums(greatest: float, window: int, state: Matrix, i: int) -> None:
+    """Begin the exact sums of column i: nothing added yet, extractors for values up to `greatest`.
 
     state: [MISFITS + 1, at least i].
     """
@@ -98,7 +98,7 @@ def slide_complete(
 ) -> tuple[bool, bool]:
     """Fill rows start .. stop - 1 of `out` where all of each window is known.
 
-    Returns whether all values were known and fit their grids, and whether a cell holds AGAIN or CANCELLED.
+    Returns whether all values were known and fit their extractors, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -119,7 +119,7 @@ def slide_complete(
                     value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
                 )
                 misfits |= not is_fit
-                result = deviation_of(total, squares, n, inverse)
+                result = deviation_from_sums(total, squares, n, inverse)
                 result = result if is_sure else AGAIN
                 answer[j] = result
                 again |= abs(result) == AGAIN
@@ -147,7 +147,8 @@ def slide_known(
 ) -> tuple[bool, bool, bool]:
     """Fill rows start .. stop - 1 of `out` from the known values of each window.
 
-    Returns whether all values fit their grids, whether all were known, and whether a cell holds AGAIN or CANCELLED.
+    Returns whether all values fit their extractors, whether all were known, and whether a cell holds AGAIN or
+    CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -171,7 +172,7 @@ def slide_known(
                     value * value, gone * gone, d[i], ratio, first[i], second[i], third[i]
                 )
                 misfits |= not is_fit
-                result = deviation_of(total, squares, n[i], 1.0 / (n[i] * (n[i] - 1.0)))
+                result = deviation_from_sums(total, squares, n[i], 1.0 / (n[i] * (n[i] - 1.0)))
                 result = result if is_sure else AGAIN
                 result = result if n[i] >= least else np.nan
                 answer[j] = result
@@ -194,33 +195,33 @@ def slide_known(
 def mend_columns(
     x: Matrix, start: int, stop: int, lo: int, hi: int, window: int, kind: int, state: Matrix, out: Matrix
 ) -> None:
-    """Reset the grids of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
+    """Reset the extractors of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
     ratio, reach, misfits = ratio_of_limbs(window), 1.0 / (3.0 * window), state[MISFITS]
     c, d = state[VALUES + EXTRACTOR], state[SQUARES + EXTRACTOR]
     for t in range(start, stop):
         for j in range(lo, hi):
             value = x[t, j] if x[t, j] - x[t, j] == 0.0 else 0.0
-            is_fit = fits(value, c[j - lo], ratio, 2) & (abs(value) <= c[j - lo] * reach)
-            is_fit &= (kind != DEVIATION) or fits(value * value, d[j - lo], ratio, 3)
+            is_fit = fits_in_limbs(value, c[j - lo], ratio, 2) & (abs(value) <= c[j - lo] * reach)
+            is_fit &= (kind != DEVIATION) or fits_in_limbs(value * value, d[j - lo], ratio, 3)
             misfits[j - lo] = misfits[j - lo] if is_fit else 1.0
     for j in range(lo, hi):
         if misfits[j - lo] > 0.0:
             first, greatest = max(0, stop - window), 0.0
             for t in range(first, stop):
                 greatest = max(greatest, abs(x[t, j]) if x[t, j] - x[t, j] == 0.0 else 0.0)
-            open_grids(HEADROOM * greatest, window, state, j - lo)
+            reset_sums(HEADROOM * greatest, window, state, j - lo)
             for t in range(first, stop):
                 if x[t, j] - x[t, j] == 0.0:
-                    take_in(x[t, j], ratio, 2, state, VALUES, j - lo)
-                    take_in(x[t, j] * x[t, j], ratio, 3, state, SQUARES, j - lo)
+                    add_exactly(x[t, j], ratio, 2, state, VALUES, j - lo)
+                    add_exactly(x[t, j] * x[t, j], ratio, 3, state, SQUARES, j - lo)
                     state[KNOWN, j - lo] += 1.0
             for t in range(start, stop):
                 out[t, j] = AGAIN
 
 
 @kernel
-def deviation_of(total: float, squares: float, n: float, inverse: float) -> float:
-    """Return the standard deviation from sums; CANCELLED where they do. inverse: 1 / (n (n - 1))."""
+def deviation_from_sums(total: float, squares: float, n: float, inverse: float) -> float:
+    """Return the standard deviation from sums; CANCELLED where these cancel. inverse: 1 / (n (n - 1))."""
     whole = n * squares
     spread = whole - total * total
     is_sound = spread > CANCELS * whole
@@ -236,10 +237,10 @@ def deviation_about_mean(x: Matrix, t: int, j: int, window: int) -> float:
 
 
 @kernel
-def moment_of(
+def moment_from_terms(
     x: Matrix, t: int, j: int, window: int, least: float, kind: int, terms: Matrix, partials: Matrix
 ) -> float:
-    """Return what `out` must hold for one window, summed by itself. terms: [window], partials: [PARTIALS] scratch."""
+    """Return the moment of one window, summed on its own. terms: [window], partials: [PARTIALS] scratch."""
     n = 0
     for k in range(max(0, t - window + 1), t + 1):
         if x[k, j] - x[k, j] == 0.0:
@@ -254,7 +255,7 @@ def moment_of(
             terms[k] *= terms[k]
     if kind != DEVIATION:
         return last if kind == SUM else last * (1.0 / n)
-    value = deviation_of(total, last, float(n), 1.0 / (float(n) * (n - 1.0)))
+    value = deviation_from_sums(total, last, float(n), 1.0 / (float(n) * (n - 1.0)))
     return value if abs(value) < math.inf else deviation_about_mean(x, t, j, window)
 
 
@@ -267,9 +268,9 @@ def move_moment(x: Matrix, window: int, least: float, kind: int, out: Matrix) ->
     terms, partials = np.empty(window), np.empty(PARTIALS)
     for lo in range(0, N, STRIP):
         hi = min(N, lo + STRIP)
-        sample_sizes(x, lo, hi, greatest)
+        sample_magnitudes(x, lo, hi, greatest)
         for i in range(hi - lo):
-            open_grids(HEADROOM * greatest[i], window, state, i)
+            reset_sums(HEADROOM * greatest[i], window, state, i)
         complete = 0
         for start in range(0, T, ROWS):
             stop = min(T, start + ROWS)
@@ -287,7 +288,7 @@ def move_moment(x: Matrix, window: int, least: float, kind: int, out: Matrix) ->
                 for t in range(start, stop):
                     for j in range(lo, hi):
                         if out[t, j] == AGAIN:
-                            out[t, j] = moment_of(x, t, j, window, least, kind, terms, partials)
+                            out[t, j] = moment_from_terms(x, t, j, window, least, kind, terms, partials)
                         elif out[t, j] == CANCELLED:
                             out[t, j] = deviation_about_mean(x, t, j, window)
             complete = complete + stop - start if is_complete else 0
@@ -322,7 +323,7 @@ def move_skewness(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
+    width, silent = min(lanes, N), fill_silent_rows(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((4, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)
@@ -356,7 +357,7 @@ def move_kurtosis(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
+    width, silent = min(lanes, N), fill_silent_rows(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((5, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)

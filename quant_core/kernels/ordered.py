@@ -58,15 +58,15 @@ def move_rank(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
 
 @kernel
-def between(low: float, high: float, share: float) -> float:
-    """Return what lies a share of the way from low to high, exactly low where they are equal, infinite ones too."""
+def interpolate(low: float, high: float, share: float) -> float:
+    """Return the value a share of the way from low to high; exactly low where both are equal, even if infinite."""
     step = high - low
     return low + (share * step if (share > 0.0) & (step > 0.0) else 0.0)
 
 
 @kernel
-def bring_below(values: Matrix, low: int, high: int, pivot: float, is_pivot_below: bool) -> int:
-    """Bring those of values[low:high] below the pivot, or equal to it, before the others; return where these begin."""
+def partition_below(values: Matrix, low: int, high: int, pivot: float, is_pivot_below: bool) -> int:
+    """Move those of values[low:high] below the pivot, or equal to it, before the others; return where these begin."""
     end = low
     for k in range(low, high):
         value = values[k]
@@ -76,17 +76,17 @@ def bring_below(values: Matrix, low: int, high: int, pivot: float, is_pivot_belo
 
 
 @kernel
-def bring_smallest(values: Matrix, count: int) -> None:
-    """Bring the `count` smallest of some values to their front, ascending. values: [n], without NaN."""
+def select_smallest(values: Matrix, count: int) -> None:
+    """Move the `count` smallest values to the front, ascending. values: [n], without NaN."""
     low, high = 0, values.size
     while high - low > 1:
         a, b, c = values[low], values[(low + high) // 2], values[high - 1]
         pivot = max(min(a, b), min(max(a, b), c))
-        end = bring_below(values, low, high, pivot, False)
+        end = partition_below(values, low, high, pivot, False)
         if count <= end:
             high = end
             continue
-        low = bring_below(values, end, high, pivot, True)
+        low = partition_below(values, end, high, pivot, True)
         if count <= low:
             break
     values[:count].sort()
@@ -108,7 +108,7 @@ def average_tail(x: Matrix, level: float, found: Matrix) -> None:
             missing += 1 if math.isnan(x[k, j]) else 0
         found[j] = np.nan
         if missing == 0:
-            bring_smallest(values, count)
+            select_smallest(values, count)
             total = 0.0
             for k in range(count):
                 total += values[k]
@@ -129,7 +129,7 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
     fours = (span + 3) // 4 * 4
     before, after = np.empty((fours + 2, _STRIP)), np.empty((fours + 2, _STRIP))
     leaving, entering, total = np.empty(_STRIP), np.empty(_STRIP), np.empty(_STRIP)
-    # Rows that cannot speak yet are taken in at once.
+    # Rows that cannot have an answer yet are read at once.
     silent = min(rows, span - 1, least - 1)
     begun = np.empty(span)
     known, worst = np.empty(_STRIP, dtype=np.int64), np.empty(_STRIP, dtype=np.int64)
@@ -184,7 +184,7 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
             before, after = after, before
             if is_tail:
                 for j in range(width):
-                    # 0.05 x 60 lies a hair above 3, 0.29 x 100 a hair below 29.
+                    # 0.05 x 60 is a hair above 3, 0.29 x 100 a hair below 29.
                     worst[j], total[j] = max(1, math.floor(q * known[j] + 1e-9)), 0.0
                 for i in range(max(1, math.floor(q * span + 1e-9))):
                     for j in range(width):
@@ -200,13 +200,13 @@ def read_sorted(x: Matrix, window: int, q: float, is_tail: bool, min_count: int,
                     below = int(place)
                     for j in range(lo, hi):
                         low, high = before[below + 1, j - lo], before[below + 2, j - lo]
-                        found[t, j] = between(low, high, place - below) if most >= least else np.nan
+                        found[t, j] = interpolate(low, high, place - below) if most >= least else np.nan
                 else:
                     for j in range(lo, hi):
                         place = max(0, known[j - lo] - 1) * q
                         below = int(place)
                         low, high = before[below + 1, j - lo], before[below + 2, j - lo]
-                        found[t, j] = between(low, high, place - below) if known[j - lo] >= least else np.nan
+                        found[t, j] = interpolate(low, high, place - below) if known[j - lo] >= least else np.nan
 
 
 @front

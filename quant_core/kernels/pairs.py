@@ -1,6 +1,6 @@
 """Moving statistics of two series: covariance, correlation. One series against time is in trend_lines.py.
 
-Windows are summed exactly (exact.py), and gone through again about their means where sums would cancel; the
+Windows are summed exactly (exact.py), and computed again about their means where sums would cancel; the
 conventions are those of moving.py. A row counts where both series are known.
 """
 
@@ -17,15 +17,15 @@ from quant_core.kernels.exact import (
     PARTIALS,
     ROWS,
     SERIES,
+    add_exactly,
     copy_state,
     exact_total,
     extractor_of,
-    fits,
+    fits_in_limbs,
     ratio_of_limbs,
-    sample_sizes,
+    sample_magnitudes,
     slide_three,
     slide_two,
-    take_in,
 )
 from quant_core.kernels.moving import AGAIN, CANCELLED, CANCELS, has_spread
 
@@ -34,13 +34,14 @@ SUMS = 5
 # Rows of the state of a strip: SUMS series (x, y, x x, x y, y y), the number of pairs, misfits.
 KNOWN, MISFITS = SUMS * SERIES, SUMS * SERIES + 1
 
-# The same as places in a flat state, whose rows are known not to overlap: unsigned, as places counted from 0 are.
+# The same as places in a flat state, whose rows are known not to overlap: unsigned, as places counted from 0 are. C is
+# a series' extractor.
 _AT = [np.uintp(row * PAIRED) for row in range(SUMS * SERIES + 1)]
-X_GRID, X_HIGH, X_LOW, _ = _AT[:SERIES]
-Y_GRID, Y_HIGH, Y_LOW, _ = _AT[SERIES : 2 * SERIES]
-XX_GRID, XX_HIGH, XX_MIDDLE, XX_LOW = _AT[2 * SERIES : 3 * SERIES]
-XY_GRID, XY_HIGH, XY_MIDDLE, XY_LOW = _AT[3 * SERIES : 4 * SERIES]
-YY_GRID, YY_HIGH, YY_MIDDLE, YY_LOW = _AT[4 * SERIES : 5 * SERIES]
+X_C, X_HIGH, X_LOW, _ = _AT[:SERIES]
+Y_C, Y_HIGH, Y_LOW, _ = _AT[SERIES : 2 * SERIES]
+XX_C, XX_HIGH, XX_MIDDLE, XX_LOW = _AT[2 * SERIES : 3 * SERIES]
+XY_C, XY_HIGH, XY_MIDDLE, XY_LOW = _AT[3 * SERIES : 4 * SERIES]
+YY_C, YY_HIGH, YY_MIDDLE, YY_LOW = _AT[4 * SERIES : 5 * SERIES]
 AT_KNOWN = _AT[KNOWN]
 
 
@@ -72,8 +73,8 @@ def fill_terms(a: float, b: float, terms: Matrix, k: int) -> None:
 
 
 @kernel
-def open_pairs(greatest: float, other: float, window: int, state: Matrix, i: int, terms: Matrix) -> None:
-    """Begin the exact sums of column i: nothing added yet, grids for values up to `greatest` and `other`.
+def reset_pairs(greatest: float, other: float, window: int, state: Matrix, i: int, terms: Matrix) -> None:
+    """Begin the exact sums of column i: nothing added yet, extractors for values up to `greatest` and `other`.
 
     state: [MISFITS + 1, PAIRED].
     """
@@ -85,8 +86,8 @@ def open_pairs(greatest: float, other: float, window: int, state: Matrix, i: int
 
 
 @kernel
-def product_of(n: float, total: float, other: float, xx: float, xy: float, yy: float, is_scaled: bool) -> float:
-    """Return covariance, or correlation when `is_scaled`, from sums; CANCELLED where they do."""
+def product_from_sums(n: float, total: float, other: float, xx: float, xy: float, yy: float, is_scaled: bool) -> float:
+    """Return covariance, or correlation when `is_scaled`, from sums; CANCELLED where these cancel."""
     inverse = 1.0 / n
     a, b = total * inverse, other * inverse
     spread, product, spread_y = xx - a * total, xy - a * other, yy - b * other
@@ -113,7 +114,7 @@ def slide_pairs(
 ) -> tuple[bool, bool]:
     """Fill rows start .. stop - 1 of `out`; products have three limbs when `is_wide`, else two. state: flat.
 
-    Returns whether all values fit their grids, and whether a cell holds AGAIN or CANCELLED.
+    Returns whether all values fit their extractors, and whether a cell holds AGAIN or CANCELLED.
     """
     left, right = np.uintp(lo), np.uintp(hi)
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
@@ -130,26 +131,26 @@ def slide_pairs(
                 n = state[AT_KNOWN + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
                 state[AT_KNOWN + i] = n
                 state[X_HIGH + i], state[X_LOW + i], total, fit = slide_two(
-                    a, c, state[X_GRID + i], ratio, state[X_HIGH + i], state[X_LOW + i]
+                    a, c, state[X_C + i], ratio, state[X_HIGH + i], state[X_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(a) <= state[X_GRID + i] * reach)
+                misfits |= (not fit) | (not abs(a) <= state[X_C + i] * reach)
                 state[Y_HIGH + i], state[Y_LOW + i], other, fit = slide_two(
-                    b, d, state[Y_GRID + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
+                    b, d, state[Y_C + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(b) <= state[Y_GRID + i] * reach)
+                misfits |= (not fit) | (not abs(b) <= state[Y_C + i] * reach)
                 state[XX_HIGH + i], state[XX_MIDDLE + i], state[XX_LOW + i], xx, fit, sure = slide_three(
-                    a * a, c * c, state[XX_GRID + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i], state[XX_LOW + i]
+                    a * a, c * c, state[XX_C + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i], state[XX_LOW + i]
                 )
                 misfits |= not fit
                 state[XY_HIGH + i], state[XY_MIDDLE + i], state[XY_LOW + i], xy, fit, sure_xy = slide_three(
-                    a * b, c * d, state[XY_GRID + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i], state[XY_LOW + i]
+                    a * b, c * d, state[XY_C + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i], state[XY_LOW + i]
                 )
                 misfits |= not fit
                 state[YY_HIGH + i], state[YY_MIDDLE + i], state[YY_LOW + i], yy, fit, sure_yy = slide_three(
-                    b * b, d * d, state[YY_GRID + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i], state[YY_LOW + i]
+                    b * b, d * d, state[YY_C + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i], state[YY_LOW + i]
                 )
                 misfits |= not fit
-                value = product_of(n, total, other, xx, xy, yy, is_scaled)
+                value = product_from_sums(n, total, other, xx, xy, yy, is_scaled)
                 value = value if sure & sure_xy & sure_yy else AGAIN
                 value = value if n >= least else np.nan
                 answer[j] = value
@@ -163,26 +164,26 @@ def slide_pairs(
                 n = state[AT_KNOWN + i] + ((1.0 if is_known else 0.0) - (1.0 if was_known else 0.0))
                 state[AT_KNOWN + i] = n
                 state[X_HIGH + i], state[X_LOW + i], total, fit = slide_two(
-                    a, c, state[X_GRID + i], ratio, state[X_HIGH + i], state[X_LOW + i]
+                    a, c, state[X_C + i], ratio, state[X_HIGH + i], state[X_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(a) <= state[X_GRID + i] * reach)
+                misfits |= (not fit) | (not abs(a) <= state[X_C + i] * reach)
                 state[Y_HIGH + i], state[Y_LOW + i], other, fit = slide_two(
-                    b, d, state[Y_GRID + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
+                    b, d, state[Y_C + i], ratio, state[Y_HIGH + i], state[Y_LOW + i]
                 )
-                misfits |= (not fit) | (not abs(b) <= state[Y_GRID + i] * reach)
+                misfits |= (not fit) | (not abs(b) <= state[Y_C + i] * reach)
                 state[XX_HIGH + i], state[XX_MIDDLE + i], xx, fit = slide_two(
-                    a * a, c * c, state[XX_GRID + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i]
+                    a * a, c * c, state[XX_C + i], ratio, state[XX_HIGH + i], state[XX_MIDDLE + i]
                 )
                 misfits |= not fit
                 state[XY_HIGH + i], state[XY_MIDDLE + i], xy, fit = slide_two(
-                    a * b, c * d, state[XY_GRID + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i]
+                    a * b, c * d, state[XY_C + i], ratio, state[XY_HIGH + i], state[XY_MIDDLE + i]
                 )
                 misfits |= not fit
                 state[YY_HIGH + i], state[YY_MIDDLE + i], yy, fit = slide_two(
-                    b * b, d * d, state[YY_GRID + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i]
+                    b * b, d * d, state[YY_C + i], ratio, state[YY_HIGH + i], state[YY_MIDDLE + i]
                 )
                 misfits |= not fit
-                value = product_of(n, total, other, xx, xy, yy, is_scaled)
+                value = product_from_sums(n, total, other, xx, xy, yy, is_scaled)
                 value = value if n >= least else np.nan
                 answer[j] = value
                 again |= abs(value) == AGAIN
@@ -202,7 +203,7 @@ def mend_pairs(
     terms: Matrix,
     out: Matrix,
 ) -> None:
-    """Reset the grids of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
+    """Reset the extractors of columns whose values did not fit, and leave AGAIN in their rows start .. stop - 1."""
     ratio, reach = ratio_of_limbs(window), 1.0 / (3.0 * window)
     for t in range(start, stop):
         for j in range(lo, hi):
@@ -210,7 +211,7 @@ def mend_pairs(
             fill_terms(x[t, j] if is_known else 0.0, y[t, j] if is_known else 0.0, terms, 0)
             for s in range(SUMS):
                 extractor = state[s * SERIES + EXTRACTOR, j - lo]
-                is_fit = fits(terms[s, 0], extractor, ratio, 2 if s < 2 else 3)
+                is_fit = fits_in_limbs(terms[s, 0], extractor, ratio, 2 if s < 2 else 3)
                 is_fit &= (s >= 2) | (abs(terms[s, 0]) <= extractor * reach)
                 state[MISFITS, j - lo] = state[MISFITS, j - lo] if is_fit else 1.0
     for j in range(lo, hi):
@@ -219,12 +220,12 @@ def mend_pairs(
             for t in range(first, stop):
                 if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
                     greatest, other = max(greatest, abs(x[t, j])), max(other, abs(y[t, j]))
-            open_pairs(greatest, other, window, state, j - lo, terms)
+            reset_pairs(greatest, other, window, state, j - lo, terms)
             for t in range(first, stop):
                 if (x[t, j] - x[t, j]) + (y[t, j] - y[t, j]) == 0.0:
                     fill_terms(x[t, j], y[t, j], terms, 0)
                     for s in range(SUMS):
-                        take_in(terms[s, 0], ratio, 2 if s < 2 else 3, state, s * SERIES, j - lo)
+                        add_exactly(terms[s, 0], ratio, 2 if s < 2 else 3, state, s * SERIES, j - lo)
                     state[KNOWN, j - lo] += 1.0
             for t in range(start, stop):
                 out[t, j] = AGAIN
@@ -242,10 +243,10 @@ def product_about_means(x: Matrix, y: Matrix, t: int, j: int, window: int, is_sc
 
 
 @kernel
-def pair_of(
+def product_from_terms(
     x: Matrix, y: Matrix, t: int, j: int, window: int, least: float, is_scaled: bool, terms: Matrix, partials: Matrix
 ) -> float:
-    """Return what `out` must hold for one window, summed by itself. terms: [5, window]."""
+    """Return the answer for one window, summed on its own. terms: [5, window]."""
     n = 0
     for k in range(max(0, t - window + 1), t + 1):
         a, b = x[k, j], y[k, j]
@@ -257,7 +258,7 @@ def pair_of(
     for s in range(SUMS):
         partials[PARTIALS + s] = exact_total(terms[s], n, partials)
     total, other, xx = partials[PARTIALS], partials[PARTIALS + 1], partials[PARTIALS + 2]
-    value = product_of(float(n), total, other, xx, partials[PARTIALS + 3], partials[PARTIALS + 4], is_scaled)
+    value = product_from_sums(float(n), total, other, xx, partials[PARTIALS + 3], partials[PARTIALS + 4], is_scaled)
     return value if abs(value) < math.inf else product_about_means(x, y, t, j, window, is_scaled)
 
 
@@ -270,10 +271,10 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
     terms, partials = np.empty((SUMS, window)), np.empty(PARTIALS + SUMS)
     for lo in range(0, N, PAIRED):
         hi = min(N, lo + PAIRED)
-        sample_sizes(x, lo, hi, greatest[0])
-        sample_sizes(y, lo, hi, greatest[1])
+        sample_magnitudes(x, lo, hi, greatest[0])
+        sample_magnitudes(y, lo, hi, greatest[1])
         for i in range(hi - lo):
-            open_pairs(greatest[0, i], greatest[1, i], window, state, i, terms)
+            reset_pairs(greatest[0, i], greatest[1, i], window, state, i, terms)
         is_wide, all_fit, again = False, False, False
         for start in range(0, T, ROWS):
             stop = min(T, start + ROWS)
@@ -290,7 +291,7 @@ def move_products(x: Matrix, y: Matrix, window: int, least: float, is_scaled: bo
                 for t in range(start, stop):
                     for j in range(lo, hi):
                         if out[t, j] == AGAIN:
-                            out[t, j] = pair_of(x, y, t, j, window, least, is_scaled, terms, partials)
+                            out[t, j] = product_from_terms(x, y, t, j, window, least, is_scaled, terms, partials)
                         elif out[t, j] == CANCELLED:
                             out[t, j] = product_about_means(x, y, t, j, window, is_scaled)
 

@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, front, kernel
-from quant_core.kernels.block_windows import STRIP, begin_pairs, begin_sums, block_records, ring_size, sum_window
-from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_powers, sum_windows
+from quant_core.kernels.block_windows import STRIP, begin_pairs, begin_sums, block_entries, ring_size, sum_window
+from quant_core.kernels.doubling import chunk_rows, fill_silent_rows, strip_columns, sum_powers, sum_windows
 from quant_core.kernels.serial_dependence import correlate
 
 # What is kept of a path that starts at price 1: its last price, the highest, the lowest, and the deepest fall.
@@ -65,10 +65,10 @@ def read_paths(returns: Matrix, start: int, stop: int, lo: int, hi: int, paths: 
 def join_windows(window: int, width: int, cells: int, length: int, a: Matrix, b: Matrix, out: Matrix) -> None:
     """Join the rows of every window. a, b: [4, at least cells], a overwritten; out: [4, at least length], filled.
 
-    Rows stand as in `doubling.sum_windows`.
+    Rows are ordered as in `doubling.sum_windows`.
     """
     size, done = 1, 0
-    # A literal zero would compile `join_paths` once more for each place it stands in.
+    # A literal zero would compile `join_paths` once more for each place it appears in.
     first = int(np.intp(0))
     while True:
         if window & size:
@@ -90,10 +90,10 @@ def join_windows(window: int, width: int, cells: int, length: int, a: Matrix, b:
 
 @kernel
 def move_paths(kind: int, returns: Matrix, window: int, skip: int, least: float, out: Matrix) -> None:
-    """Fill `out` with what `kind` says of the path of `window` returns that ends `skip` rows before each row."""
+    """Fill `out` with the figure `kind` of the path of `window` returns that ends `skip` rows before each row."""
     T, N = returns.shape
     rows, lanes = chunk_rows(window), strip_columns(window)
-    width, silent = min(lanes, N), silence(least, out)
+    width, silent = min(lanes, N), fill_silent_rows(least, out)
     most = (rows + window - 1) * width
     a, b, path = np.empty((4, most)), np.empty((4, most)), np.empty((4, rows * width))
     counts, n = np.empty((2, most)), np.empty(rows * width)
@@ -171,7 +171,7 @@ def move_autocorrelation(x: Matrix, window: int, lag: int, min_count: int, out: 
         out[:] = np.nan
         return
     recent = np.empty(ring_size(lag + 1) * STRIP)
-    blocks, others = np.empty(block_records(window) * 3 * STRIP), np.empty(block_records(window - lag) * 3 * STRIP)
+    blocks, others = np.empty(block_entries(window) * 3 * STRIP), np.empty(block_entries(window - lag) * 3 * STRIP)
     now, sums, pairs, rho = np.empty(3 * STRIP), np.empty(3 * STRIP), np.empty(3 * STRIP), np.empty(STRIP)
     for lo in range(0, N, STRIP):
         hi = min(lo + STRIP, N)
@@ -199,7 +199,7 @@ def move_efficiency(x: Matrix, window: int, min_count: int, out: Matrix) -> None
     """
     T, N = x.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
+    width, silent = min(lanes, N), fill_silent_rows(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((3, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)

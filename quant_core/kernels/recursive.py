@@ -2,7 +2,7 @@
 
 Conventions of all kernels here: x, life, out [T, N], columns apart. A value that is not finite is not known, nor is one
 at a bar without a life. The state is carried over bars that are not known, never reset by them: time counts in known
-bars. It begins anew where the life changes, so that nothing crosses from one asset to the next of the same ticker.
+bars. It starts again where the life changes, so that nothing crosses from one asset to the next of the same ticker.
 
 NaN: where x is not known, and before a column's first known bar.
 """
@@ -21,9 +21,9 @@ have to be proved apart on each row, at the price of the vector loop."""
 
 @kernel
 def number_lives(close: Matrix, returns: Matrix, out: Matrix) -> None:
-    """Tell which life each bar of a column belongs to, from 1 on. close, returns, out: [T, N].
+    """Fill `out` with the number of the life each bar belongs to, from 1 on. close, returns, out: [T, N].
 
-    A bar with a close and no return begins a life: a first bar, a new asset under an old ticker, or a jump on trial.
+    A bar with a close and no return begins a life: a first bar, a new asset under an old ticker, or a provisional jump.
 
     NaN: where the close is not known.
     """
@@ -41,7 +41,7 @@ def number_lives(close: Matrix, returns: Matrix, out: Matrix) -> None:
 
 @kernel
 def is_one_life(life: Matrix, lo: int, hi: int, lowest: Matrix, highest: Matrix) -> bool:
-    """Tell whether no column from lo to hi has more than one life. life: [T, N]; lowest, highest: [hi - lo] scratch."""
+    """Return whether columns lo to hi have one life each at most. life: [T, N]; lowest, highest: [hi - lo] scratch."""
     left, right = np.uintp(lo), np.uintp(hi)
     lowest[:], highest[:] = np.inf, -np.inf
     for t in range(life.shape[0]):
@@ -57,7 +57,7 @@ def is_one_life(life: Matrix, lo: int, hi: int, lowest: Matrix, highest: Matrix)
 
 @kernel
 def count_rows_apart(life: Matrix, out: Matrix) -> None:
-    """Count the rows since the last bar of another life: a window of no more rows lies in one life. life, out: [T, N].
+    """Count the rows since the last bar of another life: a window of no more rows has one life. life, out: [T, N].
 
     NaN: where no other life was before. Rows without a bar count, and have a value.
     """
@@ -75,7 +75,7 @@ def count_rows_apart(life: Matrix, out: Matrix) -> None:
             for j in range(lo, hi):
                 i = j - lo
                 is_bar = life[t, j] == life[t, j]
-                # At the first bar of all `last` is NaN: there is no other life.
+                # At the first bar of all `last` is NaN: no other life came before.
                 other[i] = last[i] if is_bar & (life[t, j] != current[i]) else other[i]
                 current[i] = life[t, j] if is_bar else current[i]
                 last[i] = row if is_bar else last[i]

@@ -3,7 +3,7 @@
 Correlations lag by lag: serial_dependence.py.
 
 A window is cut, from its first row on, into blocks of n rows, for n = smallest, twice that, ... while at least `fewest`
-fit. What a block says does not depend on the window it is seen from: it is worked out once, when its last row comes,
+fit. The figure of a block does not depend on the window: it is computed once, when its last row comes,
 and every window looks up the blocks it is cut into. A value so depends on its window alone, bit for bit. Rows before
 the first are not known; a block speaks with three quarters of its values, a size with half of its blocks, a window with
 all of its sizes, two or more.
@@ -31,9 +31,9 @@ from quant_core.kernels.block_windows import (
     TOTAL,
     begin_path,
     begin_sums,
-    climb,
-    climb_path,
     count_known,
+    double_path,
+    double_sums,
     has_remainder,
 )
 
@@ -68,8 +68,8 @@ def expected_reach(known: int, is_detrended: bool, memory: Matrix) -> float:
 
 
 @kernel
-def keep_usable(n: int, known: Matrix, is_detrended: bool, memory: Matrix, reach: Matrix, own: int) -> None:
-    """Silence blocks of n rows with under three quarters of known values; a gap is made good by the expected reach."""
+def drop_sparse_blocks(n: int, known: Matrix, is_detrended: bool, memory: Matrix, reach: Matrix, own: int) -> None:
+    """Drop blocks of n rows with under three quarters of known values; scale the others by the expected reach."""
     gaps, place = 0, np.uintp(own)
     for j in range(np.uintp(STRIP)):
         found = reach[place + j]
@@ -83,19 +83,19 @@ def keep_usable(n: int, known: Matrix, is_detrended: bool, memory: Matrix, reach
 
 
 @kernel
-def advance(place: float, step: float) -> float:
+def add_step(place: float, step: float) -> float:
     """Add a step if it is known."""
     return place if math.isnan(step) else place + step
 
 
 @kernel
-def higher(a: float, b: float) -> float:
+def larger_of(a: float, b: float) -> float:
     """Return the larger of two numbers."""
     return b if b > a else a
 
 
 @kernel
-def lower(a: float, b: float) -> float:
+def smaller_of(a: float, b: float) -> float:
     """Return the smaller of two numbers."""
     return b if b < a else a
 
@@ -117,19 +117,19 @@ def rescaled_range(
         c, d = np.uintp((first + 2 * STRIP) & mask), np.uintp((first + 3 * STRIP) & mask)
         for j in range(np.uintp(STRIP)):
             at, highest, lowest, mean = walk[_AT + j], walk[_HIGHEST + j], walk[_LOWEST + j], walk[_MEAN + j]
-            at = advance(at, recent[a + j] - mean)
-            highest, lowest = higher(highest, at), lower(lowest, at)
-            at = advance(at, recent[b + j] - mean)
-            highest, lowest = higher(highest, at), lower(lowest, at)
-            at = advance(at, recent[c + j] - mean)
-            highest, lowest = higher(highest, at), lower(lowest, at)
-            at = advance(at, recent[d + j] - mean)
-            walk[_HIGHEST + j], walk[_LOWEST + j], walk[_AT + j] = higher(highest, at), lower(lowest, at), at
+            at = add_step(at, recent[a + j] - mean)
+            highest, lowest = larger_of(highest, at), smaller_of(lowest, at)
+            at = add_step(at, recent[b + j] - mean)
+            highest, lowest = larger_of(highest, at), smaller_of(lowest, at)
+            at = add_step(at, recent[c + j] - mean)
+            highest, lowest = larger_of(highest, at), smaller_of(lowest, at)
+            at = add_step(at, recent[d + j] - mean)
+            walk[_HIGHEST + j], walk[_LOWEST + j], walk[_AT + j] = larger_of(highest, at), smaller_of(lowest, at), at
     for j in range(np.uintp(STRIP)):
         squares = sums[SQUARED + j] - sums[TOTAL + j] * walk[_MEAN + j]
         found = (walk[_HIGHEST + j] - walk[_LOWEST + j]) / math.sqrt(squares / sums[KNOWN + j])
         reach[place + j] = found if has_remainder(squares, sums[SQUARED + j]) else 0.0
-    keep_usable(n, sums, False, memory, reach, own)
+    drop_sparse_blocks(n, sums, False, memory, reach, own)
 
 
 @kernel
@@ -144,19 +144,19 @@ def fluctuation(n: int, path: Matrix, memory: Matrix, reach: Matrix, own: int) -
         squares = path[STEPS_SQUARED + j] - at * at / known
         is_known = has_remainder(squares, path[STEPS_SQUARED + j]) and has_remainder(rest, path[PLACES_SQUARED + j])
         reach[place + j] = rest / known if is_known else 0.0
-    keep_usable(n, path, True, memory, reach, own)
+    drop_sparse_blocks(n, path, True, memory, reach, own)
 
 
 @kernel
 def find_block(t: int, last: int, window: int, size: int, sizes: int) -> int:
-    """Return the record of the block of `size` whose last row is the last-th of the window; else that of zeros."""
+    """Return the entry of the block of `size` whose last row is the last-th of the window; else that of zeros."""
     place = t % window + last
     return size * window + (place - window if place >= window else place) if last <= window else sizes * window
 
 
 @kernel
 def add_reach(reach: Matrix, first: int, second: int, third: int, fourth: int, sums: Matrix, size: int) -> None:
-    """Add four records of reaches to record `size` of sums."""
+    """Add four entries of reaches to entry `size` of sums."""
     a, b, place = np.uintp(first * STRIP), np.uintp(second * STRIP), np.uintp(size * 2 * STRIP)
     c, d = np.uintp(third * STRIP), np.uintp(fourth * STRIP)
     for j in range(np.uintp(STRIP)):
@@ -168,9 +168,9 @@ def add_reach(reach: Matrix, first: int, second: int, third: int, fourth: int, s
 
 @kernel
 def add_blocks(reach: Matrix, t: int, n: int, window: int, size: int, sizes: int, sums: Matrix) -> None:
-    """Add the reaches of the window's blocks of n rows to record `size` of sums.
+    """Add the reaches of the window's blocks of n rows to entry `size` of sums.
 
-    reach: for each size a record per row, modulo window, and at last one of zeros.
+    reach: for each size an entry per row, modulo window, and at last one of zeros.
     """
     for last in range(n, window + 1, 4 * n):
         a, b = find_block(t, last, window, size, sizes), find_block(t, last + n, window, size, sizes)
@@ -188,7 +188,9 @@ def count_sizes(window: int, smallest: int, fewest: int) -> int:
 
 
 @kernel
-def growth(sums: Matrix, window: int, smallest: int, is_detrended: bool, memory: Matrix, exponent: Matrix) -> None:
+def fill_exponents(
+    sums: Matrix, window: int, smallest: int, is_detrended: bool, memory: Matrix, exponent: Matrix
+) -> None:
     """Fill exponent [STRIP]: 1/2 plus the slope of ln(mean reach) - ln(expected reach) on ln n; NaN: a size is silent.
 
     sums: overwritten. With sizes that double, least squares weighs them by whole numbers, so that one logarithm of a
@@ -245,14 +247,14 @@ def move_hurst(x: Matrix, window: int, smallest: int, fewest: int, min_count: in
             sums[:] = 0.0
             n, size = 1, 0
             while n < largest:
-                climb(blocks, t, n, now)
+                double_sums(blocks, t, n, now)
                 n *= 2
                 if n >= smallest:
                     own = (size * window + t % window) * STRIP
                     rescaled_range(recent, t, n, now, memory, walk, reach, own)
                     add_blocks(reach, t, n, window, size, sizes, sums)
                     size += 1
-            growth(sums, window, smallest, False, memory, exponent)
+            fill_exponents(sums, window, smallest, False, memory, exponent)
             for j in range(hi - lo):
                 out[t, lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan
 
@@ -286,7 +288,7 @@ def move_dfa(x: Matrix, window: int, smallest: int, fewest: int, min_count: int,
             sums[:] = 0.0
             n, size = 1, 0
             while n < largest:
-                climb_path(paths, t, n, now, then)
+                double_path(paths, t, n, now, then)
                 now, then = then, now
                 n *= 2
                 if n >= smallest:
@@ -295,16 +297,16 @@ def move_dfa(x: Matrix, window: int, smallest: int, fewest: int, min_count: int,
                     fluctuation(n, path, memory, reach, own)
                     add_blocks(reach, t, n, window, size, sizes, sums)
                     size += 1
-            growth(sums, window, smallest, True, memory, exponent)
+            fill_exponents(sums, window, smallest, True, memory, exponent)
             for j in range(hi - lo):
                 out[t, lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan
 
 
 @kernel
 def read_block(x: Matrix, first: int, n: int, lo: int, hi: int, recent: Matrix, now: Matrix) -> None:
-    """Put rows first .. first + n - 1 into `recent`, a ring of rows, and as sums into the record `now`.
+    """Put rows first .. first + n - 1 into `recent`, a ring of rows, and as sums into the entry `now`.
 
-    Rows of a wide panel lie far apart: so many at a time are waited for together.
+    Rows of a wide panel are far apart in memory: so many at a time are fetched together.
     """
     left = np.uintp(lo)
     for t in range(first, first + n):
@@ -348,8 +350,8 @@ def estimate_hurst(x: Matrix, smallest: int, fewest: int, min_count: int, expone
                 add_reach(reach, 0, 1, 1, 1, sums, size)
                 if n == largest:
                     break
-                climb(blocks, last, n, now)
+                double_sums(blocks, last, n, now)
                 n, size = 2 * n, size + 1
-        growth(sums, rows, smallest, False, memory, exponent)
+        fill_exponents(sums, rows, smallest, False, memory, exponent)
         for j in range(hi - lo):
             exponents[lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan

@@ -1,7 +1,7 @@
 """From a long table to matrices of some symbols: rows into cells, and what is read along the rows.
 
-A long table stands in order of symbol and date: symbol j owns the rows starts[j] to starts[j + 1], and `row` says at
-which date each stands. Cells go back in columns.py; who cuts the blocks is features/tiles.py.
+A long table is sorted by symbol and date: symbol j owns the rows starts[j] to starts[j + 1], and `row` holds the date
+of each. Cells go back in columns.py; who cuts the blocks is features/tiles.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WIDTH = TILE + 8
 
 @kernel
 def find_changes(words: Words, first: Places) -> int:
-    """Find the rows whose text lies elsewhere in memory than that of the row before; return how many there are.
+    """Find the rows whose text is elsewhere in memory than that of the row before; return how many there are.
 
     words: [R, 2], Arrow's string views; first: [C], filled as far as it goes.
     """
@@ -37,7 +37,7 @@ def find_changes(words: Words, first: Places) -> int:
     count = 0
     for low in range(0, rows, TILE):
         high = min(low + TILE, rows)
-        # Nearly all stretches lie within one symbol: a sum of differences is several of them at a time.
+        # Nearly all stretches are within one symbol: a sum of differences is several of them at a time.
         differing = 1 if low == 0 else 0
         for k in range(np.uintp(max(2 * low, 2)), np.uintp(2 * high)):
             differing += 1 if flat[k] != flat[k - np.uintp(2)] else 0
@@ -67,7 +67,7 @@ def number_days(stamps: Stamps, low: int, place: Days, row: Days) -> None:
 
 @kernel
 def is_in_order(row: Days, starts: Places) -> bool:
-    """Whether the rows of each symbol stand in the order of their dates, no date twice. row: [R]; starts: [N + 1]."""
+    """Return whether the rows of each symbol are in order of their dates, none twice. row: [R]; starts: [N + 1]."""
     faults = 0
     for j in range(starts.size - 1):
         rows = row[starts[j] : starts[j + 1]]
@@ -78,7 +78,7 @@ def is_in_order(row: Days, starts: Places) -> bool:
 
 @kernel
 def first_row(row: Days, low: int, high: int, day: int) -> int:
-    """Return the first of the rows low to high that stands at `day` or later; `high` if none does. row: ascending."""
+    """Return the first of the rows low to high at `day` or later; `high` if there is none. row: ascending."""
     while low < high:
         middle = (low + high) // 2
         if row[middle] < day:
@@ -90,7 +90,7 @@ def first_row(row: Days, low: int, high: int, day: int) -> int:
 
 @kernel
 def end_row(row: Days, low: int, high: int, day: int, size: int) -> int:
-    """Return the end of the rows from `low` on, below `high`, that stand at the dates `day` to `day + size`, less one.
+    """Return the end of the rows from `low` on, below `high`, at the dates `day` to `day + size`, less one.
 
     A symbol with a row at each of them is seen at a glance.
     """
@@ -178,7 +178,7 @@ def fill_returns(close: Column, life: Column, is_provisional: Column, starts: Pl
 def count_shared_rows(
     old_row: Days, old_starts: Places, row: Days, starts: Places, before: Places, limit: int, kept: Places
 ) -> None:
-    """Count the first rows of each symbol of a table that stand at the same dates as in an older table.
+    """Count the first rows of each symbol of a table that are at the same dates as in an older table.
 
     old_row: [Q], old_starts: [M + 1], the older table; row: [R], starts: [N + 1]; before: [N] each symbol's place in
     the older table, -1 where it is new; limit: dates from there on are not compared; kept: [N].
@@ -237,13 +237,13 @@ def copy_rows(
         if kept[j] == 0:
             continue
         old, new = old_starts[before[j]], starts[j]
-        values, told = column[new : new + kept[j]], known[new : new + kept[j]]
+        values, is_known = column[new : new + kept[j]], known[new : new + kept[j]]
         old_values = old_column[old : old + kept[j]]
         if old_known.size == 0:
             for k in range(values.size):
-                values[k], told[k] = old_values[k], True
+                values[k], is_known[k] = old_values[k], True
         else:
-            old_told = old_known[old : old + kept[j]]
+            was_known = old_known[old : old + kept[j]]
             for k in range(values.size):
-                values[k] = old_values[k] if old_told[k] else np.nan
-                told[k] = old_told[k]
+                values[k] = old_values[k] if was_known[k] else np.nan
+                is_known[k] = was_known[k]

@@ -33,7 +33,7 @@ from quant_core.kernels.block_windows import (
     TOTAL,
     begin_pairs,
     begin_sums,
-    block_records,
+    block_entries,
     has_remainder,
     ring_size,
     sum_window,
@@ -41,17 +41,17 @@ from quant_core.kernels.block_windows import (
 )
 
 LJUNG_BOX, VARIANCE_RATIO, DEPTH = 0, 1, 2
-"""What `slide_lags` makes of the correlations."""
+"""The figures `slide_lags` computes from the correlations."""
 
 _EXACT = 1e-3
-"""What a regression must leave of its squares for a t statistic to mean something."""
+"""Share of its squares that a regression must leave for a t statistic to mean something."""
 
 
 @kernel
 def correlate(sums: Matrix, pairs: Matrix, least: float, rho: Matrix) -> None:
     """Fill rho [STRIP] with the autocorrelation at one lag; NaN with fewer than `least` pairs or without spread.
 
-    sums, pairs: records of the window.
+    sums, pairs: entries of the window.
     """
     for j in range(np.uintp(STRIP)):
         known, total, raw = sums[KNOWN + j], sums[TOTAL + j], sums[SQUARED + j]
@@ -63,8 +63,8 @@ def correlate(sums: Matrix, pairs: Matrix, least: float, rho: Matrix) -> None:
 
 
 @kernel
-def take_lag(which: int, share: float, sums: Matrix, pairs: Matrix, rho: Matrix, alive: Matrix, total: Matrix) -> None:
-    """Take the correlation at one more lag into total [STRIP]; see `slide_lags`. share: lag / (lags + 1)."""
+def add_lag(which: int, share: float, sums: Matrix, pairs: Matrix, rho: Matrix, alive: Matrix, total: Matrix) -> None:
+    """Add the correlation at one more lag to total [STRIP]; see `slide_lags`. share: lag / (lags + 1)."""
     if which == LJUNG_BOX:
         for j in range(STRIP):
             total[j] += sums[j] * (sums[j] + 2.0) * rho[j] * rho[j] / pairs[j]
@@ -80,12 +80,12 @@ def take_lag(which: int, share: float, sums: Matrix, pairs: Matrix, rho: Matrix,
 
 @kernel
 def slide_lags(x: Matrix, window: int, lags: int, min_count: int, which: int, found: Matrix) -> None:
-    """Fill found [T, N] with what the correlations at lags 1 .. lags say together."""
+    """Fill found [T, N] with one figure of the correlations at lags 1 .. lags."""
     rows, columns = x.shape
     if lags >= window:
         found[:] = np.nan
         return
-    recent, blocks = np.empty(ring_size(lags + 1) * STRIP), np.empty((lags + 1, block_records(window) * 3 * STRIP))
+    recent, blocks = np.empty(ring_size(lags + 1) * STRIP), np.empty((lags + 1, block_entries(window) * 3 * STRIP))
     now, sums, pairs = np.empty(3 * STRIP), np.empty(3 * STRIP), np.empty(3 * STRIP)
     rho, total, alive = np.empty(STRIP), np.empty(STRIP), np.empty(STRIP)
     for lo in range(0, columns, STRIP):
@@ -99,7 +99,7 @@ def slide_lags(x: Matrix, window: int, lags: int, min_count: int, which: int, fo
                 begin_pairs(recent, t, lag, now)
                 sum_window(blocks[lag], t, window - lag, now, pairs)
                 correlate(sums, pairs, max(1.0, min_count - lag), rho)
-                take_lag(which, lag / (lags + 1.0), sums, pairs, rho, alive, total)
+                add_lag(which, lag / (lags + 1.0), sums, pairs, rho, alive, total)
             for j in range(hi - lo):
                 value = 0.0 if total[j] < 0.0 else total[j]
                 found[t, lo + j] = value if sums[j] >= max(1, min_count) else np.nan
@@ -141,7 +141,7 @@ def move_memory_depth(x: Matrix, window: int, lags: int, min_count: int, out: Ma
 
 
 @kernel
-def reversion(path: Matrix, j: int) -> float:
+def reversion_slope(path: Matrix, j: int) -> float:
     """Return the slope of steps on the places before them, column j of the strip; NaN where either does not vary."""
     lane = np.uintp(j)
     n, place, steps = path[KNOWN + lane], path[PLACE + lane], path[STEPS_SQUARED + lane]
@@ -154,10 +154,10 @@ def reversion(path: Matrix, j: int) -> float:
 
 
 @kernel
-def unit_root(path: Matrix, j: int, is_augmented: bool) -> float:
-    """Return the t statistic of `reversion`, with the step before as a regressor beside it if augmented."""
+def unit_root_statistic(path: Matrix, j: int, is_augmented: bool) -> float:
+    """Return the t statistic of `reversion_slope`, with the step before as a regressor beside it if augmented."""
     lane = np.uintp(j)
-    # With a lag the oldest step is no observation; the place before it is zero.
+    # With a lag the oldest step is not an observation; the place before it is zero.
     lags = 1.0 if is_augmented else 0.0
     n, place, steps = path[KNOWN + lane] - lags, path[PLACE + lane], path[STEPS_SQUARED + lane]
     rise, ends = place - lags * path[OLDEST + lane], steps - lags * path[OLDEST + lane] * path[OLDEST + lane]
@@ -185,14 +185,14 @@ def move_half_life(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 
     x holds the steps of the path (log returns); it is rebuilt from those of the window, so that a missing one bends
     nothing. -ln(2) / b, with b the slope of a least squares of steps on the places before them: the path decays like
-    exp(b t). The slope is biased towards reversion: a random walk has a number here too, which `move_adf` tells from a
+    exp(b t). The slope is biased towards reversion: a random walk has a number here too; `move_adf` tests for a
     real one.
 
     NaN: a path that does not revert (b >= 0), too.
     Source: Chan (2013), Algorithmic Trading, chapter 2, of an Ornstein-Uhlenbeck process.
     """
     rows, columns = x.shape
-    paths = np.empty((block_records(window) + 4) * PATH * STRIP)
+    paths = np.empty((block_entries(window) + 4) * PATH * STRIP)
     for lo in range(0, columns, STRIP):
         hi = min(lo + STRIP, columns)
         paths[:] = 0.0
@@ -200,7 +200,7 @@ def move_half_life(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
             place = walk_window(x, t, lo, hi, window, paths) * PATH * STRIP
             path = paths[place : place + PATH * STRIP]
             for j in range(hi - lo):
-                slope = reversion(path, j) if path[j] >= max(3, min_count) else np.nan
+                slope = reversion_slope(path, j) if path[j] >= max(3, min_count) else np.nan
                 out[t, lo + j] = -math.log(2.0) / slope if slope < 0.0 else np.nan
 
 
@@ -214,7 +214,7 @@ def move_adf(x: Matrix, window: int, is_augmented: bool, min_count: int, out: Ma
     Source: Said & Dickey (1984), Biometrika 71(3).
     """
     rows, columns = x.shape
-    paths = np.empty((block_records(window) + 4) * PATH * STRIP)
+    paths = np.empty((block_entries(window) + 4) * PATH * STRIP)
     for lo in range(0, columns, STRIP):
         hi = min(lo + STRIP, columns)
         paths[:] = 0.0
@@ -222,4 +222,4 @@ def move_adf(x: Matrix, window: int, is_augmented: bool, min_count: int, out: Ma
             place = walk_window(x, t, lo, hi, window, paths) * PATH * STRIP
             path = paths[place : place + PATH * STRIP]
             for j in range(hi - lo):
-                out[t, lo + j] = unit_root(path, j, is_augmented) if path[j] >= max(1, min_count) else np.nan
+                out[t, lo + j] = unit_root_statistic(path, j, is_augmented) if path[j] >= max(1, min_count) else np.nan

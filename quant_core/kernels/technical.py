@@ -1,7 +1,7 @@
 """Technical indicators that need a loop of their own: Wilder's three, the mean absolute deviation, votes.
 
 The others are arithmetic on means and extremes, in features/. Wilder's kernels keep the conventions of recursive.py
-(time counts in known bars, a new life begins anew), the window those of moving.py.
+(time counts in known bars, a new life starts again), the window those of moving.py.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def wilder_adx(high: Matrix, low: Matrix, close: Matrix, life: Matrix, window: i
 def move_deviation(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
     """Take the mean absolute deviation from the mean of each window. x, out: [T, N], same unit.
 
-    Equal values have exactly 0: what rounding the mean leaves behind on them is no deviation.
+    Equal values have exactly 0: what rounding the mean leaves on them does not count.
     """
     state = np.empty((3, LANES))
     total, known, deviation = state[0], state[1], state[2]
@@ -176,7 +176,8 @@ def move_deviation(x: Matrix, window: int, min_count: int, out: Matrix) -> None:
 def cast_by_side(x: Matrix, level: Matrix, tolerance: float, total: Matrix, cast: Matrix) -> None:
     """Add to `total` a vote of 1 where x is above its level and -1 below, and count it in `cast`. All: [T, N].
 
-    Within `tolerance`, relative to x, it is on its level and votes 0. Where x or its level is not known nobody votes.
+    Within `tolerance`, relative to x, it is on its level and votes 0. Where x or its level is not known it casts no
+    vote.
     """
     for t in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -187,9 +188,9 @@ def cast_by_side(x: Matrix, level: Matrix, tolerance: float, total: Matrix, cast
 
 @kernel
 def cast_outside(x: Matrix, lower: float, upper: float, below: float, total: Matrix, cast: Matrix) -> None:
-    """Add to `total` the vote `below` where x is below `lower` and -below above `upper`, and count it in `cast`.
+    """Add to `total` the vote `below` where x is below `smaller_of` and -below above `upper`, and count it in `cast`.
 
-    x, total, cast: [T, N]. In between the vote is 0; where x is not known nobody votes.
+    x, total, cast: [T, N]. In between the vote is 0; where x is not known it casts no vote.
     """
     for t in range(x.shape[0]):
         for j in range(x.shape[1]):

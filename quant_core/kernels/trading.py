@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
-from quant_core.kernels.doubling import chunk_rows, silence, strip_columns, sum_windows
+from quant_core.kernels.doubling import chunk_rows, fill_silent_rows, strip_columns, sum_windows
 
 
 @kernel
@@ -89,7 +89,7 @@ def move_amihud(returns: Matrix, value: Matrix, window: int, min_count: int, out
     """
     T, N = returns.shape
     rows, lanes, least = chunk_rows(window), strip_columns(window), float(max(1, min_count))
-    width, silent = min(lanes, N), silence(least, out)
+    width, silent = min(lanes, N), fill_silent_rows(least, out)
     scratch, sums = np.empty((3, (rows + window - 1) * width)), np.empty((2, rows * width))
     for lo in range(0, N, lanes):
         hi = min(N, lo + lanes)

@@ -1,4 +1,4 @@
-"""NumericalWorkspace: matrices lent to kernels and taken back, so that block after block allocates nothing.
+"""NumericalWorkspace: matrices lent to kernels and reused, so that block after block allocates nothing.
 
 A fresh matrix costs a page fault per 4 KiB, about as much as the moving mean that fills it. Scratch of a fixed size is
 each kernel's own business.
@@ -18,14 +18,14 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 _ACTIVE = threading.local()
-# What refers to a matrix nobody uses: the list it is kept in, the loop variable, the argument of getrefcount.
+# References to a matrix that is not in use: the list it is kept in, the loop variable, the argument of getrefcount.
 _UNUSED = 3
 
 
 class NumericalWorkspace(AbstractContextManager["NumericalWorkspace"]):
-    """A store of matrices of one thread; within `with`, `Kernel.filled` takes its `out` from here.
+    """A store of matrices of one thread; within `with`, `Kernel.apply` takes its `out` from here.
 
-    A matrix is free again as soon as nothing outside refers to it or to a view of it: nothing has to be given back.
+    A matrix is free again as soon as nothing outside refers to it or to a view of it: nothing must be given back.
 
     Parameters
     ----------

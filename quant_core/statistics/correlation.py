@@ -53,7 +53,7 @@ def spearman_rows(x: Array, y: Array) -> Array:
     for rows in _row_blocks(x.shape):
         left, right = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])
         pairs = _pairs(left, right)
-        out[rows] = _correlation(rank_rows.filled(left, pairs), rank_rows.filled(right, pairs), pairs)
+        out[rows] = _correlation(rank_rows.apply(left, pairs), rank_rows.apply(right, pairs), pairs)
     return out
 
 

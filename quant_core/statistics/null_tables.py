@@ -34,7 +34,7 @@ class Null(NamedTuple):
 
 def entropy_5(x: Matrix) -> Matrix:
     """Return the permutation entropy of order 5 of whole columns."""
-    return np.asarray(move_permutation_entropy.filled(x, len(x), 5, 1)[-1])
+    return np.asarray(move_permutation_entropy.apply(x, len(x), 5, 1)[-1])
 
 
 def hurst(x: Matrix) -> Matrix:

@@ -14,7 +14,7 @@ import pytest
 from quant_core.features import catalogue, compute_features
 from quant_core.features.catalogue import feature
 from quant_core.features.families import FamilyParams
-from quant_core.features.step_order import in_order, memory_of
+from quant_core.features.step_order import memory_of, order_steps
 from quant_core.features.steps import BAR_COLUMNS, Feature, FeatureCatalog, Step
 from quant_core.graph.catalog import Catalog, collect
 from quant_core.graph.stage import StageSpec
@@ -100,11 +100,11 @@ class Answers:
         return memory_of(name, self.among)
 
     def reads(self, name: str) -> set[str]:
-        steps = in_order([name], self.among)
+        steps = order_steps([name], self.among)
         return {source for step in steps for source in step.inputs} & {*BAR_COLUMNS, "returns"}
 
     def compares_symbols(self, name: str) -> bool:
-        return any(step.is_cross_sectional for step in in_order([name], self.among))
+        return any(step.is_cross_sectional for step in order_steps([name], self.among))
 
 
 ANSWERS = Answers(FEATURES)
@@ -352,7 +352,7 @@ from quant_core.kernels.moving import move_mean
 @feature(family="{family}", unit="currency", warmup=4, lower=0.0)
 def {name}(close, *, window: int = 5, min_count: int = 5):
     """Mean of the last {name} closes."""
-    return move_mean.filled(close, window, min_count)
+    return move_mean.apply(close, window, min_count)
 
 {more}
 table = family_stage(__name__)

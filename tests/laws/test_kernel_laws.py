@@ -33,7 +33,7 @@ def arguments(name: str, x: np.ndarray) -> list[Any]:
 
 
 def answer(name: str, x: np.ndarray) -> np.ndarray:
-    return KERNELS[name].filled(*arguments(name, x))
+    return KERNELS[name].apply(*arguments(name, x))
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
@@ -83,7 +83,7 @@ def test_a_longer_matrix_has_the_same_beginning(name: str) -> None:
     given, whole = arguments(name, x), answer(name, x)
     for end in (1, WINDOW, 33):
         cut = [value[:end] if isinstance(value, np.ndarray) else value for value in given]
-        assert same_bits(KERNELS[name].filled(*cut), whole[:end])
+        assert same_bits(KERNELS[name].apply(*cut), whole[:end])
 
 
 @pytest.mark.parametrize("name", MOVING)
@@ -92,7 +92,7 @@ def test_a_huge_value_leaves_no_trace_once_it_has_left_the_window(name: str, hug
     x, y = matrix(), matrix()
     y[5] = huge
     given = [y if value is x else value for value in arguments(name, x)]
-    assert same_bits(KERNELS[name].filled(*given)[5 + WINDOW :], answer(name, x)[5 + WINDOW :])
+    assert same_bits(KERNELS[name].apply(*given)[5 + WINDOW :], answer(name, x)[5 + WINDOW :])
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
@@ -100,7 +100,7 @@ def test_permuting_columns_permutes_the_answer(name: str) -> None:
     order = np.array([4, 2, 0, 6, 5, 1, 3])
     given = arguments(name, matrix())
     moved = [np.ascontiguousarray(value[:, order]) if isinstance(value, np.ndarray) else value for value in given]
-    left, right = KERNELS[name].filled(*moved), KERNELS[name].filled(*given)[:, order]
+    left, right = KERNELS[name].apply(*moved), KERNELS[name].apply(*given)[:, order]
     if name in ROWS:
         np.testing.assert_allclose(left, right, rtol=1e-13)
     else:
@@ -112,19 +112,19 @@ def test_a_column_is_computed_the_same_in_any_company(name: str) -> None:
     given, whole = arguments(name, matrix()), answer(name, matrix())
     for j in range(7):
         alone = [np.ascontiguousarray(v[:, j : j + 1]) if isinstance(v, np.ndarray) else v for v in given]
-        assert same_bits(KERNELS[name].filled(*alone), whole[:, j : j + 1])
+        assert same_bits(KERNELS[name].apply(*alone), whole[:, j : j + 1])
 
 
 @pytest.mark.parametrize("name", MOVING)
 def test_too_few_known_values_give_no_number(name: str) -> None:
     x = matrix()
     given = arguments(name, x)
-    out = KERNELS[name].filled(*given)
+    out = KERNELS[name].apply(*given)
     assert np.isnan(out[:, 2]).all()
     assert np.isnan(out[: SCALARS["min_count"] - 2]).all()
     names = list(inspect.signature(KERNELS[name]).parameters)[:-1]
     nothing = [0 if p == "min_count" else v for p, v in zip(names, given, strict=True)]
-    assert np.isnan(KERNELS[name].filled(*nothing)[:, 2]).all()
+    assert np.isnan(KERNELS[name].apply(*nothing)[:, 2]).all()
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))
@@ -134,7 +134,7 @@ def test_no_rows_and_no_columns_are_no_fault(name: str) -> None:
             np.full(shape, fill_value=0, dtype=value.dtype) if isinstance(value, np.ndarray) else value
             for value in arguments(name, matrix())
         ]
-        assert KERNELS[name].filled(*given).shape == shape
+        assert KERNELS[name].apply(*given).shape == shape
 
 
 def peak_of(name: str, rows: int, columns: int) -> int:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from quant_core.features import catalogue
-from quant_core.features.step_order import in_order, inputs_of, memory_of
+from quant_core.features.step_order import inputs_of, memory_of, order_steps
 from quant_core.features.steps import Feature
 from tests.oracles.formulas import OPERATORS, argmax_age, over, parsed, reach_of, value_of
 
@@ -59,7 +59,7 @@ def market(seed: int = 3, has_gaps: bool = True) -> Matrices:
 def answer(name: str, inputs: Matrices) -> np.ndarray:
     matrices = dict(inputs)
     with np.errstate(all="ignore"):
-        for step in in_order([name], catalogue()):
+        for step in order_steps([name], catalogue()):
             matrices[step.name] = step(*(matrices[source] for source in inputs_of(step, catalogue())))
     return np.where(np.isfinite(matrices[name]), matrices[name], np.nan)
 

@@ -42,18 +42,18 @@ SHAPES = {
 def test_ranks_are_those_of_scipy_to_the_last_bit(kind: str, columns: int) -> None:
     x = with_gaps(SHAPES[kind]((4, columns)))
     ranks, n = rankdata(x, axis=1, nan_policy="omit"), np.sum(~np.isnan(x), axis=1, keepdims=True)
-    np.testing.assert_array_equal(rank_share_rows.filled(x, everyone(x)), np.where(np.isnan(x), np.nan, ranks / n))
-    np.testing.assert_array_equal(rank_rows.filled(x, everyone(x)), np.where(np.isnan(x), np.nan, (ranks - 0.5) / n))
+    np.testing.assert_array_equal(rank_share_rows.apply(x, everyone(x)), np.where(np.isnan(x), np.nan, ranks / n))
+    np.testing.assert_array_equal(rank_rows.apply(x, everyone(x)), np.where(np.isnan(x), np.nan, (ranks - 0.5) / n))
 
 
 def test_ranks_are_the_same_bits_in_any_order_of_columns() -> None:
     x, order = with_gaps(RNG.normal(size=(6, 500)).round(2)), RNG.permutation(500)
-    moved = rank_rows.filled(np.ascontiguousarray(x[:, order]), everyone(x))
-    np.testing.assert_array_equal(moved, rank_rows.filled(x, everyone(x))[:, order])
+    moved = rank_rows.apply(np.ascontiguousarray(x[:, order]), everyone(x))
+    np.testing.assert_array_equal(moved, rank_rows.apply(x, everyone(x))[:, order])
 
 
 def test_absolute_values_of_a_scaled_row_add_up_to_one() -> None:
-    out = scale_rows.filled(with_gaps(RNG.normal(size=(8, 300))), np.ones((8, 300), dtype=bool))
+    out = scale_rows.apply(with_gaps(RNG.normal(size=(8, 300))), np.ones((8, 300), dtype=bool))
     np.testing.assert_allclose(np.nansum(np.abs(out), axis=1), 1.0, rtol=1e-14)
 
 
@@ -72,10 +72,10 @@ def test_groups_are_the_dummies_of_a_regression() -> None:
     shape = (4, 80)
     x, groups = RNG.normal(size=shape), RNG.integers(0, 5, shape)
     dummies = np.stack([(groups == k).astype(float) for k in range(4)])
-    alone = neutralise_rows.filled(x, everyone(x), groups)
+    alone = neutralise_rows.apply(x, everyone(x), groups)
     np.testing.assert_allclose(alone, least_squares(x, dummies), atol=1e-12)
 
 
 def test_the_only_member_of_a_group_has_nothing_left() -> None:
     x, groups = np.array([[0.1, 0.2, 0.4]]), np.array([[0, 1, 1]])
-    np.testing.assert_allclose(neutralise_rows.filled(x, everyone(x), groups), [[0.0, -0.1, 0.1]], atol=1e-16)
+    np.testing.assert_allclose(neutralise_rows.apply(x, everyone(x), groups), [[0.0, -0.1, 0.1]], atol=1e-16)

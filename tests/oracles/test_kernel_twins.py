@@ -47,13 +47,13 @@ def test_the_kernel_equals_its_slow_twin(name: str, window: int, min_count: int)
     given = arguments(name, matrix(), window=window, min_count=min_count)
     expected = twin(name)(*given)
     assert np.isfinite(expected).any()
-    np.testing.assert_allclose(KERNELS[name].filled(*given), expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(KERNELS[name].apply(*given), expected, rtol=1e-11, atol=1e-13)
 
 
 def test_todays_drawdown_equals_its_slow_twin() -> None:
     x = matrix()
     np.testing.assert_allclose(
-        paths.move_drawdown.filled(x, 15, 5, False), move_drawdown(x, 15, 5, is_worst=False), rtol=1e-12, atol=1e-15
+        paths.move_drawdown.apply(x, 15, 5, False), move_drawdown(x, 15, 5, is_worst=False), rtol=1e-12, atol=1e-15
     )
 
 
@@ -63,7 +63,7 @@ def test_the_number_of_worst_returns_is_exact_for_every_sample_size(level: float
     for n in range(1, 260):
         x = np.arange(n, dtype=float)[:, None]
         k = max(1, n * hundredths // 100)
-        assert ordered.move_cvar.filled(x, n, level, 1)[-1, 0] == (k - 1) / 2
+        assert ordered.move_cvar.apply(x, n, level, 1)[-1, 0] == (k - 1) / 2
 
 
 def test_machine_code_rounds_like_python() -> None:
@@ -76,4 +76,4 @@ def test_machine_code_rounds_like_python() -> None:
         out = np.empty(x.shape)
         with np.errstate(invalid="ignore"):
             plain.python(x, *args, out)
-        assert np.array_equal(out, plain.filled(x, *args), equal_nan=True)
+        assert np.array_equal(out, plain.apply(x, *args), equal_nan=True)

@@ -68,7 +68,7 @@ ORACLES: dict[str, tuple[object, tuple[object, ...], Callable[[np.ndarray, int, 
 def test_the_kernel_equals_another_library(name: str, window: int, least: int, level: str) -> None:
     kernel, given, oracle = ORACLES[name]
     x = matrix(LEVELS[level])
-    found = kernel.filled(x, window, *given, least)  # type: ignore[attr-defined]
+    found = kernel.apply(x, window, *given, least)  # type: ignore[attr-defined]
     expected = oracle(x, window, least)
     assert np.array_equal(np.isnan(found), np.isnan(expected))
     # Running sums of others keep a trace of earlier rows in a window of equal values; ours is exactly zero there.
@@ -80,14 +80,14 @@ def test_the_kernel_equals_another_library(name: str, window: int, least: int, l
 def test_a_window_of_equal_values_has_exactly_no_spread() -> None:
     for level in LEVELS.values():
         x = matrix(level)
-        assert (move_std.filled(x, 20, 20)[120:180, 3] == 0.0).all()
-        assert np.isnan(move_skewness.filled(x, 20, 20)[120:180, 3]).all()
+        assert (move_std.apply(x, 20, 20)[120:180, 3] == 0.0).all()
+        assert np.isnan(move_skewness.apply(x, 20, 20)[120:180, 3]).all()
 
 
 @pytest.mark.parametrize("name", ["skew", "kurt"])
 def test_the_shape_of_returns_equals_pandas(name: str) -> None:
     x = matrix(0.0)
-    found = (move_skewness if name == "skew" else move_kurtosis).filled(x, 60, 30)
+    found = (move_skewness if name == "skew" else move_kurtosis).apply(x, 60, 30)
     expected = biased(name, 60, 30, x)
     speaks = ~np.isnan(found)
     assert speaks.mean() > 0.7
@@ -100,7 +100,7 @@ def test_pairs_equal_pandas(name: str) -> None:
     y[100:180, 4] += 1.0
     both = ~np.isnan(x) & ~np.isnan(y)
     x, y = np.where(both, x, np.nan), np.where(both, y, np.nan)
-    found = (move_correlation if name == "corr" else move_covariance).filled(x, y, 60, 30)
+    found = (move_correlation if name == "corr" else move_covariance).apply(x, y, 60, 30)
     frames = pd.DataFrame(x), pd.DataFrame(y)
     expected = getattr(frames[0].rolling(60, min_periods=30), name)(frames[1]).to_numpy()
     speaks = ~np.isnan(found) & ~np.isnan(expected)
@@ -110,7 +110,7 @@ def test_pairs_equal_pandas(name: str) -> None:
 
 def test_slopes_equal_scipy() -> None:
     x = matrix(50.0)
-    slope = move_slope.filled(x, 20, 15)
+    slope = move_slope.apply(x, 20, 15)
     for t, j in np.argwhere(~np.isnan(slope))[::97]:
         part = x[t - 19 : t + 1, j] if t >= 19 else x[: t + 1, j]
         known = np.flatnonzero(~np.isnan(part))
@@ -122,7 +122,7 @@ def test_slopes_equal_scipy() -> None:
 def test_places_of_extremes_equal_numpy(window: int) -> None:
     x = np.round(np.random.default_rng(5).normal(size=(150, 66)), 1)
     parts = np.lib.stride_tricks.sliding_window_view(x, window, axis=0)
-    newest = move_argmax.filled(x, window, window)[window - 1 :]
+    newest = move_argmax.apply(x, window, window)[window - 1 :]
     assert np.array_equal(newest, window - 1 - parts.argmax(axis=2))
-    newest = move_argmin.filled(x, window, window)[window - 1 :]
+    newest = move_argmin.apply(x, window, window)[window - 1 :]
     assert np.array_equal(newest, window - 1 - parts.argmin(axis=2))

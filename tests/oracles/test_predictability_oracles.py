@@ -48,14 +48,14 @@ def reverting(seed: int, n: int, persistence: float = 0.9) -> np.ndarray:
 @pytest.mark.parametrize(("n", "order", "expected"), GOLDEN, ids=lambda value: str(value)[:6])
 def test_permutation_entropy_is_antropys(n: int, order: int, expected: float) -> None:
     x = column(np.array([(7919 * k * k) % 10007 for k in range(1, n + 1)], dtype=float))
-    assert move_permutation_entropy.filled(x, n, order, 1)[-1, 0] == pytest.approx(expected, abs=1e-12)
+    assert move_permutation_entropy.apply(x, n, order, 1)[-1, 0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_rolling_entropy_does_not_drift_from_that_of_its_window_alone() -> None:
     x = np.random.default_rng(7).normal(size=(5000, 2))
-    rolling = move_permutation_entropy.filled(x, 120, 5, 100)
+    rolling = move_permutation_entropy.apply(x, 120, 5, 100)
     for t in (119, 2500, 4999):
-        alone = move_permutation_entropy.filled(np.ascontiguousarray(x[t - 119 : t + 1]), 120, 5, 100)
+        alone = move_permutation_entropy.apply(np.ascontiguousarray(x[t - 119 : t + 1]), 120, 5, 100)
         assert np.array_equal(alone[-1], rolling[t])
 
 
@@ -67,7 +67,7 @@ def test_the_dickey_fuller_statistic_and_its_p_value_are_those_of_statsmodels(se
         # A plain tuple becomes an object in a later version of statsmodels.
         warnings.simplefilter("ignore", FutureWarning)
         expected = adfuller(path, maxlag=int(is_augmented), regression="c", autolag=None)
-    found = move_adf.filled(column(np.diff(path)), 252, is_augmented, 252)[-1]
+    found = move_adf.apply(column(np.diff(path)), 252, is_augmented, 252)[-1]
     assert found[0] == pytest.approx(expected[0], rel=1e-9)
     assert unit_root_p(found)[0] == pytest.approx(expected[1], rel=1e-8, abs=1e-12)
 
@@ -82,7 +82,7 @@ def test_the_p_value_of_a_unit_root_is_statsmodels_wherever_it_is_asked() -> Non
 def test_ljung_box_is_that_of_statsmodels(seed: int) -> None:
     x = np.random.default_rng(seed).standard_t(4, 120) * 0.02 + 0.001
     expected = acorr_ljungbox(x, lags=[5])
-    found = move_ljung_box.filled(column(x), 120, 5, 120)[-1]
+    found = move_ljung_box.apply(column(x), 120, 5, 120)[-1]
     assert found[0] == pytest.approx(expected["lb_stat"].iloc[0], rel=1e-10)
     assert chi_square_p(found, 5)[0] == pytest.approx(expected["lb_pvalue"].iloc[0], rel=1e-10)
 
@@ -90,7 +90,7 @@ def test_ljung_box_is_that_of_statsmodels(seed: int) -> None:
 @pytest.mark.parametrize("lag", [1, 2, 5, 17])
 def test_the_autocorrelation_at_a_lag_is_that_of_statsmodels(lag: int) -> None:
     x = reverting(3, 120)
-    found = move_autocorrelation.filled(column(x), 120, lag, 1)[-1, 0]
+    found = move_autocorrelation.apply(column(x), 120, lag, 1)[-1, 0]
     assert found == pytest.approx(acf(x, nlags=lag)[lag], rel=1e-10)
 
 
@@ -98,20 +98,20 @@ def test_the_variance_ratio_and_the_depth_of_memory_are_read_off_the_correlogram
     x = reverting(4, 120, persistence=0.6)
     rho = acf(x, nlags=10)[1:]
     ratio = 1.0 + 2.0 * sum((1.0 - (k + 1) / 5.0) * rho[k] for k in range(4))
-    assert move_variance_ratio.filled(column(x), 120, 4, 120)[-1, 0] == pytest.approx(ratio, rel=1e-10)
+    assert move_variance_ratio.apply(column(x), 120, 4, 120)[-1, 0] == pytest.approx(ratio, rel=1e-10)
     beyond = [abs(value) > 2.0 / math.sqrt(120) for value in rho]
     depth = beyond.index(False)
     assert 0 < depth < 10
-    assert move_memory_depth.filled(column(x), 120, 10, 120)[-1, 0] == depth
+    assert move_memory_depth.apply(column(x), 120, 10, 120)[-1, 0] == depth
 
 
 @pytest.mark.parametrize("persistence", [0.8, 0.95])
 def test_the_half_life_is_that_of_a_regression(persistence: float) -> None:
     path = reverting(6, 253, persistence)
     slope = scipy.stats.linregress(path[:-1], np.diff(path)).slope
-    found = move_half_life.filled(column(np.diff(path)), 252, 252)[-1, 0]
+    found = move_half_life.apply(column(np.diff(path)), 252, 252)[-1, 0]
     assert found == pytest.approx(-math.log(2.0) / slope, rel=1e-9)
-    assert np.isnan(move_half_life.filled(column(np.diff(np.exp(np.arange(253.0) / 100.0))), 252, 252)).all()
+    assert np.isnan(move_half_life.apply(column(np.diff(np.exp(np.arange(253.0) / 100.0))), 252, 252)).all()
 
 
 def uncorrected_hurst(x: np.ndarray) -> float:
@@ -139,7 +139,7 @@ def correction(n: int) -> float:
 def test_hurst_is_the_rescaled_range_less_the_slope_of_its_expectation(n: int) -> None:
     x = np.random.default_rng(n).standard_t(4, (n, 3)) * 0.02
     expected = [0.5 + uncorrected_hurst(x[:, j]) - correction(n) for j in range(3)]
-    np.testing.assert_allclose(move_hurst.filled(x, n, 8, 2, n)[-1], expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(move_hurst.apply(x, n, 8, 2, n)[-1], expected, rtol=1e-12, atol=1e-12)
     exponents = np.empty(3)
     estimate_hurst(x, 8, 2, n, exponents)
     np.testing.assert_allclose(exponents, expected, rtol=1e-12, atol=1e-12)
@@ -150,7 +150,7 @@ def test_columns_estimated_at_once_are_the_rolling_exponents_of_the_last_row_gap
     x[np.random.default_rng(9).random(x.shape) < 0.05] = np.nan
     exponents = np.empty(70)
     estimate_hurst(x, 8, 2, 200, exponents)
-    np.testing.assert_allclose(exponents, move_hurst.filled(x, 300, 8, 2, 200)[-1], rtol=1e-12)
+    np.testing.assert_allclose(exponents, move_hurst.apply(x, 300, 8, 2, 200)[-1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("exponent", [0.5, 0.8])
@@ -161,9 +161,9 @@ def test_fractional_noise_has_its_exponent(exponent: float) -> None:
     covariance = 0.5 * (powers[0] - 2.0 * powers[1] + powers[2])
     factor = np.linalg.cholesky(scipy.linalg.toeplitz(covariance))
     x = np.ascontiguousarray(factor @ np.random.default_rng(11).normal(size=(512, 400)))
-    assert move_dfa.filled(x, 512, 8, 2, 512)[-1].mean() == pytest.approx(exponent, abs=0.04)
+    assert move_dfa.apply(x, 512, 8, 2, 512)[-1].mean() == pytest.approx(exponent, abs=0.04)
     # Rescaled ranges of so few values fall short of a persistence that is there.
-    hurst = move_hurst.filled(x, 512, 8, 2, 512)[-1].mean()
+    hurst = move_hurst.apply(x, 512, 8, 2, 512)[-1].mean()
     assert hurst == pytest.approx(0.5 + 0.7 * (exponent - 0.5), abs=0.02)
 
 
@@ -174,7 +174,7 @@ def test_turbulence_is_the_share_of_details_of_an_orthonormal_haar_transform() -
     for _ in range(3):
         smooth, detail = haar @ smooth.reshape(-1, 2).T
         details += float(detail @ detail)
-    assert move_turbulence.filled(column(x), 120, 3, 120)[-1, 0] == pytest.approx(details / float(x @ x), rel=1e-12)
+    assert move_turbulence.apply(column(x), 120, 3, 120)[-1, 0] == pytest.approx(details / float(x @ x), rel=1e-12)
 
 
 def test_the_half_normal_score_is_the_normal_quantile_of_scipys_half_normal() -> None:

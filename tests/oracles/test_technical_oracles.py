@@ -103,7 +103,7 @@ def gapped() -> np.ndarray:
 def test_weighted_means_equal_pandas_within_1e_12(alpha: float, least: int) -> None:
     x = gapped()
     expected = pd.DataFrame(x).ewm(alpha=alpha, adjust=True, ignore_na=True, min_periods=least).mean().to_numpy()
-    found = ewm_mean.filled(x, np.ones(x.shape), alpha, least, True)
+    found = ewm_mean.apply(x, np.ones(x.shape), alpha, least, True)
     np.testing.assert_allclose(found, np.where(np.isnan(x), np.nan, expected), rtol=1e-12)
 
 
@@ -111,5 +111,5 @@ def test_weighted_means_equal_pandas_within_1e_12(alpha: float, least: int) -> N
 def test_means_begun_with_the_first_value_equal_pandas_within_1e_12(alpha: float) -> None:
     x = gapped()
     expected = pd.DataFrame(x).ewm(alpha=alpha, adjust=False, ignore_na=True).mean().to_numpy()
-    found = ewm_mean.filled(x, np.ones(x.shape), alpha, 1, False)
+    found = ewm_mean.apply(x, np.ones(x.shape), alpha, 1, False)
     np.testing.assert_allclose(found, np.where(np.isnan(x), np.nan, expected), rtol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 from quant_core.errors import UnknownNameError, UsageError
 from quant_core.features import catalogue
 from quant_core.features.catalogue import feature, ingredient
-from quant_core.features.step_order import in_order, inputs_of, memory_of
+from quant_core.features.step_order import inputs_of, memory_of, order_steps
 from quant_core.features.steps import Feature, FeatureCatalog, Ingredient
 
 FIVE = {
@@ -82,22 +82,22 @@ def test_a_signature_is_read_once_as_inputs_and_parameters() -> None:
 
 
 def test_features_follow_their_inputs_and_come_once() -> None:
-    assert [step.name for step in in_order(["a", "b", "a"], among(a, b))] == ["b", "a"]
+    assert [step.name for step in order_steps(["a", "b", "a"], among(a, b))] == ["b", "a"]
 
 
 def test_an_unknown_input_is_an_error_that_lists_the_near_matches() -> None:
     with pytest.raises(UnknownNameError, match=r"input of feature 'strange': 'clsoe'\. Did you mean close"):
-        in_order(["strange"], among(strange))
+        order_steps(["strange"], among(strange))
 
 
 def test_an_unknown_feature_is_an_error_that_lists_the_near_matches() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown feature 'momentun'\. Did you mean momentum"):
-        in_order(["momentun"], catalogue())
+        order_steps(["momentun"], catalogue())
 
 
 def test_a_circle_is_an_error_that_shows_it() -> None:
     with pytest.raises(UsageError, match="circle: hen -> egg -> hen"):
-        in_order(["hen"], among(hen, egg))
+        order_steps(["hen"], among(hen, egg))
 
 
 def without_input(*, window: int = 3) -> np.ndarray:
@@ -185,7 +185,7 @@ def test_a_docstring_is_description_formula_and_source() -> None:
 
 def test_in_a_grid_the_name_of_a_grid_is_its_entry_of_that_window() -> None:
     assert inputs_of(BASED["on_base20"], BASED) == ("base20", "level20", "double")
-    assert [step.name for step in in_order(["on_base5"], BASED)] == ["double", "base5", "level5", "on_base5"]
+    assert [step.name for step in order_steps(["on_base5"], BASED)] == ["double", "base5", "level5", "on_base5"]
 
 
 def test_a_name_that_may_mean_two_things_is_an_error() -> None:
@@ -195,7 +195,7 @@ def test_a_name_that_may_mean_two_things_is_an_error() -> None:
         return close
 
     with pytest.raises(UsageError, match="'level' of 'on_base5' may also mean 'level5'"):
-        in_order(["on_base5"], among(level, *BASED.values(), ingredients=list(BASED.ingredients.values())))
+        order_steps(["on_base5"], among(level, *BASED.values(), ingredients=list(BASED.ingredients.values())))
 
 
 def test_ingredients_are_inputs_and_no_columns() -> None:

@@ -87,7 +87,7 @@ def test_nothing_is_written_over_and_nothing_read_that_is_not_there(tmp_path: Pa
     with pytest.raises(ContractError, match="no features of 'tail' in"):
         read_features(tmp_path, "tail")
     (tmp_path / "tail").mkdir()
-    with pytest.raises(UsageError, match="tail is there already"):
+    with pytest.raises(UsageError, match="tail exists already"):
         list(write_features(market(), tmp_path, families=["trend", "tail"], calendar="24/7"))
     with pytest.raises(UnknownNameError, match="unknown feature family 'tial'"):
         list(write_features(market(), tmp_path, families=["tial"], calendar="24/7"))

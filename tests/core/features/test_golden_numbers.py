@@ -30,7 +30,7 @@ def kaufman(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("n", "mean"), [(60, 0.784), (120, 0.878), (250, 0.945), (500, 0.975), (2000, 0.994)])
 def test_the_entropy_of_noise_is_far_from_one_on_short_windows(n: int, mean: float) -> None:
     x = noise(n)[:, : 2_000_000 // n]
-    found = move_permutation_entropy.filled(np.ascontiguousarray(x), n, 5, 1)[-1]
+    found = move_permutation_entropy.apply(np.ascontiguousarray(x), n, 5, 1)[-1]
     assert found.mean() == pytest.approx(mean, abs=0.003)
 
 
@@ -61,7 +61,7 @@ def test_a_straight_trend_has_no_entropy_and_all_the_efficiency_there_is() -> No
 
 def test_an_alternating_series_has_little_entropy_and_no_efficiency() -> None:
     sign = column(np.where(np.arange(300) % 2, 1.0, -1.0))
-    assert move_permutation_entropy.filled(sign, 120, 5, 100)[-1, 0] == pytest.approx(0.1448, abs=1e-3)
+    assert move_permutation_entropy.apply(sign, 120, 5, 100)[-1, 0] == pytest.approx(0.1448, abs=1e-3)
     assert features.efficiency(sign)[-1, 0] == pytest.approx(0.0, abs=1e-12)
     # Two values make every pattern a tie: the feature does not speak of the rule that orders them.
     assert np.isnan(features.entropy(sign, features.tied_patterns(sign))).all()
@@ -81,8 +81,8 @@ def test_constant_returns_have_no_shape_no_memory_and_no_entropy(value: float) -
         features.memory_depth(x),
         features.half_life(x),
         features.adf(x),
-        move_skewness.filled(x, 252, 227),
-        move_kurtosis.filled(x, 252, 227),
+        move_skewness.apply(x, 252, 227),
+        move_kurtosis.apply(x, 252, 227),
     ]
     assert all(np.isnan(found).all() for found in unknown)
     assert tied[-1, 0] == 1.0
@@ -91,7 +91,7 @@ def test_constant_returns_have_no_shape_no_memory_and_no_entropy(value: float) -
 def test_a_window_without_a_whole_pattern_is_not_known_rather_than_orderly() -> None:
     x = noise(300)[:, :1].copy()
     x[::5] = np.nan
-    assert np.isnan(move_permutation_entropy.filled(x, 120, 5, 1)).all()
+    assert np.isnan(move_permutation_entropy.apply(x, 120, 5, 1)).all()
 
 
 def test_half_to_two_thirds_of_noise_pass_the_three_vetoes_of_predictability() -> None:

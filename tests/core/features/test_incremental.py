@@ -11,7 +11,7 @@ import pytest
 from quant_core.errors import ContractError, UnknownNameError
 from quant_core.features import catalogue, compute_features
 from quant_core.features.catalogue import feature
-from quant_core.features.incremental import extended_features
+from quant_core.features.incremental import extend_features
 from quant_core.features.steps import FeatureCatalog
 from tests.markets import T, day, market
 
@@ -36,7 +36,7 @@ def restated(k: int, symbol: str, column: str, value: float | None) -> Change:
     return lambda bars: bars.with_columns(pl.when(at(k, symbol)).then(value).otherwise(pl.col(column)).alias(column))
 
 
-def alone(symbol: str, *, since: int = 0) -> Change:
+def per_symbol(symbol: str, *, since: int = 0) -> Change:
     return lambda bars: bars.filter((pl.col("symbol") != symbol) | (pl.col("date") >= day(since)))
 
 
@@ -45,7 +45,7 @@ OLD: dict[str, Change] = {
     "one day": lambda bars: bars.filter(pl.col("date") < day(T - 1)),
     "nothing new": lambda bars: bars,
     "a symbol more": lambda bars: bars.filter(IS_OLD, pl.col("symbol") != "X:000"),
-    "a symbol with more history": lambda bars: alone("X:000", since=200)(bars.filter(IS_OLD)),
+    "a symbol with more history": lambda bars: per_symbol("X:000", since=200)(bars.filter(IS_OLD)),
     "a bar came late": lambda bars: without(500, "X:000")(bars.filter(IS_OLD)),
     "a bar restated": lambda bars: restated(550, "X:000", "close", 17.0)(bars.filter(IS_OLD)),
     "a volume restated": lambda bars: restated(20, "X:003", "volume", 1.0)(bars),
@@ -77,7 +77,7 @@ def full(bars: pl.DataFrame, **settings: object) -> pl.DataFrame:
 
 def extended(previous: pl.DataFrame, bars: pl.DataFrame, old: pl.DataFrame, **settings: object) -> pl.DataFrame:
     settings = {"calendar": "XNYS", "families": list(ALL)} | settings
-    return extended_features(previous, bars, previous_bars=old, **settings)
+    return extend_features(previous, bars, previous_bars=old, **settings)
 
 
 def same_bits(a: pl.DataFrame, b: pl.DataFrame) -> list[str]:
@@ -181,7 +181,7 @@ def test_only_the_tail_that_can_differ_is_computed(names: list[str], shapes: lis
     previous = compute_features(old, names, calendar="XNYS", among=SPIES)
     expected = compute_features(bars, names, calendar="XNYS", among=SPIES)
     SEEN.clear()
-    found = extended_features(previous, bars, names, previous_bars=old, calendar="XNYS", among=SPIES)
+    found = extend_features(previous, bars, names, previous_bars=old, calendar="XNYS", among=SPIES)
     assert found.equals(expected)
     assert shapes == SEEN
 
@@ -191,7 +191,7 @@ def test_a_symbol_that_changed_far_back_makes_no_other_longer() -> None:
     old = restated(3, "X:000", "close", 17.0)(bars.filter(pl.col("date") < day(T - 1)))
     previous = compute_features(old, ["watched"], calendar="XNYS", among=SPIES)
     SEEN.clear()
-    extended_features(previous, bars, ["watched"], previous_bars=old, calendar="XNYS", among=SPIES)
+    extend_features(previous, bars, ["watched"], previous_bars=old, calendar="XNYS", among=SPIES)
     assert sorted(height for height, _ in SEEN) == [7, T]
 
 

@@ -14,12 +14,12 @@ from quant_core.kernels import exact, moving, pairs, trend_lines
 Moving = Callable[[np.ndarray, int, int], np.ndarray]
 
 KERNELS: dict[str, Moving] = {
-    "sum": moving.move_sum.filled,
-    "mean": moving.move_mean.filled,
-    "std": moving.move_std.filled,
-    "correlation": lambda x, *args: pairs.move_correlation.filled(x, partner_of(x), *args),
-    "covariance": lambda x, *args: pairs.move_covariance.filled(x, partner_of(x), *args),
-    "slope": trend_lines.move_slope.filled,
+    "sum": moving.move_sum.apply,
+    "mean": moving.move_mean.apply,
+    "std": moving.move_std.apply,
+    "correlation": lambda x, *args: pairs.move_correlation.apply(x, partner_of(x), *args),
+    "covariance": lambda x, *args: pairs.move_covariance.apply(x, partner_of(x), *args),
+    "slope": trend_lines.move_slope.apply,
 }
 
 
@@ -66,7 +66,7 @@ def exact_sum(values: np.ndarray) -> float:
 @pytest.mark.parametrize("window", [1, 2, 5, 20, 67])
 def test_a_moving_sum_is_the_exact_sum_rounded_once(window: int) -> None:
     x = hostile()
-    out = moving.move_sum.filled(x, window, 1)
+    out = moving.move_sum.apply(x, window, 1)
     for t in range(len(x)):
         part = x[max(0, t - window + 1) : t + 1]
         expected = [exact_sum(column) if np.isfinite(column).any() else math.nan for column in part.T]

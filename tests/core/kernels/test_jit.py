@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from quant_core.kernels import _jit, cross_section
-from quant_core.kernels._jit import cache_folder, compilations_told_to, kernel, use_cache_folder
+from quant_core.kernels._jit import cache_folder, kernel, report_compilations, use_cache_folder
 
 FACTOR = 2.0
 
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     use_cache_folder(sys.argv[1])
     out = np.empty(3)
     fill_raised(np.arange(3.0), out)
-    stats = fill_raised.compiled().stats
+    stats = fill_raised.dispatcher().stats
     print(json.dumps([out.tolist(), was_lazy, sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
 """
 
@@ -95,7 +95,7 @@ def test_a_kernel_calls_another_kernel() -> None:
     out = np.empty(4)
     fill_scaled(np.arange(4.0), out)
     assert out.tolist() == [0.0, 2.0, 4.0, 6.0]
-    assert fill_scaled.filled(np.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
+    assert fill_scaled.apply(np.arange(3.0)).tolist() == [0.0, 2.0, 4.0]
 
 
 def test_the_plain_function_stays_at_hand() -> None:
@@ -106,7 +106,7 @@ def test_the_plain_function_stays_at_hand() -> None:
 
 @pytest.mark.usefixtures("_own_root")
 def test_a_division_by_zero_is_infinity_and_not_an_exception() -> None:
-    assert fill_inverse.filled(np.array([0.0, -0.0, 4.0])).tolist() == [np.inf, -np.inf, 0.25]
+    assert fill_inverse.apply(np.array([0.0, -0.0, 4.0])).tolist() == [np.inf, -np.inf, 0.25]
 
 
 @pytest.mark.usefixtures("_own_root")
@@ -114,7 +114,7 @@ def test_a_kernel_that_kernels_call_is_called_from_python_too() -> None:
     out = np.empty(3)
     fill_scaled(np.arange(3.0), out)
     assert scaled(3.0) == 6.0
-    assert kernel(fill_scaled.python).filled(np.arange(3.0)).tolist() == out.tolist() == [0.0, 2.0, 4.0]
+    assert kernel(fill_scaled.python).apply(np.arange(3.0)).tolist() == out.tolist() == [0.0, 2.0, 4.0]
 
 
 @pytest.mark.usefixtures("_own_root")
@@ -137,7 +137,7 @@ def test_threads_that_meet_at_the_first_call_share_one_dispatcher() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(shifted, [1.0, 2.0, 3.0, 4.0]))
-        dispatchers = {id(made) for made in pool.map(lambda _: shifted.compiled(), range(8))}
+        dispatchers = {id(made) for made in pool.map(lambda _: shifted.dispatcher(), range(8))}
     assert found == [3.0, 4.0, 5.0, 6.0]
     assert len(dispatchers) == 1
 
@@ -151,7 +151,7 @@ def test_numba_s_own_setting_is_left_as_it_was(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(_jit, "_root", tmp_path)
     before = numba.config.CACHE_DIR
-    kernel(lambda value: value).compiled()
+    kernel(lambda value: value).dispatcher()
     assert before == numba.config.CACHE_DIR
 
 
@@ -230,10 +230,10 @@ def test_a_changed_file_in_a_sub_folder_changes_the_cache_folder_of_its_callers(
 @pytest.mark.usefixtures("_own_root")
 def test_a_compilation_is_told_and_reading_machine_code_is_not() -> None:
     told: list[str] = []
-    with compilations_told_to(told.append):
-        kernel(fill_inverse.python).filled(np.ones(3))
-        kernel(fill_inverse.python).filled(np.ones(3))
-    kernel(fill_scaled.python).filled(np.ones(3))
+    with report_compilations(told.append):
+        kernel(fill_inverse.python).apply(np.ones(3))
+        kernel(fill_inverse.python).apply(np.ones(3))
+    kernel(fill_scaled.python).apply(np.ones(3))
     assert told == ["compiling fill_inverse, once per machine"]
 
 

@@ -36,25 +36,25 @@ def test_two_sizes_give_the_slope_between_them() -> None:
     x = np.array([1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, -1.0])[:, None]
     # Ranges over deviations: 1 and 2 in blocks of four; over eight rows the path goes 1 0 1 0 1 2 1 0.
     expected = 0.5 + math.log(2.0 / reach(8) / (1.5 / reach(4))) / math.log(2.0)
-    assert move_hurst.filled(x, 8, 4, 1, 8)[7, 0] == pytest.approx(expected)
+    assert move_hurst.apply(x, 8, 4, 1, 8)[7, 0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kernel", [move_hurst, move_dfa])
 def test_too_few_blocks_and_equal_values_have_no_exponent(kernel) -> None:
     x = np.random.default_rng(2).normal(size=(64, 1))
-    assert np.isnan(kernel.filled(x[:31], 31, 8, 2, 31)).all()
-    assert np.isfinite(kernel.filled(x[:32], 32, 8, 2, 32)[31, 0])
-    assert np.isnan(kernel.filled(np.full((64, 1), 0.013), 64, 8, 2, 64)).all()
+    assert np.isnan(kernel.apply(x[:31], 31, 8, 2, 31)).all()
+    assert np.isfinite(kernel.apply(x[:32], 32, 8, 2, 32)[31, 0])
+    assert np.isnan(kernel.apply(np.full((64, 1), 0.013), 64, 8, 2, 64)).all()
     # Half of the blocks of eight rows must speak.
     x[:40] = 0.013
-    assert np.isnan(kernel.filled(x, 64, 8, 2, 64)[63, 0])
+    assert np.isnan(kernel.apply(x, 64, 8, 2, 64)[63, 0])
 
 
 @pytest.mark.parametrize("kernel", [move_hurst, move_dfa])
 def test_neither_level_nor_scale_of_the_values_matters(kernel) -> None:
     x = np.random.default_rng(3).normal(size=(128, 3))
-    expected = kernel.filled(x, 128, 8, 2, 128)[127]
-    np.testing.assert_allclose(kernel.filled(x * 1e-3 + 0.02, 128, 8, 2, 128)[127], expected, rtol=1e-9)
+    expected = kernel.apply(x, 128, 8, 2, 128)[127]
+    np.testing.assert_allclose(kernel.apply(x * 1e-3 + 0.02, 128, 8, 2, 128)[127], expected, rtol=1e-9)
 
 
 def test_a_series_too_short_to_cut_has_no_exponent_at_all() -> None:

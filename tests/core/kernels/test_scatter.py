@@ -111,7 +111,7 @@ def test_returns_along_rows_are_those_of_matrices(marks: str, share_unknown: flo
         matrix = np.full((20, 120), NAN)
         matrix[is_there] = column
         matrices.append(np.ascontiguousarray(matrix.T))
-    expected = step_returns.filled(*matrices).T[is_there]
+    expected = step_returns.apply(*matrices).T[is_there]
     np.testing.assert_array_equal(found, expected)
 
 

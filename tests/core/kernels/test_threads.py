@@ -34,4 +34,4 @@ def test_kernels_may_work_on_views_of_a_panel() -> None:
     x = np.random.default_rng(2).normal(size=(50, 2 * BLOCK + 3))
     out = np.empty(x.shape)
     run_blocks(lambda block: move_std(x[:, block], 10, 10, out[:, block]), x.shape[1], threads=2)
-    assert np.array_equal(out, move_std.filled(x, 10, 10), equal_nan=True)
+    assert np.array_equal(out, move_std.apply(x, 10, 10), equal_nan=True)

@@ -50,9 +50,9 @@ def test_a_second_call_allocates_nothing_that_grows_with_the_matrix() -> None:
     for shape in ((90, 1100), (90, 2200), (360, 1100)):  # a strip is up to 1,024 columns wide
         x = np.random.default_rng(1).normal(size=shape)
         with NumericalWorkspace():
-            move_std.filled(x, 20, 10)
+            move_std.apply(x, 20, 10)
             tracemalloc.start()
-            move_std.filled(x, 20, 10)
+            move_std.apply(x, 20, 10)
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert max(peaks) - min(peaks) < 1_000

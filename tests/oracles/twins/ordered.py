@@ -24,12 +24,12 @@ def move_rank(x: np.ndarray, window: int, min_count: int) -> np.ndarray:
 
 
 def move_quantile(x: np.ndarray, window: int, q: float, min_count: int) -> np.ndarray:
-    def between(known: list[float]) -> float:
+    def interpolate(known: list[float]) -> float:
         ordered, place = sorted(known), q * (len(known) - 1)
         low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
         return low + (place - math.floor(place)) * (high - low)
 
-    return over_windows(x, window, min_count, between)
+    return over_windows(x, window, min_count, interpolate)
 
 
 def move_median(x: np.ndarray, window: int, min_count: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def expected_fluctuation(n: int) -> float:
     return (n * n - 4) / (15 * n)
 
 
-def growth(
+def exponents(
     x: np.ndarray,
     window: int,
     smallest: int,
@@ -67,9 +67,9 @@ def growth(
 
 
 def move_hurst(x: np.ndarray, window: int, smallest: int, fewest: int, min_count: int) -> np.ndarray:
-    return growth(x, window, smallest, fewest, min_count, rescaled_range, expected_range)
+    return exponents(x, window, smallest, fewest, min_count, rescaled_range, expected_range)
 
 
 def move_dfa(x: np.ndarray, window: int, smallest: int, fewest: int, min_count: int) -> np.ndarray:
-    squared = growth(x, window, smallest, fewest, min_count, fluctuation, expected_fluctuation)
+    squared = exponents(x, window, smallest, fewest, min_count, fluctuation, expected_fluctuation)
     return 0.5 + 0.5 * (squared - 0.5)
