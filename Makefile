@@ -26,7 +26,7 @@ BENCH_PYTHON ?= $(shell command -v python3.11 || echo $(PYTHON))
 BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
-.PHONY: setup demo test test-slow check fix ui bench lock snapshots clean
+.PHONY: setup demo test test-slow check fix ui bench lock screenshots snapshots clean
 
 setup: $(READY) $(QUANT_HOME)/mlflow/mlflow.db ## environment from the lock, and the stores of QUANT_HOME
 
@@ -83,6 +83,10 @@ $(BENCH_READY): locks/bench.txt | $(READY)
 	$(BENCH_PYTHON) -m venv .venv-bench
 	$(call filled,$(BENCH),locks/bench.txt)
 	@touch $@
+
+screenshots: setup ## the README's pictures, of a fresh demo in headless Chromium
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+	$(MAKE) --no-print-directory demo QUANT_HOME=$$home && $(BIN)/python docs/screenshots.py $$home
 
 snapshots: setup ## rewrite the snapshots; review them as code
 	$(BIN)/python -m pytest -q --snapshot-update tests/architecture

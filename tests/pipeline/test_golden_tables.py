@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from quant_core.evidence.commits import Evidence
@@ -12,6 +13,7 @@ from quant_core.settings import CHECKOUT, Settings
 from tests.golden.make_tables import GOLDEN, SLEEVES, hashes_of, made_with
 
 RECORDED = json.loads(GOLDEN.read_text())
+PICTURE = json.loads((CHECKOUT / "docs" / "images" / "tear_sheet.json").read_text())
 
 
 @pytest.mark.slow
@@ -22,3 +24,7 @@ def test_a_demo_sleeve_has_the_recorded_tables(sleeve: str, tmp_path: Path) -> N
     file = find_sleeve(sleeve, CHECKOUT / "config" / "sleeves")
     result = DAGRunner(Settings(home=tmp_path)).run(file)
     assert hashes_of(Evidence(tmp_path), result.run_id) == RECORDED["tables"][sleeve]
+    if sleeve == "us_equities":
+        metrics = result.frame("backtest.metrics").filter(pl.col("portfolio") == "hrp")
+        shown = {name: metrics.filter(pl.col("metric") == name)["value"].item() for name in PICTURE["figures"]}
+        assert shown == PICTURE["figures"]
