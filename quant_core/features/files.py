@@ -36,8 +36,8 @@ ROW_GROUP = 1 << 17
 
 
 @dataclass(frozen=True)
-class Written:
-    """A family that has been written.
+class FamilyFiles:
+    """The files of one family, as written.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ def write_features(
     volume_unit: VolumeUnit = "units",
     threads: int | None = None,
     among: Catalog[Feature] | None = None,
-) -> Iterator[Written]:
+) -> Iterator[FamilyFiles]:
     """Write the values `compute_features` gives to `folder`, a folder per family; `read_features` reads them.
 
     In memory are the bars, and beside them at most PART_BYTES of a family whose symbols do not meet, or FILE_BYTES and
@@ -81,7 +81,7 @@ def write_features(
 
     Yields
     ------
-    Written
+    FamilyFiles
         One per family, by name, as soon as it is on disk.
 
     Raises
@@ -111,7 +111,7 @@ def write_features(
             plan = plan_of(own, known)
             tables = (compute_table(part, plan, context, threads=threads) for part in _split_symbols(table, len(own)))
             _write(tables, files, threads)
-        yield Written(family, len(own), table.row.size, sum(path.stat().st_size for path in files), tuple(files))
+        yield FamilyFiles(family, len(own), table.row.size, sum(path.stat().st_size for path in files), tuple(files))
 
 
 def read_features(folder: Path, family: str) -> pl.LazyFrame:

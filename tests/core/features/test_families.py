@@ -60,5 +60,5 @@ def test_an_unknown_family_lists_the_near_matches() -> None:
 
 
 def test_a_feature_in_another_family_s_file_is_refused() -> None:
-    with pytest.raises(UsageError, match="feature 'stray' says family 'elsewhere'"):
+    with pytest.raises(UsageError, match="feature 'stray' is of family 'elsewhere'"):
         family_stage(__name__)

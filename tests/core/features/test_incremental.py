@@ -198,7 +198,7 @@ def test_a_symbol_that_changed_far_back_makes_no_other_longer() -> None:
 def test_an_answer_for_other_bars_or_another_calendar_is_refused() -> None:
     bars, old = market(), market().filter(IS_OLD)
     previous = full(old)
-    with pytest.raises(ContractError, match=r"says momentum of X:000 at 2021-08-22 is .* another calendar"):
+    with pytest.raises(ContractError, match=r"answer momentum of X:000 at 2021-08-22 is .* another calendar"):
         extended(previous, bars, old, calendar="24/7")
     with pytest.raises(ContractError, match="another calendar"):
         extended(previous, old, old, calendar="24/7")

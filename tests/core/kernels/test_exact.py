@@ -104,9 +104,9 @@ def test_the_total_of_terms_is_python_s_exact_sum(terms: np.ndarray) -> None:
 
 def test_a_value_that_needs_more_limbs_does_not_fit() -> None:
     extractor, ratio = exact.extractor_of(1.0, 20), exact.ratio_of_limbs(20)
-    assert exact.fits(0.1, extractor, ratio, 2)
-    assert not exact.fits(2.0**-200, extractor, ratio, 2)
-    assert not exact.fits(1.0, math.nan, ratio, 2)
+    assert exact.fits_in_limbs(0.1, extractor, ratio, 2)
+    assert not exact.fits_in_limbs(2.0**-200, extractor, ratio, 2)
+    assert not exact.fits_in_limbs(1.0, math.nan, ratio, 2)
     assert math.isnan(exact.extractor_of(1e300, 20))
 
 
