@@ -17,8 +17,8 @@ from pydantic import Field
 from quant_core.errors import CalendarError
 from quant_core.graph.stage import Params, stage
 from quant_core.ingest.rules import TOXIC_BAR, innocent_rules
-from quant_core.kernels.bars import TRIAL_BARS
-from quant_core.kernels.health import EXTENDED, QUARANTINED, READMITTED, SILENT, judge_health
+from quant_core.kernels.bar_defects import TRIAL_BARS
+from quant_core.kernels.health import EXTENDED, QUARANTINED, READMITTED, SILENT, find_quarantines
 from quant_core.market.calendar import Calendar, next_midnight
 from quant_core.market.contracts.ingest import Health
 from quant_core.market.sessions import sessions_of
@@ -82,7 +82,7 @@ def health(bars: pl.DataFrame, lost: pl.DataFrame, *, params: HealthParams, slee
     verdict = np.empty(rows.height, dtype=np.int8)
     first, defects = np.empty(rows.height, dtype=np.int64), np.empty(rows.height, dtype=np.int64)
     limits = (params.health_bars, LEAST_ROWS, params.defect_share, params.quarantine_sessions)
-    judge_health(session, is_defect, offsets, *limits, verdict, first, defects)
+    find_quarantines(session, is_defect, offsets, *limits, verdict, first, defects)
     judged = rows.with_row_index("last").with_columns(
         pl.Series("session", session),
         pl.Series("verdict", verdict),

@@ -14,7 +14,7 @@ import polars as pl
 from quant_core.graph.stage import stage
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS, bar_return
 from quant_core.ingest.membership.presence import Presence, presence_of
-from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
+from quant_core.kernels.bar_defects import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.arrays import Ints, run_starts
 from quant_core.market.contracts.ingest import Lives
 from quant_core.market.sleeves import Sleeve

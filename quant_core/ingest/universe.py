@@ -17,7 +17,7 @@ from quant_core.graph.stage import Params, TableRule, stage
 from quant_core.ingest.cleaning.jumps_and_stalls import bar_return
 from quant_core.ingest.membership.liquidity import is_liquid
 from quant_core.ingest.membership.survivorship import survivorship, universe_metrics
-from quant_core.kernels.bars import LOWEST_RETURN, TRIAL_BARS
+from quant_core.kernels.bar_defects import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.arrays import Ints, Mask, run_starts
 from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Universe

@@ -19,7 +19,7 @@ SILENT, QUARANTINED, EXTENDED, READMITTED = 0, 1, 2, 3
 
 
 @kernel
-def judge_health(
+def find_quarantines(
     session: Ints,
     is_defect: Mask,
     offsets: Ints,
@@ -34,13 +34,14 @@ def judge_health(
     """Quarantine a symbol while too many of its rows are defects, each verdict for `term` sessions.
 
     session: [R], ordinal, never falling within a symbol; is_defect: [R], a defect became known with the row; offsets:
-    [S + 1]; verdict, first, defects: [R], filled: what was decided at the row, the first row judged, and the defects
+    [S + 1]; verdict, first, defects: [R], filled: the decision at the row, the first row it counts, and the defects
     from there to the row.
 
-    A symbol at large is judged at the last row of each session over its trailing `window` rows, from `least` rows on:
-    above `share` it is quarantined. At its first row `term` or more sessions later the rows since the verdict are
-    judged the same way: it is readmitted, or the verdict is extended by another `term`. Fewer than `least` rows extend
-    it too, and keep what they showed for the next test. No row is judged by two verdicts against the symbol.
+    A symbol that is not in quarantine is checked at the last row of each session over its trailing `window` rows, from
+    `least` rows on: with a share of defects above `share` it is quarantined. At its first row `term` or more sessions
+    later the rows since the verdict are checked the same way: it is readmitted, or the verdict is extended by another
+    `term`. Fewer than `least` rows extend it too, and count again in the next check. No row counts in two verdicts
+    against the symbol.
     """
     for k in range(offsets.size - 1):
         left, count, is_out, due = offsets[k], 0, False, 0

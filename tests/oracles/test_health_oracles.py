@@ -15,7 +15,7 @@ Row = tuple[int, int, int]
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60)
 
 
-def judge_health(
+def find_quarantines(
     session: Sequence[int], is_defect: Sequence[bool], *, window: int, least: int, share: float, term: int
 ) -> list[Row]:
     """Verdict, first row judged and defects at each row of one symbol."""
@@ -58,11 +58,11 @@ def test_the_health_kernel_agrees_with_counting_every_window_anew(
     expected = [
         (verdict, int(start) + first, count)
         for start, session, is_defect in zip(starts, sessions, defects, strict=False)
-        for verdict, first, count in judge_health(session, is_defect, **limits)
+        for verdict, first, count in find_quarantines(session, is_defect, **limits)
     ]
     size = int(starts[-1])
     verdict, first, count = np.full(size, 99, np.int8), np.full(size, -9, np.int64), np.full(size, -9, np.int64)
-    kernels.judge_health(
+    kernels.find_quarantines(
         np.array([day for days in sessions for day in days], np.int64),
         np.array([is_defect for rows in defects for is_defect in rows], np.bool_),
         starts.astype(np.int64),

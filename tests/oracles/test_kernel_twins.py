@@ -19,7 +19,7 @@ WITHOUT_PANELS = {
     "_jit",
     "workspace",
     "accounting",
-    "bars",
+    "bar_defects",
     "health",
     "keys",
 }

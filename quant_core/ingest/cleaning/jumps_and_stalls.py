@@ -1,6 +1,7 @@
 """Rules on the bars of a symbol that need more than one bar: stalls, jumps on trial, lives, flags.
 
-The loops live in kernels/bars.py; rules on single rows are the contract's; what becomes of excluded bars is bars.py's.
+The loops live in kernels/bar_defects.py, rules on single rows in the contract, what becomes of excluded bars in
+bars.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.kernels.bars import PROVISIONAL, TOXIC, count_repeats, judge_jumps, mark_volume_spikes
+from quant_core.kernels.bar_defects import PROVISIONAL, TOXIC, classify_jumps, count_repeats, mark_volume_spikes
 from quant_core.market.arrays import Floats, Ints, Mask, run_starts
 
 STALL_FLAGGED, STALL_EXCLUDED = 5, 20
@@ -112,7 +113,7 @@ def judged_series(close: Floats, seen: Seen) -> Judged:
     verdict, life = np.zeros(close.size, dtype=np.int8), np.zeros(close.size, dtype=np.int32)
     tried_verdict, tried_life = np.empty(trading.size, dtype=np.int8), np.empty(trading.size, dtype=np.int32)
     session = seen.session[seen.bars[trading]]
-    judge_jumps(close[trading], session, offsets, is_over[tried], is_reborn, tried_verdict, tried_life)
+    classify_jumps(close[trading], session, offsets, is_over[tried], is_reborn, tried_verdict, tried_life)
     verdict[trading], life[trading] = tried_verdict, tried_life
     is_toxic = verdict == TOXIC
     return Judged(

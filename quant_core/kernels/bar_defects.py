@@ -21,7 +21,7 @@ KEPT, TOXIC, PROVISIONAL = 0, 1, 2
 HIGHEST_RETURN = 5.0
 LOWEST_RETURN = -0.8
 NEAR = 2.0  # closes within this factor of each other are one level
-TRIAL_BARS = 3
+TRIAL_BARS = 3  # bars that decide whether a jump is real
 BACK_SESSIONS = 20  # a rise that is taken back within them was not a gain
 SPIKE_BARS = 60
 SPIKE_Z = 10.0
@@ -37,7 +37,7 @@ def count_repeats(values: Floats, offsets: Ints, out: Ints) -> None:
 
 
 @kernel
-def judge_jumps(
+def classify_jumps(
     close: Floats, session: Ints, offsets: Ints, is_over: Mask, is_reborn: Mask, verdict: Codes, life: Lives
 ) -> None:
     """Classify every jump: the bar is toxic, the rise starts a new life, the fall is real, or it stays open.
@@ -46,11 +46,11 @@ def judge_jumps(
     without a death in between starts; is_over: [S], a death follows the stretch; is_reborn: [S], it follows a death of
     the same symbol; verdict, life: [R], filled.
 
-    A rise is tried by the next TRIAL_BARS bars, a fall by the bars of the next TRIAL_BARS sessions only: after a halt
-    the ticker may mean another asset, and its price must not hide a real fall. The first bar that leaves the
-    level (see `is_holding`) ends the trial: the bars before it are toxic, and it is judged against the last good close
-    itself. That it ends there, however near or far the bar lands, keeps the verdict on it free of later bars. A fall
-    that death leaves open is real; a rise that death leaves open stays provisional.
+    The next TRIAL_BARS bars decide on a rise, the bars of the next TRIAL_BARS sessions on a fall: after a halt the
+    ticker may mean another asset, and its price must not hide a real fall. The first bar that leaves the level (see
+    `is_holding`) decides: the bars before it are toxic, and it is compared with the last good close itself. Because it
+    decides alone, however near or far its price is, the verdict does not depend on later bars. A fall that death leaves
+    open is real; a rise that death leaves open stays provisional.
 
     A fall that takes back a rise (see `is_way_back`) is treated like a rise and starts a new life as well: no return
     recorded the way up, and none records the way down.
@@ -95,7 +95,7 @@ def is_holding(close: float, jump: float, good: float) -> bool:
     """Return whether `close` keeps the level that `jump` reached from the last good close.
 
     It does near the jump or farther on: at most the factor NEAR behind it. It also does anywhere beyond the bound that
-    made the jump one, unless it is itself a jump back: a collapse stays one while its price dances on the floor.
+    defines a jump, unless it is itself a jump back: a collapse stays a collapse while its price moves near zero.
     """
     change, since = close / good - 1.0, close / jump - 1.0
     if jump > good:
@@ -113,8 +113,8 @@ def is_way_back(close: float, level: float, sessions: int) -> bool:
 def mark_volume_spikes(log_volume: Floats, life: Lives, offsets: Ints, out: Mask) -> None:
     """Mark bars whose log volume has a robust z above SPIKE_Z against the SPIKE_BARS bars before, within one life.
 
-    log_volume: [R], NaN where volume is zero or not known; life, out: [R]. Speaks only where all SPIKE_BARS bars are
-    known and their MAD is not zero. Median and MAD are exact: the window is kept sorted by insertion.
+    log_volume: [R], NaN where volume is zero or not known; life, out: [R]. False unless all SPIKE_BARS bars are known
+    and their MAD is not zero. Median and MAD are exact: the window is kept sorted by insertion.
     """
     window = np.empty(SPIKE_BARS)
     half, quarter = SPIKE_BARS // 2, SPIKE_BARS // 4

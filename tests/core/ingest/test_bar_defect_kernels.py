@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_core.kernels.bars import (
+from quant_core.kernels.bar_defects import (
     KEPT,
     NORMAL_MAD,
     PROVISIONAL,
     SPIKE_BARS,
     TOXIC,
+    classify_jumps,
     count_repeats,
-    judge_jumps,
     mark_volume_spikes,
     median_distance,
 )
@@ -29,7 +29,7 @@ def judged(
     verdict, life = np.full(size, 9, np.int8), np.full(size, 9, np.int32)
     sessions = np.asarray(session if session is not None else range(size), np.int64)
     offsets = np.array([0, size])
-    judge_jumps(np.asarray(close, float), sessions, offsets, np.array([is_over]), np.array([False]), verdict, life)
+    classify_jumps(np.asarray(close, float), sessions, offsets, np.array([is_over]), np.array([False]), verdict, life)
     return verdict.tolist(), life.tolist()
 
 
@@ -196,7 +196,7 @@ def test_lives_go_on_counting_after_a_death_and_start_over_with_the_next_symbol(
     close = np.array([1.0, 1.0, 5.0, 100.0, 100.0, 100.0, 100.0, 7.0])
     verdict, life = np.empty(8, np.int8), np.empty(8, np.int32)
     offsets, is_reborn = np.array([0, 2, 7, 8]), np.array([False, True, False])
-    judge_jumps(close, np.arange(8) * 30, offsets, np.array([True, True, False]), is_reborn, verdict, life)
+    classify_jumps(close, np.arange(8) * 30, offsets, np.array([True, True, False]), is_reborn, verdict, life)
     assert life.tolist() == [0, 0, 1, 2, 2, 2, 2, 0]
     assert not verdict.any()
 
