@@ -1,4 +1,4 @@
-"""Features: what can be known of each symbol at each bar. One function each, one file and one table per family."""
+"""Features of each symbol at each bar: one function each, one file and one table per family."""
 
 from quant_core.features.catalogue import catalogue
 from quant_core.features.compute import compute_features, compute_panel

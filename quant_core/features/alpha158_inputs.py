@@ -102,25 +102,25 @@ def lowest(low: Matrix, rows_apart: Matrix, *, window: int) -> Matrix:
 
 @ingredient
 def price_rise(price_change: Matrix) -> Matrix:
-    """How much the close rose, zero where it did not."""
+    """Rise of the close, zero where it did not rise."""
     return np.maximum(price_change, 0.0)
 
 
 @ingredient
 def price_fall(price_change: Matrix) -> Matrix:
-    """How much the close fell, zero where it did not."""
+    """Fall of the close, zero where it did not fall."""
     return np.maximum(-price_change, 0.0)
 
 
 @ingredient
 def volume_rise(volume_change: Matrix) -> Matrix:
-    """How much the volume rose, zero where it did not."""
+    """Rise of the volume, zero where it did not rise."""
     return np.maximum(volume_change, 0.0)
 
 
 @ingredient
 def volume_fall(volume_change: Matrix) -> Matrix:
-    """How much the volume fell, zero where it did not."""
+    """Fall of the volume, zero where it did not fall."""
     return np.maximum(-volume_change, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Run a plan over a table: tile by tile in threads, each step once per tile, each finished column put back at once.
+"""Run a plan over a table: tile by tile in threads, each step once per tile, each finished column written at once.
 
 What a tile holds at a time is its live matrices: inputs and steps that a later step still reads, and the temporaries of
 one step. A tile of symbols is [dates of its members, 32]; a tile of all symbols has at most CELLS cells, or four times

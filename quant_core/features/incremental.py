@@ -138,7 +138,7 @@ def extend_features(
 
 
 def _plans_by_reach(names: Iterable[str], among: Catalog[Feature], answers: Mapping[str, Answer]) -> list[FeaturePlan]:
-    """Plan apart what reads different stretches of bars: a window of one symbol, one of all symbols, all bars."""
+    """Make one plan per stretch of bars that features read: a window of one symbol, one of all symbols, all bars."""
     reaches = reaches_of(names, among)
     kinds: dict[tuple[bool, bool, bool], list[str]] = {}
     for name in names:

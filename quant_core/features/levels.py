@@ -1,4 +1,4 @@
-"""Ingredients of several families: the life a bar belongs to, highs and lows to rely on, average prices.
+"""Ingredients of several families: the life a bar belongs to, consistent highs and lows, average prices.
 
 Prices are levels: across two lives of a ticker they mean nothing to each other. Recursive kernels take `life` and start
 again with each; what reads a window of levels is passed through `within_life`. Columns live in the family files.
@@ -50,7 +50,7 @@ def sign_of(x: Matrix) -> Matrix:
 
 @ingredient
 def life(close: Matrix, returns: Matrix) -> Matrix:
-    """Which life of its ticker the bar belongs to; a close without return begins one, as does an unconfirmed jump."""
+    """Life of its ticker that the bar is in; a close without return begins one, as does an unconfirmed jump."""
     return number_lives.apply(close, returns)
 
 

@@ -66,7 +66,7 @@ class Phase:
 
 @dataclass(frozen=True, eq=False)
 class FeaturePlan:
-    """How to compute some features.
+    """The phases and inputs to compute some features.
 
     Attributes
     ----------

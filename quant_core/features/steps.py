@@ -32,7 +32,7 @@ S = TypeVar("S", bound="Step")
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A function with named inputs, as found in its module: calling it calls the function.
+    """A function with named inputs; calling the step calls the function.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Step:
 
     @cached_property
     def doc(self) -> str:
-        """The docstring, its window filled in."""
+        """The docstring, with its window inserted."""
         text = inspect.getdoc(self.function) or ""
         return text if self.window is None else text.replace("{window}", str(self.window))
 

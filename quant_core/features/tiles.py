@@ -100,7 +100,7 @@ class SortedBars:
 
     @property
     def n_symbols(self) -> int:
-        """N."""
+        """Number of symbols, N."""
         return len(self.starts) - 1
 
     @cached_property

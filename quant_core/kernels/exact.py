@@ -112,7 +112,7 @@ def fits_in_limbs(value: float, extractor: float, ratio: float, limbs: int) -> b
 
 @kernel
 def add_exactly(value: float, ratio: float, limbs: int, state: Matrix, row: int, i: int) -> None:
-    """Add a value to the series of column i that begins at `row`; a value that does not fit closes it by NaN."""
+    """Add a value to the series of column i that begins at `row`; one that does not fit sets its extractor to NaN."""
     extractor = state[row + EXTRACTOR, i]
     if not fits_in_limbs(value, extractor, ratio, limbs):
         state[row + EXTRACTOR, i] = np.nan

@@ -68,7 +68,7 @@ def central_products(x: Matrix, y: Matrix, t: int, j: int, window: int) -> tuple
 
 @kernel
 def fill_terms(a: float, b: float, terms: Matrix, k: int) -> None:
-    """Set terms[:, k] to what a pair adds to the five sums: x, y, x x, x y, y y. terms: [5, more than k]."""
+    """Set terms[:, k] to the terms of one pair in the five sums: x, y, x x, x y, y y. terms: [5, more than k]."""
     terms[0, k], terms[1, k], terms[2, k], terms[3, k], terms[4, k] = a, b, a * a, a * b, b * b
 
 

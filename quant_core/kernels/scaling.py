@@ -49,26 +49,26 @@ _SPEAKING = np.uintp(1 * STRIP)
 
 
 @kernel
-def expected_reach(known: int, is_detrended: bool, memory: Matrix) -> float:
-    """Return the mean reach of independent normal values. memory: [n], NaN where not asked for before.
+def expected_reach(known: int, is_detrended: bool, cache: Matrix) -> float:
+    """Return the mean reach of independent normal values. cache: [n], the means so far, else NaN.
 
     Source: Anis & Lloyd (1976), Biometrika 63(1), without a correction for small n; detrended (n^2 - 4) / (15 n), from
     the covariance of a random walk less its regression on time.
     """
-    if math.isnan(memory[known]):
+    if math.isnan(cache[known]):
         if is_detrended:
-            memory[known] = (known * known - 4.0) / (15.0 * known)
+            cache[known] = (known * known - 4.0) / (15.0 * known)
         else:
             total = 0.0
             for i in range(1, known):
                 total += math.sqrt((known - i) / i)
             ratio = math.lgamma(0.5 * (known - 1)) - math.lgamma(0.5 * known)
-            memory[known] = math.exp(ratio) / math.sqrt(math.pi) * total
-    return float(memory[known])
+            cache[known] = math.exp(ratio) / math.sqrt(math.pi) * total
+    return float(cache[known])
 
 
 @kernel
-def drop_sparse_blocks(n: int, known: Matrix, is_detrended: bool, memory: Matrix, reach: Matrix, own: int) -> None:
+def drop_sparse_blocks(n: int, known: Matrix, is_detrended: bool, cache: Matrix, reach: Matrix, own: int) -> None:
     """Drop blocks of n rows with under three quarters of known values; scale the others by the expected reach."""
     gaps, place = 0, np.uintp(own)
     for j in range(np.uintp(STRIP)):
@@ -78,8 +78,8 @@ def drop_sparse_blocks(n: int, known: Matrix, is_detrended: bool, memory: Matrix
     if gaps:
         for j in range(np.uintp(STRIP)):
             if known[KNOWN + j] < n and reach[place + j] > 0.0:
-                expected = expected_reach(int(known[KNOWN + j]), is_detrended, memory)
-                reach[place + j] *= expected_reach(n, is_detrended, memory) / expected
+                expected = expected_reach(int(known[KNOWN + j]), is_detrended, cache)
+                reach[place + j] *= expected_reach(n, is_detrended, cache) / expected
 
 
 @kernel
@@ -102,7 +102,7 @@ def smaller_of(a: float, b: float) -> float:
 
 @kernel
 def rescaled_range(
-    recent: Matrix, t: int, n: int, sums: Matrix, memory: Matrix, walk: Matrix, reach: Matrix, own: int
+    recent: Matrix, t: int, n: int, sums: Matrix, cache: Matrix, walk: Matrix, reach: Matrix, own: int
 ) -> None:
     """Fill reach from place `own` on: the range of the path of the n rows that end at t over their deviation; 0 silent.
 
@@ -129,11 +129,11 @@ def rescaled_range(
         squares = sums[SQUARED + j] - sums[TOTAL + j] * walk[_MEAN + j]
         found = (walk[_HIGHEST + j] - walk[_LOWEST + j]) / math.sqrt(squares / sums[KNOWN + j])
         reach[place + j] = found if has_remainder(squares, sums[SQUARED + j]) else 0.0
-    drop_sparse_blocks(n, sums, False, memory, reach, own)
+    drop_sparse_blocks(n, sums, False, cache, reach, own)
 
 
 @kernel
-def fluctuation(n: int, path: Matrix, memory: Matrix, reach: Matrix, own: int) -> None:
+def fluctuation(n: int, path: Matrix, cache: Matrix, reach: Matrix, own: int) -> None:
     """Fill reach from place `own` on: the mean square distance of a path of n rows to its line of time; 0 silent."""
     place = np.uintp(own)
     for j in range(np.uintp(STRIP)):
@@ -144,7 +144,7 @@ def fluctuation(n: int, path: Matrix, memory: Matrix, reach: Matrix, own: int) -
         squares = path[STEPS_SQUARED + j] - at * at / known
         is_known = has_remainder(squares, path[STEPS_SQUARED + j]) and has_remainder(rest, path[PLACES_SQUARED + j])
         reach[place + j] = rest / known if is_known else 0.0
-    drop_sparse_blocks(n, path, True, memory, reach, own)
+    drop_sparse_blocks(n, path, True, cache, reach, own)
 
 
 @kernel
@@ -189,7 +189,7 @@ def count_sizes(window: int, smallest: int, fewest: int) -> int:
 
 @kernel
 def fill_exponents(
-    sums: Matrix, window: int, smallest: int, is_detrended: bool, memory: Matrix, exponent: Matrix
+    sums: Matrix, window: int, smallest: int, is_detrended: bool, cache: Matrix, exponent: Matrix
 ) -> None:
     """Fill exponent [STRIP]: 1/2 plus the slope of ln(mean reach) - ln(expected reach) on ln n; NaN: a size is silent.
 
@@ -201,7 +201,7 @@ def fill_exponents(
     for size in range(sizes):
         weight = 2 * size - sizes + 1
         squares += weight * weight
-        blocks, expected = window // (smallest << size), expected_reach(smallest << size, is_detrended, memory)
+        blocks, expected = window // (smallest << size), expected_reach(smallest << size, is_detrended, cache)
         place = np.uintp(size * 2 * STRIP)
         for j in range(np.uintp(STRIP)):
             speaking = sums[place + _SPEAKING + j]
@@ -237,7 +237,7 @@ def move_hurst(x: Matrix, window: int, smallest: int, fewest: int, min_count: in
     largest = smallest << (sizes - 1)
     recent, blocks, now = np.empty(largest * STRIP), np.empty(largest * 3 * STRIP), np.empty(3 * STRIP)
     reach, sums = np.empty((sizes * window + 1) * STRIP), np.empty(sizes * 2 * STRIP)
-    memory, walk, held, exponent = np.full(largest + 1, np.nan), np.empty(4 * STRIP), np.empty(STRIP), np.empty(STRIP)
+    cache, walk, held, exponent = np.full(largest + 1, np.nan), np.empty(4 * STRIP), np.empty(STRIP), np.empty(STRIP)
     for lo in range(0, columns, STRIP):
         hi = min(lo + STRIP, columns)
         recent[:], blocks[:], reach[:], held[:] = np.nan, 0.0, 0.0, 0.0
@@ -251,10 +251,10 @@ def move_hurst(x: Matrix, window: int, smallest: int, fewest: int, min_count: in
                 n *= 2
                 if n >= smallest:
                     own = (size * window + t % window) * STRIP
-                    rescaled_range(recent, t, n, now, memory, walk, reach, own)
+                    rescaled_range(recent, t, n, now, cache, walk, reach, own)
                     add_blocks(reach, t, n, window, size, sizes, sums)
                     size += 1
-            fill_exponents(sums, window, smallest, False, memory, exponent)
+            fill_exponents(sums, window, smallest, False, cache, exponent)
             for j in range(hi - lo):
                 out[t, lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan
 
@@ -277,7 +277,7 @@ def move_dfa(x: Matrix, window: int, smallest: int, fewest: int, min_count: int,
     largest = smallest << (sizes - 1)
     paths, held, exponent = np.empty((largest + 2) * PATH * STRIP), np.empty(STRIP), np.empty(STRIP)
     reach, sums = np.empty((sizes * window + 1) * STRIP), np.empty(sizes * 2 * STRIP)
-    memory = np.full(largest + 1, np.nan)
+    cache = np.full(largest + 1, np.nan)
     for lo in range(0, columns, STRIP):
         hi = min(lo + STRIP, columns)
         paths[:], reach[:], held[:] = 0.0, 0.0, 0.0
@@ -294,10 +294,10 @@ def move_dfa(x: Matrix, window: int, smallest: int, fewest: int, min_count: int,
                 if n >= smallest:
                     own = (size * window + t % window) * STRIP
                     path = paths[now * PATH * STRIP : (now + 1) * PATH * STRIP]
-                    fluctuation(n, path, memory, reach, own)
+                    fluctuation(n, path, cache, reach, own)
                     add_blocks(reach, t, n, window, size, sizes, sums)
                     size += 1
-            fill_exponents(sums, window, smallest, True, memory, exponent)
+            fill_exponents(sums, window, smallest, True, cache, exponent)
             for j in range(hi - lo):
                 out[t, lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan
 
@@ -306,7 +306,7 @@ def move_dfa(x: Matrix, window: int, smallest: int, fewest: int, min_count: int,
 def read_block(x: Matrix, first: int, n: int, lo: int, hi: int, recent: Matrix, now: Matrix) -> None:
     """Put rows first .. first + n - 1 into `recent`, a ring of rows, and as sums into the entry `now`.
 
-    Rows of a wide panel are far apart in memory: so many at a time are fetched together.
+    Rows of a wide panel are far apart in RAM: so many at a time are fetched together.
     """
     left = np.uintp(lo)
     for t in range(first, first + n):
@@ -335,7 +335,7 @@ def estimate_hurst(x: Matrix, smallest: int, fewest: int, min_count: int, expone
     largest = smallest << (sizes - 1)
     recent, blocks, now = np.empty(largest * STRIP), np.empty(largest * 3 * STRIP), np.empty(3 * STRIP)
     reach, sums = np.zeros(2 * STRIP), np.empty(sizes * 2 * STRIP)
-    memory, walk, held, exponent = np.full(largest + 1, np.nan), np.empty(4 * STRIP), np.empty(STRIP), np.empty(STRIP)
+    cache, walk, held, exponent = np.full(largest + 1, np.nan), np.empty(4 * STRIP), np.empty(STRIP), np.empty(STRIP)
     for lo in range(0, columns, STRIP):
         hi = min(lo + STRIP, columns)
         recent[:], sums[:], held[:] = np.nan, 0.0, 0.0
@@ -346,12 +346,12 @@ def estimate_hurst(x: Matrix, smallest: int, fewest: int, min_count: int, expone
             n, size = smallest, 0
             # Rows after the last whole block of the smallest size are counted, and that is all.
             while count == smallest and (last + 1) % n == 0:
-                rescaled_range(recent, last, n, now, memory, walk, reach, 0)
+                rescaled_range(recent, last, n, now, cache, walk, reach, 0)
                 add_reach(reach, 0, 1, 1, 1, sums, size)
                 if n == largest:
                     break
                 double_sums(blocks, last, n, now)
                 n, size = 2 * n, size + 1
-        fill_exponents(sums, rows, smallest, False, memory, exponent)
+        fill_exponents(sums, rows, smallest, False, cache, exponent)
         for j in range(hi - lo):
             exponents[lo + j] = exponent[j] if held[j] >= max(1, min_count) else np.nan

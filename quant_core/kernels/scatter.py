@@ -1,4 +1,4 @@
-"""From a long table to matrices of some symbols: rows into cells, and what is read along the rows.
+"""Kernels from a long table to matrices of some symbols: rows into cells, returns along rows, rows two tables share.
 
 A long table is sorted by symbol and date: symbol j owns the rows starts[j] to starts[j + 1], and `row` holds the date
 of each. Cells go back in columns.py; who cuts the blocks is features/tiles.py.

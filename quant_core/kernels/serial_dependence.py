@@ -1,4 +1,4 @@
-"""Moving serial dependence: Ljung-Box, variance ratio, depth of memory, half-life, Dickey-Fuller.
+"""Moving serial dependence: Ljung-Box, variance ratio, correlated lags, half-life, Dickey-Fuller.
 
 One lag alone is move_autocorrelation in paths.py; how reach grows with length is in scaling.py.
 

@@ -188,7 +188,7 @@ def cast_by_side(x: Matrix, level: Matrix, tolerance: float, total: Matrix, cast
 
 @kernel
 def cast_outside(x: Matrix, lower: float, upper: float, below: float, total: Matrix, cast: Matrix) -> None:
-    """Add to `total` the vote `below` where x is below `smaller_of` and -below above `upper`, and count it in `cast`.
+    """Add to `total` the vote `below` where x is below `lower` and -below above `upper`, and count it in `cast`.
 
     x, total, cast: [T, N]. In between the vote is 0; where x is not known it casts no vote.
     """
