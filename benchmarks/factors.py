@@ -13,7 +13,7 @@ from benchmarks.contest import Contest, Entry, Skipped, copies, faster, lacking,
 from benchmarks.market import bars, dense, long_table, real_bars
 from benchmarks.polars_factors import expressions_of
 from benchmarks.qlib_store import F14, agree, factors_of
-from quant_core.evidence.store import ROW_GROUP
+from quant_core.evidence.store.store import ROW_GROUP
 from quant_core.features import compute_features
 
 NAMES = list(F14)

@@ -11,7 +11,7 @@ import polars as pl
 
 from benchmarks.contest import Contest, named, scaled, topic
 from benchmarks.tables import bars_table
-from quant_core.evidence.store import Store
+from quant_core.evidence.store.store import Store
 from quant_core.market.contracts.ingest import Bars
 
 

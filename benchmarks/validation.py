@@ -12,7 +12,7 @@ import polars as pl
 
 from benchmarks.contest import Contest, named, scaled, topic
 from benchmarks.tables import bars_table, returns_table
-from quant_core.evidence.store import ROW_GROUP
+from quant_core.evidence.store.store import ROW_GROUP
 from quant_core.market.contracts.ingest import Bars, ReturnsSchema
 from quant_core.market.contracts.split import Contract, Split, split, validate
 

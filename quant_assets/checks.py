@@ -9,7 +9,7 @@ from quant_assets.io_managers import key_of
 from quant_assets.partitions import partitioned_checks
 from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import DataError, EvidenceError
-from quant_core.evidence.store import Store
+from quant_core.evidence.store.store import Store
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import validate
 

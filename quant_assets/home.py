@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from quant_core.errors import UsageError
-from quant_core.evidence.documents import write_document
+from quant_core.evidence.files.documents import write_document
 
 _TEMPLATE = """\
 # Dagster's own storage. A relative base_dir follows the working directory: run `dagster` from the checkout with

@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from quant_core.evidence.chain import Record
-from quant_core.evidence.ledger import FILE_NAME, Ledger
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
 from quant_core.graph.commit import Committed
 from quant_core.graph.finished import Finished
 from quant_core.lifecycle.compare.changes import Changes

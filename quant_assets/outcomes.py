@@ -4,7 +4,7 @@ import dagster as dg
 from dagster._core.execution.plan.objects import ErrorSource  # what tells an interrupt from a fault is not exported
 
 from quant_core.errors import UnknownNameError
-from quant_core.evidence.commits import Evidence, Outcome
+from quant_core.evidence.runs.commits import Evidence, Outcome
 
 _ENDS = {"STEP_SUCCESS": "ok", "STEP_FAILURE": "failed", "STEP_SKIPPED": "skipped"}
 

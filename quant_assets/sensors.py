@@ -15,7 +15,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from quant_assets.outcomes import close_run
 from quant_assets.resources.run_settings import launched
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.masking import masked
 from quant_core.settings import Settings
 

@@ -1,7 +1,7 @@
 """Bounds on what comes from outside: how many bytes of a file are read, how deep values nest.
 
-What a text means is its parser's business (market/sleeves.py, evidence/canonical.py, ingest/); archives are unpacked in
-ingest/reading/unpacking.py.
+What a text means is its parser's business (market/sleeves.py, evidence/ledger/canonical.py, ingest/); archives are
+unpacked in ingest/reading/unpacking.py.
 """
 
 from __future__ import annotations

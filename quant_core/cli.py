@@ -28,7 +28,7 @@ from quant_core.masking import masked
 from quant_core.settings import Settings
 
 if TYPE_CHECKING:
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
     from quant_core.graph.compute import Compute
     from quant_core.graph.stage import StageSpec
 
@@ -190,7 +190,7 @@ quant.add_command(why)
 
 
 def _evidence(home: Path | None) -> Evidence:
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
 
     return Evidence(Settings.from_environment(os.environ, home=home).home)
 

@@ -5,12 +5,12 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from quant_core.evidence.anchors import Anchor
-from quant_core.evidence.canonical import canonical
-from quant_core.evidence.chain import FIRST_PREV, chained
-from quant_core.evidence.ledger import Ledger
-from quant_core.evidence.segments import Segment
-from quant_core.evidence.verify import VerifyReport, verified
+from quant_core.evidence.ledger.anchors import Anchor
+from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.chain import FIRST_PREV, chained
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.segments import Segment
+from quant_core.evidence.verification.verify import VerifyReport, verified
 
 
 def lines_of(path: Path, count: int = 8) -> list[bytes]:

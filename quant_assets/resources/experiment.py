@@ -17,10 +17,10 @@ from typing import Any, Literal
 from quant_assets.resources.artifacts import artifacts_of
 from quant_assets.resources.projection import Point, RunView, cut, last_record, view_of
 from quant_core.errors import EvidenceError
-from quant_core.evidence.canonical import canonical
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.index import Run
-from quant_core.evidence.manifest import Manifest, read_manifest
+from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.index import Run
+from quant_core.evidence.runs.manifest import Manifest, read_manifest
 
 EXPERIMENT = "quant"
 _BATCH = 500

@@ -13,10 +13,10 @@ from typing import Any
 import dagster as dg
 
 from quant_assets.outcomes import close_finished
-from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.documents import make_folder
-from quant_core.evidence.writer import Writer, boot_id, process_start
+from quant_core.evidence.files.documents import make_folder
+from quant_core.evidence.files.writer import Writer, boot_id, process_start
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.plan import Plan
 from quant_core.graph.runner import opened_run
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from quant_core.evidence.anchors import Anchor
-from quant_core.evidence.canonical import canonical
-from quant_core.evidence.chain import Record
-from quant_core.evidence.index import Run
-from quant_core.evidence.manifest import Manifest
+from quant_core.evidence.ledger.anchors import Anchor
+from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.index import Run
+from quant_core.evidence.runs.manifest import Manifest
 
 LONGEST = 500
 LONGEST_NAME = 250

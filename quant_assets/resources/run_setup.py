@@ -15,7 +15,7 @@ from quant_assets.resources.engine import Engine
 from quant_assets.resources.open_run import OpenRun, StepEvidence, open_run
 from quant_assets.resources.run_settings import AS_OF_TAG, RunSettings
 from quant_core.errors import UsageError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.commit import Reader
 from quant_core.graph.compute import Compute
 from quant_core.graph.registry import StageRegistry

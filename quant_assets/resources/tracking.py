@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Projection, dumped, shown_as
 from quant_assets.resources.projection import cut
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.documents import make_folder, staged
+from quant_core.evidence.files.documents import make_folder, staged
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.masking import masked
 
 T = TypeVar("T")

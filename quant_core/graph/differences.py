@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.evidence.code_change import CodeChange
+from quant_core.evidence.runs.code_change import CodeChange
 
 
 class _Diff(BaseModel):

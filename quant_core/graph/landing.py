@@ -14,9 +14,9 @@ from typing import Any, get_args
 
 import polars as pl
 
-from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence, ref_in
-from quant_core.evidence.store import DataRef, Part
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.store.store import DataRef, Part
 from quant_core.graph.landing_view import View
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.split import Split

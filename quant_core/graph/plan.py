@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from quant_core.errors import ConfigError, UnknownKeyError, UsageError
-from quant_core.evidence.canonical import BoundsError, PayloadError, strict_json
+from quant_core.evidence.ledger.canonical import BoundsError, PayloadError, strict_json
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import Params, StageSpec
 from quant_core.market.sleeves import Sleeve, SleeveFile, first_fault

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.index import Run
-from quant_core.evidence.manifest import Manifest, read_manifest
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.index import Run
+from quant_core.evidence.runs.manifest import Manifest, read_manifest
 from quant_core.graph.commit import Reader, parts_in, publish_for
 from quant_core.graph.stage import StageSpec
 

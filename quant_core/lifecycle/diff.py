@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.evidence.code_change import CodeChange, code_change, code_told, differing
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.code_change import CodeChange, code_change, code_told, differing
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.compare.outcome import SECTIONS, outcome_diff, tables_diff

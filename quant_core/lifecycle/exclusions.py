@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.ingest.rules import catalogue
 
 COUNTS_SCHEMA = {

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.features.catalogue import catalogue
 from quant_core.features.step_order import memory_of
 from quant_core.features.steps import DEFAULT_FAMILIES

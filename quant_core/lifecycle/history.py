@@ -25,7 +25,7 @@ _NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newes
 @_as_json
 def replay(run: str, home: Path | None, *, as_json: bool) -> None:
     """Compute RUN again from what it was pinned to and compare hashes; exit 1 when any differs."""
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
     from quant_core.lifecycle.replay import replayed, told
 
     evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
@@ -42,7 +42,7 @@ def replay(run: str, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
     """Compare two runs: parameters, code, data, features, scores, selection, weights and figures."""
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
     from quant_core.lifecycle import attribution
     from quant_core.lifecycle.diff import run_diff, told
 
@@ -67,7 +67,7 @@ def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json
 @_as_json
 def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
     """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
     from quant_core.lifecycle.why import told
     from quant_core.lifecycle.why import why as asked
 

@@ -1,6 +1,7 @@
 """`quant ledger`: is the ledger what was written, and what does it say. It loads neither polars nor the stages.
 
-The checks are evidence/verify.py's; what records mean is evidence/commits.py's. What a run decided and why: summary.py.
+The checks are evidence/verification/verify.py's; what records mean is evidence/runs/commits.py's. What a
+run decided and why: summary.py.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any
 import click
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.anchors import Anchor, anchors_in, kept_anchors
-from quant_core.evidence.chain import Record
-from quant_core.evidence.ledger import FILE_NAME, Ledger
-from quant_core.evidence.verify import VerifyReport
-from quant_core.evidence.verify import told as fault_told
+from quant_core.evidence.ledger.anchors import Anchor, anchors_in, kept_anchors
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
+from quant_core.evidence.verification.verify import VerifyReport
+from quant_core.evidence.verification.verify import told as fault_told
 from quant_core.settings import Settings
 
 HOME = "home"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.ingest.gaps import repair_requests
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.index import Run
-from quant_core.evidence.manifest import Manifest, read_manifest
-from quant_core.evidence.store import DataRef, Part
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.index import Run
+from quant_core.evidence.runs.manifest import Manifest, read_manifest
+from quant_core.evidence.store.store import DataRef, Part
 from quant_core.graph.commit import Parts, parts_in
 from quant_core.graph.landing import PARTS
 from quant_core.graph.registry import StageRegistry

@@ -1,6 +1,6 @@
 """`quant store`: is every version there with its own bytes, which old ones may go, which runs keep theirs.
 
-What is sound is judged in evidence/scrub.py, what has to stay in evidence/references.py; evidence/collect.py deletes.
+What is sound is judged in evidence/upkeep/scrub.py, what has to stay in references.py; collect.py deletes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from quant_core.errors import MissingVersionError
 from quant_core.settings import Settings
 
 if TYPE_CHECKING:
-    from quant_core.evidence.collect import Collection
-    from quant_core.evidence.commits import Evidence
-    from quant_core.evidence.scrub import Scrubbed
+    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.upkeep.collect import Collection
+    from quant_core.evidence.upkeep.scrub import Scrubbed
 
 _SHOWN = 20
 
@@ -38,7 +38,7 @@ def store() -> None:
 @_as_json
 def scrub(home: Path | None, *, as_json: bool) -> None:
     """Hash every version the ledger names; exit 1 when one is damaged or lost. What was collected is not lost."""
-    from quant_core.evidence.scrub import scrub as scrubbed
+    from quant_core.evidence.upkeep.scrub import scrub as scrubbed
 
     found = scrubbed(_evidence(home))
     click.echo(json.dumps(found.document()) if as_json else scrub_told(found))
@@ -63,7 +63,7 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
     Kept for ever: all other tables. Kept of features and factors: the last five versions of each table, and what open,
     pinned and promoted runs committed or were made from. Each deletion is recorded in the ledger.
     """
-    from quant_core.evidence.collect import collect, collectable
+    from quant_core.evidence.upkeep.collect import collect, collectable
     from quant_core.graph.registry import StageRegistry
 
     recomputable = {id for id, spec in StageRegistry.load("quant_core").items() if spec.is_recomputable}
@@ -78,14 +78,14 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
 @_home
 def pin(run_id: str, home: Path | None, *, release: bool) -> None:
     """Keep every version RUN committed or was made from, however old."""
-    from quant_core.evidence.references import pin as pinned
+    from quant_core.evidence.upkeep.references import pin as pinned
 
     record = pinned(_evidence(home), run_id, release=release)
     click.echo(f"run {run_id} {record.kind}: seq={record.seq}")
 
 
 def _evidence(home: Path | None) -> Evidence:
-    from quant_core.evidence.commits import Evidence
+    from quant_core.evidence.runs.commits import Evidence
 
     evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
     if not evidence.ledger.path.is_file():

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.chain import Record
-from quant_core.evidence.commits import Evidence, ref_in
-from quant_core.evidence.manifest import read_manifest
-from quant_core.evidence.names import encoded
+from quant_core.evidence.files.names import encoded
+from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.manifest import read_manifest
 
 _FIGURES = ("portfolio", "metric", "value", "lower", "upper")
 

@@ -14,8 +14,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import MissingVersionError, UnknownNameError, UsageError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.store import DataRef, Part
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.store.store import DataRef, Part
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 
 _SHOWN = 12

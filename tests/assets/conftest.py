@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import dagster as dg
 import pytest
 
-from quant_core.evidence.manifest import code_facts
+from quant_core.evidence.runs.manifest import code_facts
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # tiny_graph, tiny_location and tiny_desk are found by name, as quant_core is

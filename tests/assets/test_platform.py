@@ -14,7 +14,7 @@ from quant_assets import commands
 from quant_assets.home import dagster_home, dagster_yaml, prepare
 from quant_assets.location import code_location, warn_without_home
 from quant_core.errors import ConfigError, UnknownNameError, UsageError
-from quant_core.evidence.writer import Writer, boot_id
+from quant_core.evidence.files.writer import Writer, boot_id
 from quant_core.settings import CHECKOUT
 
 
@@ -88,7 +88,7 @@ def test_a_run_whose_process_died_is_closed_by_the_next_one(desk: Desk) -> None:
     desk.evidence.open_run("dead", {"sleeve": "tiny"}, owner=gone)
     # Its genesis was written by this process, which lives: only a run of another process can be dead.
     child = f"""
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from pathlib import Path
 Evidence(Path({str(desk.home)!r})).open_run("killed", {{"sleeve": "tiny"}})
 """

@@ -8,9 +8,9 @@ import pytest
 
 from quant_assets.resources import projection
 from quant_assets.resources.projection import MOST_METRICS, STATUS, cut, fit, view_of
-from quant_core.evidence.commits import Evidence, Outcome
-from quant_core.evidence.index import Run
-from quant_core.evidence.manifest import CodeFacts, Manifest, SleeveFile
+from quant_core.evidence.runs.commits import Evidence, Outcome
+from quant_core.evidence.runs.index import Run
+from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFile
 
 CODE = {"git_commit": "c" * 40, "is_dirty": True, "dirty_hash": "d" * 64, "git_reason": None}
 

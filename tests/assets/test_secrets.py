@@ -26,8 +26,8 @@ from quant_assets.resources.artifacts import artifacts_of
 from quant_assets.resources.projection import view_of
 from quant_assets.sensors import failed_runs
 from quant_core.errors import ConfigError, GateError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.manifest import read_manifest
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.manifest import read_manifest
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve

@@ -11,8 +11,8 @@ from tiny_desk import Desk, events_of
 from quant_assets.jobs import sleeve_pipeline
 from quant_assets.schedules import close_schedule, crons_after, session_closed_at
 from quant_assets.sensors import ALERT, canceled_runs, failed_runs, finished_runs, raw_files
-from quant_core.evidence.chain import Position
-from quant_core.evidence.writer import Writer, boot_id
+from quant_core.evidence.files.writer import Writer, boot_id
+from quant_core.evidence.ledger.chain import Position
 from quant_core.market.calendar import calendar
 from quant_core.market.sleeves import Sleeve, SleeveFile
 

@@ -23,9 +23,9 @@ import pytest
 from quant_assets.resources import tracking
 from quant_assets.resources.experiment import Experiment
 from quant_assets.resources.tracking import MLflowTracker, create_store, dump, project, rebuild
-from quant_core.evidence.canonical import canonical
-from quant_core.evidence.commits import Evidence, Outcome
-from quant_core.evidence.manifest import CodeFacts, Manifest, SleeveFile, write_manifest
+from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.runs.commits import Evidence, Outcome
+from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFile, write_manifest
 
 pytestmark = [
     # mlflow's own use of SQLAlchemy 2.1 and of its own older names.

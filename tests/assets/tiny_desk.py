@@ -10,7 +10,7 @@ import polars as pl
 from tiny_location import pipeline
 
 from quant_assets.location import code_location
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.commit import Reader
 from quant_core.graph.registry import StageRegistry
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from quant_core.errors import QuantError
-from quant_core.evidence.canonical import strict_object
-from quant_core.evidence.manifest import manifest_path, read_manifest
+from quant_core.evidence.ledger.canonical import strict_object
+from quant_core.evidence.runs.manifest import manifest_path, read_manifest
 from quant_core.graph.plan import _room_tables
 from quant_core.ingest.corporate_actions.factor_file import read_factors
 from quant_core.ingest.reading.delimited import delimited

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from quant_core.evidence.ledger import Ledger
-from quant_core.evidence.transaction import Entry
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.transaction import Entry
 
 WRITERS, SEGMENT_BYTES = 8, 200_000
 

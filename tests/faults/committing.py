@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.kill_points import Point, watched
-from quant_core.evidence.store import DataRef
+from quant_core.evidence.files.kill_points import Point, watched
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.store.store import DataRef
 
 STAGE, SLEEVE = "features.trend", "us"
 ROWS = 150_000  # more than one row group

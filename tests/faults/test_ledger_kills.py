@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.ledger import Ledger
+from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.settings import CHECKOUT
 
 pytestmark = pytest.mark.faults

@@ -10,8 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.scrub import scrub
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.upkeep.scrub import scrub
 from tests.faults.committing import SLEEVE, STAGE, commit, table
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]

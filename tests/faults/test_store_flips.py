@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_core.errors import IntegrityError, SourceError
-from quant_core.evidence.store import Store
+from quant_core.evidence.store.store import Store
 from quant_core.ingest.reading.tabular import TableParams, file_rows
 from quant_core.ingest.reading.untrusted import close_decoder
 from quant_core.market.calendar import Calendar

@@ -8,9 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.kill_points import POINTS, watched
-from quant_core.evidence.scrub import scrub
+from quant_core.evidence.files.kill_points import POINTS, watched
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.upkeep.scrub import scrub
 from tests.faults import committing
 from tests.faults.committing import SLEEVE, STAGE, commit, table
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 
 pytestmark = pytest.mark.faults
 
 WRITER = """
 import sys
 from pathlib import Path
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from tests.faults.committing import SLEEVE, STAGE, table
 evidence = Evidence(Path(sys.argv[1]))
 write = evidence.store.write

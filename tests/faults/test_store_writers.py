@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.commits import Evidence, ref_in
-from quant_core.evidence.scrub import scrub
+from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.upkeep.scrub import scrub
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -20,7 +20,7 @@ import json, os, sys
 from pathlib import Path
 import polars as pl
 from quant_core.errors import ConflictError, MissingVersionError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 home, name, commits = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 evidence, done, lost = Evidence(home), 0, 0
 table = {"stage": "alpha.factors", "sleeve": "us"}
@@ -50,7 +50,7 @@ READER = """
 import json, sys
 from pathlib import Path
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 home, least = Path(sys.argv[1]), int(sys.argv[2])
 evidence, reads, before = Evidence(home), 0, 0
 while reads < least or not (home / "stop").exists():

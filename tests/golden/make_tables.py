@@ -14,7 +14,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 
 GOLDEN = Path(__file__).with_name("tables.json")
 SLEEVES = ("us_equities", "crypto_sim")

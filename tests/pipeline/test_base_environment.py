@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.manifest import read_manifest
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.manifest import read_manifest
 from quant_core.graph.runner import RunResult
 from quant_core.settings import CHECKOUT
 

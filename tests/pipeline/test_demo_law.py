@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_core.allocation.weights import WeightsParams
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import RunResult
 from quant_core.settings import CHECKOUT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import StageSpec
 from quant_core.market.sleeves import read_sleeve
@@ -27,7 +27,7 @@ INGEST = ("ingest.raw", "ingest.actions", "ingest.bars", "ingest.exclusions", "i
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from quant_core.evidence import transaction
+from quant_core.evidence.ledger import transaction
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ConfigError, ConflictError, UnknownNameError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from quant_core.errors import GateError, UnknownNameError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.manifest import read_manifest
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.manifest import read_manifest
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import RunResult

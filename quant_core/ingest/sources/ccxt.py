@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from quant_core.errors import MissingExtraError, SourceError, UnavailableError, UnknownKeyError
-from quant_core.evidence.canonical import PayloadError, strict_json
+from quant_core.evidence.ledger.canonical import PayloadError, strict_json
 from quant_core.graph.stage import Params
 from quant_core.ingest.reading.transport import READ_SECONDS, Transport, beginning, bound, retry_after
 from quant_core.ingest.sources.overlap import VALUES, changed_rows, remembered_rows

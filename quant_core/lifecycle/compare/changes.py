@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.graph.commit import Committed
 from quant_core.graph.differences import SetDiff, TableDiff
 from quant_core.graph.stage import StageSpec

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from quant_core import cli
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings

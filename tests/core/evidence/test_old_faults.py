@@ -12,9 +12,9 @@ import pytest
 from uuid6 import uuid7
 
 from quant_core.errors import ContractError, UnknownNameError
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.ledger import Ledger
-from quant_core.evidence.store import Store
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.store.store import Store
 
 SECOND = datetime(2024, 1, 1, 12, 0, 0)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
 from quant_core.graph.landing import Landing, utc_now

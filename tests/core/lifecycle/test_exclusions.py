@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import Params, stage

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quant_core import cli
-from quant_core.evidence.commits import Evidence
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.settings import CHECKOUT
 
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from quant_core import cli
-from quant_core.evidence.commits import Evidence
-from quant_core.evidence.references import KEPT_VERSIONS
-from quant_core.evidence.store import DataRef
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.upkeep.references import KEPT_VERSIONS
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -1,0 +1,45 @@
+"""Named places of the commit protocol, so that a test can kill, fail or order a writer exactly there.
+
+Nothing but tests installs a watcher. Without one, reaching a point is one comparison. What happens between the points
+is said in store/store.py, documents.py and runs/commits.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+Point = Literal[
+    "after_temp_open",
+    "mid_write",
+    "before_fsync",
+    "after_fsync",
+    "after_rename",
+    "after_dirsync",
+    "after_ledger",
+]
+POINTS: tuple[Point, ...] = get_args(Point)
+"""In the order one commit reaches them; `mid_write` before each piece of a table's bytes."""
+
+Watcher = Callable[[Point], None]
+
+# Of the process, not of the context: polars writes from threads of its own.
+_watcher: Watcher | None = None
+
+
+def reached(point: Point) -> None:
+    """Say that a writer is at `point`."""
+    if _watcher is not None:
+        _watcher(point)
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Call `watcher` with every point reached in this process inside the block; what it raises, the writer raises."""
+    global _watcher
+    before, _watcher = _watcher, watcher
+    try:
+        yield
+    finally:
+        _watcher = before

@@ -1,0 +1,60 @@
+"""The files of one ledger: sealed segments and the open one. Line format: chain.py; where one ends: transaction.py.
+
+`audit.jsonl` is always the open segment. A full one becomes `audit.0000.jsonl`, `audit.0001.jsonl` and so on; the first
+record after it is its seal. The names say the order, the seals and the chain whether they can be believed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a ledger and how far it may be read; of the open one, which may be sealed meanwhile, its stream."""
+
+    path: Path
+    end: int
+    stream: BinaryIO | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may still come."""
+        return self.stream is not None
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Yield the file to read from; whoever holds the open one closes it."""
+        if self.stream is not None:
+            yield self.stream
+        else:
+            with self.path.open("rb") as stream:
+                yield stream
+
+
+def sealed_path(path: Path, index: int) -> Path:
+    """Return where segment `index` of the ledger at `path` lies once it is sealed."""
+    return path.with_name(f"{path.stem}.{index:04d}{path.suffix}")
+
+
+def sealed_segments(path: Path) -> list[Path]:
+    """Return the sealed segments of the ledger at `path`, oldest first, as far as their numbers are dense.
+
+    A name that is still the open segment's own (a writer died while it rolled the ledger) is not sealed yet.
+    """
+    form = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}}){re.escape(path.suffix)}")
+    try:
+        numbers = {int(match[1]) for file in path.parent.iterdir() if (match := form.fullmatch(file.name))}
+    except FileNotFoundError:
+        return []
+    found: list[Path] = []
+    while len(found) in numbers:
+        found.append(sealed_path(path, len(found)))
+    if found and path.exists() and found[-1].samefile(path):
+        found.pop()
+    return found

@@ -1,0 +1,149 @@
+"""Whether every version the ledger names is in the store with its own bytes. Nothing is changed here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from quant_core.errors import EvidenceError, IntegrityError, MissingVersionError
+from quant_core.evidence.files.safe_paths import opened_below
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.upkeep.references import Reference, found_in, members, references
+
+Kind = Literal["damaged", "missing", "collected", "unreferenced", "temp", "foreign"]
+_SHOWN = 3
+_MEND = "Restore the files, or replay a run that committed them."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is not as the ledger says, or of which it says nothing.
+
+    Attributes
+    ----------
+    kind : str
+        `damaged`: other bytes than were recorded, or unreadable. `missing`: named, not there, and no record says that
+        it was collected. `collected`: gone on purpose. `unreferenced`: a whole version no record names, as a writer
+        leaves it that was killed before its commit. `temp`: an unfinished file. `foreign`: nothing a store writes.
+    path : str
+        Relative to the home.
+    detail : str
+    runs : tuple of str
+        Who committed it.
+    """
+
+    kind: Kind
+    path: str
+    detail: str
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scrubbed:
+    """What a scrub found.
+
+    Attributes
+    ----------
+    versions, sound : int
+        Versions the ledger names; those whose bytes hash to their name.
+    bytes : int
+        Read.
+    findings : tuple of Finding
+    """
+
+    versions: int
+    sound: int
+    bytes: int
+    findings: tuple[Finding, ...]
+
+    def of(self, kind: Kind) -> tuple[Finding, ...]:
+        """Return the findings of one kind."""
+        return tuple(finding for finding in self.findings if finding.kind == kind)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as the JSON object `quant store scrub --json` prints; fields are only ever added."""
+        findings = [{**vars(finding), "runs": list(finding.runs)} for finding in self.findings]
+        return {"versions": self.versions, "sound": self.sound, "bytes": self.bytes, "findings": findings}
+
+    def raise_for_faults(self) -> None:
+        """Raise for versions that are damaged or lost; what is left over is no fault.
+
+        Raises
+        ------
+        IntegrityError
+            Bytes are not those that were recorded.
+        MissingVersionError
+            Only that versions are lost.
+        """
+        damaged, missing = self.of("damaged"), self.of("missing")
+        if damaged:
+            raise IntegrityError(f"other bytes than were recorded: {_listed(damaged)}. {_MEND}")
+        if missing:
+            raise MissingVersionError(f"lost, not there and never collected: {_listed(missing)}. {_MEND}")
+
+
+def scrub(evidence: Evidence, *, progress: Callable[[str], None] = lambda path: None) -> Scrubbed:
+    """Hash every version the ledger names, whatever was vouched for before, and list what else lies in the store.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    progress : callable
+        Called with the path of each version, before it is read.
+
+    Raises
+    ------
+    TamperedError
+        The ledger itself cannot be believed.
+    """
+    # Files first: what is committed while the ledger is read was not there yet, and is looked up by name.
+    there = found_in(evidence.store.root, evidence.home)
+    known = references(evidence)
+    for entry in [entry for entry in known.values() if entry.ref.form == "list"]:
+        with suppress(EvidenceError):  # it is found missing or damaged itself
+            for member in members(evidence, entry):
+                known.setdefault(member.ref.path, member)
+    findings: list[Finding] = []
+    size = 0
+    for path, entry in sorted(known.items()):
+        progress(path)
+        finding, read = _judged(evidence, entry)
+        findings += [] if finding is None else [finding]
+        size += read
+    sound = len(known) - len(findings)
+    for path in sorted(there.versions):
+        if path not in known:
+            findings.append(Finding("unreferenced", path, f"{there.versions[path]} bytes no record names"))
+    findings += [Finding("temp", path, "an unfinished file") for path in there.temps]
+    findings += [Finding("foreign", path, "nothing a store writes") for path in there.foreign]
+    return Scrubbed(len(known), sound, size, tuple(findings))
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    named = ", ".join(finding.path for finding in findings[:_SHOWN])
+    return named + (f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else "")
+
+
+def _judged(evidence: Evidence, entry: Reference) -> tuple[Finding | None, int]:
+    """Return what is wrong with a version, and how many bytes of it were read."""
+    ref, runs = entry.ref, tuple(entry.runs)
+    try:
+        descriptor = opened_below(evidence.store.root, PurePosixPath(ref.path).parts[1:])
+        with os.fdopen(descriptor, "rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = stream.tell()
+    except FileNotFoundError:
+        gone = evidence.collected(ref.path)
+        if gone is not None and gone.seq > entry.seq:
+            return Finding("collected", ref.path, f"seq {gone.seq}", runs), 0
+        return Finding("missing", ref.path, "not there, and no record says it was collected", runs), 0
+    except (OSError, IntegrityError) as error:
+        return Finding("damaged", ref.path, str(error), runs), 0
+    if sha256 != ref.sha256:
+        return Finding("damaged", ref.path, f"{size} bytes that hash to {sha256[:12]}", runs), size
+    return None, size
