@@ -147,6 +147,7 @@ def graph_picture(page: Page, home: Path) -> None:
 def figures_of(home: Path) -> dict[str, Any]:
     """Return the headline figures the tear sheet shows, and the SHA-256 of the table they are read from."""
     from quant_core.evidence.commits import Evidence
+
     from quant_core.lifecycle.summary import summary_of
 
     summary = summary_of(Evidence(home), SLEEVE)

@@ -83,8 +83,8 @@ def column_schema(contract: Contract) -> dg.TableSchemaMetadataValue:
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
             columns=[
-                dg.TableColumn(name, str(contract.dtypes[name]), description=column.description)
-                for name, column in contract.schema.columns.items()
+                dg.TableColumn(name, str(column.kind), description=column.description)
+                for name, column in contract.columns.items()
             ]
         )
     )

@@ -112,7 +112,7 @@ def factors_contract(
     """
     named = set(params.factors)
     descriptions = {
-        name: contract.schema.columns[name].description
+        name: contract.columns[name].description
         for contract in (features or {}).values()
         for name in named & set(contract.names)
     }

@@ -37,9 +37,9 @@ def _columns(factors: Contract) -> tuple[_Column, ...]:
     """Return the factors of a factor table with the facts of their columns."""
     facts = ("directional", "is_long_only", "is_tradability", "is_off")
     return tuple(
-        _Column(name, *(bool(column.metadata.get(fact, False)) for fact in facts))
-        for name, column in factors.schema.columns.items()
-        if column.metadata
+        _Column(name, *(bool(column.facts.get(fact, False)) for fact in facts))
+        for name, column in factors.columns.items()
+        if column.facts
     )
 
 

@@ -6,6 +6,7 @@ Which columns a file has is tabular.py's business; whether the daily bar is trus
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -16,6 +17,7 @@ from pydantic import JsonValue
 from quant_core.errors import ConfigError, SourceError
 from quant_core.ingest.reading.parsing import PRICES
 from quant_core.market.calendar import ALWAYS_OPEN, WEEKDAYS, Calendar, market_day
+from quant_core.market.contracts.columns import Declaration
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Contract, Split, excluded_rows, split
 
@@ -28,7 +30,14 @@ _INSTANT = pl.Datetime("us", "UTC")
 # What a bar within the day must keep to is what a daily bar must keep to: no bound is written twice.
 _TICKS = Contract(
     "IntradayBars",
-    Bars.schema.rename_columns({"available_at": "timestamp"}).select_columns(["timestamp", "symbol", *PRICES]),
+    Declaration(
+        "IntradayBars",
+        Bars.doc,
+        (
+            replace(Bars.columns["available_at"], name="timestamp"),
+            *(Bars.columns[name] for name in ("symbol", *PRICES)),
+        ),
+    ),
     key=("symbol", "timestamp"),
     rules=Bars.rules,
 )

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import polars as pl
 
+from quant_core.market.contracts.columns import Column, Declaration, Statistics
 from quant_core.market.contracts.split import Contract
 from quant_core.market.identity import SYMBOL
-
-if TYPE_CHECKING:
-    import pandera.polars as pa
 
 
 @dataclass(frozen=True)
 class ValueColumn:
     """A nullable float column: its name, one sentence about it, and its inclusive bounds where it has them.
 
-    `facts` travel with the contract for stages that read the table: they stand in the pandera column's metadata.
+    `facts` travel with the contract for stages that read the table: they are in the pandera column's metadata.
     """
 
     name: str
@@ -28,14 +25,14 @@ class ValueColumn:
     upper: float | None = None
     facts: Mapping[str, bool] = field(default_factory=dict)
 
-    def schema(self) -> pa.Column:
-        """Return the pandera column."""
-        import pandera.polars as pa
-
-        checks = [pa.Check.ge(self.lower)] if self.lower is not None else []
-        checks += [pa.Check.le(self.upper)] if self.upper is not None else []
-        facts = dict(self.facts) or None
-        return pa.Column(pl.Float64, checks=checks, nullable=True, description=self.description, metadata=facts)
+    def column(self) -> Column:
+        """Return the column of the contract."""
+        checks: dict[str, Statistics] = {}
+        if self.lower is not None:
+            checks["greater_than_or_equal_to"] = {"min_value": self.lower}
+        if self.upper is not None:
+            checks["less_than_or_equal_to"] = {"max_value": self.upper}
+        return Column(self.name, pl.Float64(), self.description, nullable=True, checks=checks, facts=self.facts)
 
 
 def store_contract(
@@ -53,21 +50,13 @@ def store_contract(
     key : sequence of str
         Default: date, symbol and the labels.
     """
-    columns = tuple(columns)
-
-    def schema() -> pa.DataFrameSchema:
-        import pandera.polars as pa
-
-        fixed = {
-            "date": pa.Column(pl.Date, description="Date at whose close the values are known."),
-            "symbol": pa.Column(pl.String, checks=pa.Check.str_matches(SYMBOL), description="VENUE:TICKER."),
-            **{label: pa.Column(pl.String) for label in labels},
-        }
-        values = {column.name: column.schema() for column in columns}
-        return pa.DataFrameSchema(fixed | values, name=name, description=doc, strict=True)
-
-    names = ("date", "symbol", *labels)
-    return Contract(name, schema, tuple(key) or names, listed=(*names, *(column.name for column in columns)))
+    fixed = (
+        Column("date", pl.Date(), "Date at whose close the values are known."),
+        Column("symbol", pl.String(), "VENUE:TICKER.", checks={"str_matches": {"pattern": SYMBOL}}),
+        *(Column(label, pl.String()) for label in labels),
+    )
+    declared = Declaration(name, doc, (*fixed, *(column.column() for column in columns)))
+    return Contract(name, declared, tuple(key) or ("date", "symbol", *labels))
 
 
 def FeatureStoreSchema(family: str, columns: Iterable[ValueColumn]) -> Contract:  # noqa: N802 - the plan's name

@@ -5,140 +5,139 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-import pandera.polars as pa
 import polars as pl
-from pandera.engines.polars_engine import DateTime
 
+from quant_core.market.contracts.columns import TableRow, column
 from quant_core.market.contracts.split import RowRule, contract
 from quant_core.market.identity import SYMBOL
 
-UtcInstant = Annotated[DateTime, False, "UTC", "us"]
+UtcInstant = Annotated[pl.Datetime, "us", "UTC"]
 EARLIEST, LATEST = date(1900, 1, 1), date(2100, 12, 31)
 
 
-class _Prices(pa.DataFrameModel):
-    date: pl.Date = pa.Field(ge=EARLIEST, le=LATEST, description="Session or UTC day the bar belongs to.")
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    open: pl.Float64 = pa.Field(nullable=True, description="First price, in quote currency.")
-    high: pl.Float64 = pa.Field(nullable=True, description="Highest price.")
-    low: pl.Float64 = pa.Field(nullable=True, description="Lowest price.")
-    close: pl.Float64 = pa.Field(nullable=True, description="Last price.")
-    volume: pl.Float64 = pa.Field(nullable=True, description="Traded volume, in the unit the sleeve declares.")
+class _Prices(TableRow):
+    date: pl.Date = column(ge=EARLIEST, le=LATEST, description="Session or UTC day the bar belongs to.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    open: pl.Float64 = column(nullable=True, description="First price, in quote currency.")
+    high: pl.Float64 = column(nullable=True, description="Highest price.")
+    low: pl.Float64 = column(nullable=True, description="Lowest price.")
+    close: pl.Float64 = column(nullable=True, description="Last price.")
+    volume: pl.Float64 = column(nullable=True, description="Traded volume, in the unit the sleeve declares.")
 
 
 class _Raw(_Prices):
     """One row as its source sent it."""
 
-    row: pl.Int64 = pa.Field(ge=0, description="Position in the landing, in order of arrival.")
-    known_at: UtcInstant = pa.Field(nullable=True, description="When the source says it was known; null: always.")
+    row: pl.Int64 = column(ge=0, description="Position in the landing, in order of arrival.")
+    known_at: UtcInstant = column(nullable=True, description="When the source says it was known; null: always.")
 
 
-class _Actions(pa.DataFrameModel):
+class _Actions(TableRow):
     """One corporate action, as its source sent it."""
 
-    row: pl.Int64 = pa.Field(ge=0, description="Position among the actions landed, in order of arrival.")
-    date: pl.Date = pa.Field(ge=EARLIEST, le=LATEST, description="Ex-date: the first session priced on the new terms.")
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    kind: pl.String = pa.Field(isin=["split", "dividend", "rename"], description="What happened.")
-    factor: pl.Float64 = pa.Field(
+    row: pl.Int64 = column(ge=0, description="Position among the actions landed, in order of arrival.")
+    date: pl.Date = column(ge=EARLIEST, le=LATEST, description="Ex-date: the first session priced on the new terms.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    kind: pl.String = column(isin=["split", "dividend", "rename"], description="What happened.")
+    factor: pl.Float64 = column(
         gt=0, nullable=True, description="What every earlier price is multiplied by; null for a rename."
     )
-    to: pl.String = pa.Field(str_matches=SYMBOL, nullable=True, description="A rename's new symbol.")
-    known_at: UtcInstant = pa.Field(nullable=True, description="When the source says it was known; null: its ex-date.")
+    to: pl.String = column(str_matches=SYMBOL, nullable=True, description="A rename's new symbol.")
+    known_at: UtcInstant = column(nullable=True, description="When the source says it was known; null: its ex-date.")
 
 
-class _Bars(pa.DataFrameModel):
+class _Bars(TableRow):
     """One trustworthy bar."""
 
-    date: pl.Date = pa.Field(description="Session or UTC day the bar belongs to.")
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    open: pl.Float64 = pa.Field(gt=0, nullable=True, description="First price, in quote currency.")
-    high: pl.Float64 = pa.Field(gt=0, nullable=True, description="Highest price.")
-    low: pl.Float64 = pa.Field(gt=0, nullable=True, description="Lowest price.")
-    close: pl.Float64 = pa.Field(gt=0, description="Last price.")
-    volume: pl.Float64 = pa.Field(ge=0, nullable=True, description="Traded volume, in the unit the sleeve declares.")
-    available_at: UtcInstant = pa.Field(description="Instant of the bar's close: known from then on.")
-    life: pl.Int32 = pa.Field(ge=0, description="Which life of the ticker this is; no return crosses lives.")
-    is_provisional: pl.Boolean = pa.Field(description="A jump not yet confirmed by later bars; its return is null.")
-    adjustment: pl.Float64 = pa.Field(
+    date: pl.Date = column(description="Session or UTC day the bar belongs to.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    open: pl.Float64 = column(gt=0, nullable=True, description="First price, in quote currency.")
+    high: pl.Float64 = column(gt=0, nullable=True, description="Highest price.")
+    low: pl.Float64 = column(gt=0, nullable=True, description="Lowest price.")
+    close: pl.Float64 = column(gt=0, description="Last price.")
+    volume: pl.Float64 = column(ge=0, nullable=True, description="Traded volume, in the unit the sleeve declares.")
+    available_at: UtcInstant = column(description="Instant of the bar's close: known from then on.")
+    life: pl.Int32 = column(ge=0, description="Which life of the ticker this is; no return crosses lives.")
+    is_provisional: pl.Boolean = column(description="A jump not yet confirmed by later bars; its return is null.")
+    adjustment: pl.Float64 = column(
         gt=0, description="What the source's prices were multiplied by here, its volume divided; 1: as sent."
     )
-    flags: pl.String = pa.Field(
+    flags: pl.String = column(
         description="Warnings that exclude nothing, comma-separated: jump, volume_spike, stall, unadjusted_split."
     )
 
 
-class _Exclusions(pa.DataFrameModel):
+class _Exclusions(TableRow):
     """One row that was kept out, and why."""
 
-    stage: pl.String = pa.Field(description="Stage that excluded it.")
-    rule: pl.String = pa.Field(description="First rule broken.")
-    row: pl.Int64 = pa.Field(ge=0, description="Position in the table that was judged.")
-    date: pl.Date = pa.Field(nullable=True, description="Date of the row, where it has one.")
-    symbol: pl.String = pa.Field(nullable=True, description="Symbol of the row, where it has one.")
-    detail: pl.String = pa.Field(description="Every rule broken, or what was seen.")
-    record: pl.String = pa.Field(description="The row itself, as JSON.")
+    stage: pl.String = column(description="Stage that excluded it.")
+    rule: pl.String = column(description="First rule broken.")
+    row: pl.Int64 = column(ge=0, description="Position in the table that was judged.")
+    date: pl.Date = column(nullable=True, description="Date of the row, where it has one.")
+    symbol: pl.String = column(nullable=True, description="Symbol of the row, where it has one.")
+    detail: pl.String = column(description="Every rule broken, or what was seen.")
+    record: pl.String = column(description="The row itself, as JSON.")
 
 
-class _Lives(pa.DataFrameModel):
+class _Lives(TableRow):
     """One event in the life of a symbol."""
 
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    life: pl.Int32 = pa.Field(ge=0, description="Which life of the ticker the event belongs to.")
-    event: pl.String = pa.Field(isin=["genesis", "halt", "resume", "death"], description="What happened.")
-    date: pl.Date = pa.Field(description="First bar (genesis, resume), 1st missed session (halt), 20th (death).")
-    known_at: UtcInstant = pa.Field(description="Instant from which a decision may use the event.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    life: pl.Int32 = column(ge=0, description="Which life of the ticker the event belongs to.")
+    event: pl.String = column(isin=["genesis", "halt", "resume", "death"], description="What happened.")
+    date: pl.Date = column(description="First bar (genesis, resume), 1st missed session (halt), 20th (death).")
+    known_at: UtcInstant = column(description="Instant from which a decision may use the event.")
 
 
-class _Health(pa.DataFrameModel):
+class _Health(TableRow):
     """One verdict on the health of a symbol, with the day on which it expires."""
 
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    date: pl.Date = pa.Field(description="Session of the verdict.")
-    event: pl.String = pa.Field(isin=["quarantined", "extended", "readmitted"], description="What was decided.")
-    defects: pl.Int64 = pa.Field(ge=0, description="Broken or toxic rows among the rows judged.")
-    rows: pl.Int64 = pa.Field(ge=1, description="Rows judged.")
-    until: pl.Date = pa.Field(nullable=True, description="Session of the re-test; null: readmitted.")
-    reason: pl.String = pa.Field(description="The rules broken, each with its count.")
-    known_at: UtcInstant = pa.Field(description="Instant from which a decision may use the verdict.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    date: pl.Date = column(description="Session of the verdict.")
+    event: pl.String = column(isin=["quarantined", "extended", "readmitted"], description="What was decided.")
+    defects: pl.Int64 = column(ge=0, description="Broken or toxic rows among the rows judged.")
+    rows: pl.Int64 = column(ge=1, description="Rows judged.")
+    until: pl.Date = column(nullable=True, description="Session of the re-test; null: readmitted.")
+    reason: pl.String = column(description="The rules broken, each with its count.")
+    known_at: UtcInstant = column(description="Instant from which a decision may use the verdict.")
 
 
-class _Gaps(pa.DataFrameModel):
+class _Gaps(TableRow):
     """One stretch of sessions on which a symbol has no bar, and why."""
 
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    start: pl.Date = pa.Field(description="First session without a bar.")
-    end: pl.Date = pa.Field(description="Last session without a bar, within the data.")
-    sessions: pl.Int64 = pa.Field(ge=1, description="Sessions without a bar, both ends included.")
-    kind: pl.String = pa.Field(
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    start: pl.Date = column(description="First session without a bar.")
+    end: pl.Date = column(description="Last session without a bar, within the data.")
+    sessions: pl.Int64 = column(ge=1, description="Sessions without a bar, both ends included.")
+    kind: pl.String = column(
         isin=["pre_listing", "gap", "excluded", "halted", "delisted"],
         description="Why: not listed yet, bars missing, rows came and were excluded, no bars from any source, dead.",
     )
-    request: pl.String = pa.Field(nullable=True, description="What to ask the source for, as JSON; null: nothing.")
+    request: pl.String = column(nullable=True, description="What to ask the source for, as JSON; null: nothing.")
 
 
-class _Universe(pa.DataFrameModel):
+class _Universe(TableRow):
     """One interval in which a symbol was, or was not, an eligible member."""
 
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    start: pl.Date = pa.Field(description="First date of the interval.")
-    end: pl.Date = pa.Field(nullable=True, description="Last date of the interval; null while it lasts.")
-    seen_until: pl.Date = pa.Field(description="Last date of the interval within the data.")
-    is_eligible: pl.Boolean = pa.Field(description="Whether the symbol could be held.")
-    reason: pl.String = pa.Field(
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    start: pl.Date = column(description="First date of the interval.")
+    end: pl.Date = column(nullable=True, description="Last date of the interval; null while it lasts.")
+    seen_until: pl.Date = column(description="Last date of the interval within the data.")
+    is_eligible: pl.Boolean = column(description="Whether the symbol could be held.")
+    reason: pl.String = column(
         description="Why: member, short_history, on_trial, halted, dead, unhealthy, illiquid, ..."
     )
-    identity: pl.String = pa.Field(description="The economic identity: one per asset, whatever venue and quote.")
-    sector: pl.String = pa.Field(nullable=True, description="Sector, where the sleeve knows it.")
+    identity: pl.String = column(description="The economic identity: one per asset, whatever venue and quote.")
+    sector: pl.String = column(nullable=True, description="Sector, where the sleeve knows it.")
 
 
-class _Returns(pa.DataFrameModel):
+class _Returns(TableRow):
     """One simple return on the symbol's own calendar."""
 
-    date: pl.Date = pa.Field(description="Date at whose close the return is complete.")
-    symbol: pl.String = pa.Field(str_matches=SYMBOL, description="VENUE:TICKER.")
-    simple_return: pl.Float64 = pa.Field(
-        in_range={"min_value": -1.0, "max_value": 5.0},
+    date: pl.Date = column(description="Date at whose close the return is complete.")
+    symbol: pl.String = column(str_matches=SYMBOL, description="VENUE:TICKER.")
+    simple_return: pl.Float64 = column(
+        within=(-1.0, 5.0),
         nullable=True,
         description="close / previous close - 1, as a fraction; null at a first bar and while a jump is provisional.",
     )

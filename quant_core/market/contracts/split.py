@@ -1,15 +1,14 @@
 """Filter and log: `split` parts a table into rows that keep the contract and rows that do not, each with its reason.
 
 Pandera's own row dropping leaves duplicate keys behind and skips values of a wrong type, so rows are judged here by
-expressions derived from the model's checks, and what is kept is confirmed by the model. How rows are judged fast lives
-in verdicts.py, the contracts of the rooms in the neighbour files. pandera is loaded by who asks for a model: with the
-pandas it brings it takes a second, and who computes features needs neither.
+expressions derived from the contract's checks, and what is kept is confirmed by pandera's model. How columns are
+written down is in columns.py, how rows are judged fast in verdicts.py, the contracts of the rooms in the neighbour
+files. pandera is loaded where a table is first confirmed: with the pandas it brings it takes a second.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from quant_core.errors import ContractError
+from quant_core.market.contracts.columns import Column, Declaration, TableRow, columns_of, declaration_of
 from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.verdicts import verdicts
 
@@ -59,59 +59,65 @@ class RowRule:
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """What a table promises: columns with types and bounds (a pandera model), a key, and rules across columns.
+    """What a table promises: columns with types and bounds, a key, and rules across columns.
 
     Attributes
     ----------
     name : str
-    declared : pandera.polars.DataFrameSchema, or a function that makes it
-        Columns in order; `schema` is the model itself. Built by `contract` from a model, or by hand where columns come
-        from a catalogue.
+    declared : Declaration, or pandera.polars.DataFrameSchema
+        Columns in order; `schema` is pandera's model of them. Made by `contract` from a class, or by hand where columns
+        come from a catalogue.
     key : tuple of str
         Columns that name a row; the store sorts by them.
     rules : RowRule, ...
-    listed : tuple of str
-        Columns in order, where they are known before the model is built.
     """
 
     name: str
-    declared: pa.DataFrameSchema | Callable[[], pa.DataFrameSchema]
+    declared: Declaration | pa.DataFrameSchema
     key: tuple[str, ...]
     rules: tuple[RowRule, ...] = ()
-    listed: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns in order; known without the pandera model where the contract lists them."""
-        return self.listed or tuple(self.dtypes)
+        """Names of the columns, in order."""
+        return tuple(self.columns)
 
     @cached_property
     def schema(self) -> pa.DataFrameSchema:
         """The pandera model, made when it is first asked for."""
-        return self.declared() if inspect.isfunction(self.declared) else self.declared
+        return self.declared.model() if isinstance(self.declared, Declaration) else self.declared
 
     @property
     def doc(self) -> str:
         """What one row of the table is."""
-        return self.schema.description or ""
+        if isinstance(self.declared, Declaration):
+            return self.declared.doc
+        return self.declared.description or ""
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The columns by name, in order."""
+        given = self.declared
+        columns = given.columns if isinstance(given, Declaration) else columns_of(given)
+        return {column.name: column for column in columns}
 
     @cached_property
     def dtypes(self) -> dict[str, pl.DataType]:
         """Column name to polars type, in order."""
-        return {name: column.dtype.type for name, column in self.schema.columns.items()}
+        return {name: column.kind for name, column in self.columns.items()}
 
     @cached_property
     def row_rules(self) -> tuple[RowRule, ...]:
         """Every condition on a single row, in the order in which a row is blamed."""
         own: list[RowRule] = []
-        for name, column in self.schema.columns.items():
+        for name, column in self.columns.items():
             if not column.nullable:
                 own.append(RowRule(f"{name}:known", pl.col(name).is_not_null(), f"{name} is known."))
             if (largest := _LARGEST.get(self.dtypes[name])) is not None:
                 # Four times as fast as `is_finite`, and NaN is in no range either.
                 finite = pl.col(name).is_between(-largest, largest)
                 own.append(RowRule(f"{name}:finite", finite, f"{name} is a finite number."))
-            own += [_rule_of(name, check) for check in column.checks]
+            own += _rules_of(column)
         rules = (*own, *self.rules)
         if len({rule.name for rule in rules}) < len(rules):
             raise ContractError(f"{self.name}: two rules on rows have one name.")
@@ -152,11 +158,14 @@ class Split:
         return dict(counts.iter_rows())
 
 
-def contract(model: type[pa.DataFrameModel], *, key: Sequence[str], rules: Sequence[RowRule] = ()) -> Contract:
-    """Make a contract of a pandera model; the model's docstring says what one row is."""
-    schema = model.to_schema()
-    name = schema.name = model.__name__.removeprefix("_")
-    schema.description = (model.__doc__ or "").strip().partition("\n")[0]
+def contract(row: type[Any], *, key: Sequence[str], rules: Sequence[RowRule] = ()) -> Contract:
+    """Make a contract of a `TableRow`, or of a pandera model; the docstring of either says what one row is."""
+    if issubclass(row, TableRow):
+        declared = declaration_of(row)
+        return Contract(declared.name, declared, tuple(key), tuple(rules))
+    schema = row.to_schema()
+    name = schema.name = row.__name__.removeprefix("_")
+    schema.description = (row.__doc__ or "").strip().partition("\n")[0]
     schema.strict = True
     return Contract(name, schema, tuple(key), tuple(rules))
 
@@ -290,9 +299,12 @@ _OPERATIONS: Mapping[str, Any] = {
 }
 
 
-def _rule_of(name: str, check: pa.Check) -> RowRule:
-    """Derive the row expression from a model's own check, so that no bound is written twice."""
-    if check.name not in _OPERATIONS:
-        raise ContractError(f"{name}: no row expression for the check {check.name!r}; use a RowRule.")
-    holds = _OPERATIONS[check.name](pl.col(name), check.statistics)
-    return RowRule(f"{name}:{check.name}", holds, f"{name} {check.error or check.name}.")
+def _rules_of(column: Column) -> list[RowRule]:
+    """Derive the row expressions from a column's own checks, so that no bound is written twice."""
+    made = []
+    for check, shown in column.rendered_checks().items():
+        if check not in _OPERATIONS:
+            raise ContractError(f"{column.name}: no row expression for the check {check!r}; use a RowRule.")
+        holds = _OPERATIONS[check](pl.col(column.name), column.checks[check])
+        made.append(RowRule(f"{column.name}:{check}", holds, f"{column.name} {shown}."))
+    return made
