@@ -16,6 +16,7 @@ from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
 from quant_core.graph.stage import Derived, PerSleeve, StageSpec
 from quant_core.lifecycle.compare.changes import changes_of
+from quant_core.market.contracts.rule_names import with_current_names
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split, validate
 
 EXCLUSIONS = "exclusions"
@@ -76,7 +77,7 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         reader = self.plan.reader(sleeve)
         part = (context.definition_metadata or {}).get("part")
         ref = reader.ref(f"{spec.id}#{part}" if part else spec.id)
-        return self._judged(spec, ref, reader.evidence.store.read(ref))
+        return with_current_names(self._judged(spec, ref, reader.evidence.store.read(ref)))
 
     def _finished(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
         reader = self.plan.reader(sleeve)

@@ -18,6 +18,7 @@ from quant_core.evidence.ledger.canonical import canonical
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import Manifest
+from quant_core.market.contracts.rule_names import current_counts
 
 LONGEST = 500
 LONGEST_NAME = 250
@@ -163,7 +164,7 @@ def _metrics(run: Run) -> tuple[list[Point], int]:
     left_out = 0
     for commit in {record.data["stage"]: record for record in run.commits}.values():
         stage, facts = commit.data["stage"], commit.data["facts"]
-        excluded = facts.get("excluded") or {}
+        excluded = current_counts(facts.get("excluded") or {})
         named = {f"rows.{stage}": commit.data["valid"]["rows"], f"excluded.{stage}": sum(excluded.values())}
         named |= {f"excluded.{stage}.{rule}": count for rule, count in sorted(excluded.items())}
         named |= dict(sorted((facts.get("metrics") or {}).items()))

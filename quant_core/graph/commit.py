@@ -24,6 +24,7 @@ from quant_core.graph.finished import Finished
 from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import metered
+from quant_core.market.contracts.rule_names import with_current_names
 
 Parts = Mapping[Part, DataRef]
 """The files of one version of a table."""
@@ -96,7 +97,7 @@ class Reader:
         """Return the table behind an input."""
         ref = self.ref(source)
         store = self.evidence.store
-        return store.read(ref) if self.held is None else self.held.frame(store, source, ref)
+        return with_current_names(store.read(ref) if self.held is None else self.held.frame(store, source, ref))
 
     def frames(self, spec: StageSpec, *, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
         """Return the inputs of a stage by argument (default: all), of a table of its pattern the columns it reads."""

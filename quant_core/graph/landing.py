@@ -19,6 +19,7 @@ from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.evidence.store.store import DataRef, Part
 from quant_core.graph.landing_view import View
 from quant_core.market.calendar import instant_of
+from quant_core.market.contracts.rule_names import current_counts, is_equal_under_current_names, with_current_names
 from quant_core.market.contracts.split import Split
 from quant_core.masking import Mask, masked, masked_value
 
@@ -140,7 +141,7 @@ class Landing:
         frames = (split.valid, split.exclusions, actions)
         refs = {part: self._written(part, frame) for part, frame in zip(PARTS, frames, strict=True)}
         last = self.batches[-1] if self.batches else None
-        if replaces and last is not None and all(ref_in(last, part) == ref for part, ref in refs.items()):
+        if replaces and last is not None and self._is_same(last, refs, split.exclusions):
             self._fresh[last.seq] = frames
             return
         days = split.valid["date"]
@@ -181,7 +182,7 @@ class Landing:
             return None
         counts = Counter[str]()
         for record in seen:
-            counts.update(record.data["excluded"])
+            counts.update(current_counts(record.data["excluded"]))
         told = dict(sorted(counts.items()))
         telling = ([record for record in seen if record.data["has_actions"]] or seen)[-1]
         actions = self._frames(telling)[2]
@@ -210,6 +211,13 @@ class Landing:
                 seen = [record] if record.data["replaces"] else [*seen, record]
         return seen
 
+    def _is_same(self, last: Record, refs: Mapping[Part, DataRef], exclusions: pl.DataFrame) -> bool:
+        """Whether a batch has the bytes of the last one, or would have but for rules named otherwise since."""
+        changed = [part for part, ref in refs.items() if ref_in(last, part) != ref]
+        return not changed or (
+            changed == ["exclusions"] and is_equal_under_current_names(self._frames(last)[1], exclusions)
+        )
+
     def _written(self, part: Part, frame: pl.DataFrame) -> DataRef:
         key = ("rule", "row") if part == "exclusions" else ("row",)
         return self._evidence.store.write(frame, stage=self._stage, sleeve=self._sleeve, key=key, part=part)
@@ -218,7 +226,7 @@ class Landing:
         if record.seq in self._fresh:
             return self._fresh[record.seq]
         valid, exclusions, actions = (self._evidence.store.read(ref_in(record, part)) for part in PARTS)
-        return valid, exclusions, actions
+        return valid, with_current_names(exclusions), actions
 
 
 def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -36,7 +36,7 @@ STAGE = "ingest.raw"
 BATCH_ROWS = 200_000
 BATCH_TEXT = 32 * 1024
 BATCH_SECONDS = 60.0
-_NAMELESS = "symbol:str_matches"
+_NAMELESS = "symbol_malformed"
 
 
 class RawParams(Params):

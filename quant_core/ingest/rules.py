@@ -29,7 +29,7 @@ TOTALS: Mapping[str, float] = {"ingest.raw": 0.60, "ingest.actions": 0.60, "inge
 # Ten times the worst seen in eighteen files of real prices (0.5 % of an index whose open leaves its range).
 CONTRACT_BUDGET = 0.05
 # A price that is not there is no wrong price: wide files hold a cell per symbol and date, before a listing too.
-ABSENT = "close:known"
+ABSENT = "close_not_known"
 TICK_COLUMNS = ("symbol", "open", "high", "low", "close", "volume")
 
 
@@ -38,10 +38,10 @@ _PAGE = """\
 # Rules of ingest
 
 Every row that comes in leaves as a valid row or as an exclusion, with the rule it broke, what was seen, and the row
-itself; `quant exclusions` lists them. Rules on values (`column:check`) are read off the contracts. Tier 1 judges a row
-by itself or by its key, tier 2 needs the rows around it or the whole table. Above the share under "at most" a rule
-fails its stage, from 1,000 rows on: that much lost is no data but damage. Rows that live on in another one, such as a
-later version, count neither as rows nor as lost."""
+itself; `quant exclusions` lists them. A rule is named for the defect it finds; rules on values (`close_not_positive`)
+are read off the contracts. Tier 1 judges a row by itself or by its key, tier 2 needs the rows around it or the whole
+table. Above the share under "at most" a rule fails its stage, from 1,000 rows on: losing that much means the data is
+damaged. Rows that are superseded, for example by a later version, count neither as rows nor as lost."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Rule:
 
 def _unread(column: str, kind: str) -> Rule:
     said = f"The text in {column} is a {kind}, or empty: not known."
-    return Rule(f"{column}:not_a_{kind}", "ingest.raw", said, budget=CONTRACT_BUDGET)
+    return Rule(f"{column}_not_a_{kind}", "ingest.raw", said, budget=CONTRACT_BUDGET)
 
 
 # What a source cannot read, or cannot take for a bar of a day.
@@ -225,9 +225,11 @@ def rules_page() -> str:
     for stage in sorted({rule.stage for rule in found.values()}):
         total = f" Together the rules may exclude {TOTALS[stage]:.0%} of its rows." if stage in TOTALS else ""
         lines += ["", f"## {stage}", "", f"{_doc_of(stage)}{total}", ""]
-        lines += ["| rule | tier | what is broken is | at most | what it demands |", "|---|---|---|---|---|"]
+        lines += ["| rule | tier | what is broken is | at most | what must hold |", "|---|---|---|---|---|"]
         for rule in (rule for rule in found.values() if rule.stage == stage):
-            budget = "any: it lives on" if rule.is_carried else "" if rule.budget is None else f"{rule.budget:.0%}"
+            budget = "" if rule.budget is None else f"{rule.budget:.0%}"
+            if rule.is_carried:
+                budget = "unlimited: superseded, not lost"
             doc = rule.doc.replace("|", "\\|")
             lines.append(f"| `{rule.rule}` | {rule.tier} | {said[rule.severity]} | {budget} | {doc} |")
     return "\n".join(lines) + "\n"
@@ -258,7 +260,7 @@ def _tick_rules() -> Iterator[Rule]:
         if row_rule.name not in known and row_rule.holds.meta.root_names()[0] in TICK_COLUMNS:
             said = f"Within the day: {row_rule.doc}"
             yield Rule(row_rule.name, "ingest.raw", said, budget=CONTRACT_BUDGET)
-    yield Rule("timestamp:known", "ingest.raw", "Within the day: timestamp is known.", budget=CONTRACT_BUDGET)
+    yield Rule("timestamp_not_known", "ingest.raw", "Within the day: timestamp is known.", budget=CONTRACT_BUDGET)
 
 
 def _derived(stage: str) -> list[Rule]:

@@ -6,7 +6,7 @@ Why a rule exists is said in docs/rules.md, made by ingest/rules.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ from quant_core.errors import MissingVersionError, UnknownNameError
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.ingest.rules import catalogue
+from quant_core.market.contracts.rule_names import current_name, with_current_names
 
 COUNTS_SCHEMA = {
     "sleeve": pl.String(),
@@ -151,8 +152,10 @@ def _exclusions(evidence: Evidence, wanted: Wanted, columns: Sequence[str] | Non
     """Return the commits looked at, each with those of its exclusions that are wanted."""
     tables = []
     seen: set[str] = set()
+    if wanted.rule is not None:
+        wanted = replace(wanted, rule=current_name(wanted.rule))
     for record in _commits(evidence, wanted):
-        rows = evidence.store.read(ref_in(record, "exclusions"), columns)
+        rows = with_current_names(evidence.store.read(ref_in(record, "exclusions"), columns))
         seen.update(rows["rule"].unique())
         tables.append((record, rows.filter(_is_wanted(wanted))))
     if wanted.rule is not None and wanted.rule not in seen:

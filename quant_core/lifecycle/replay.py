@@ -26,17 +26,20 @@ from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.lifecycle.compare.recompute import Workshop, inputs_among
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
+from quant_core.market.contracts.rule_names import is_equal_under_current_names
 from quant_core.settings import CHECKOUT
 
+RENAMED = "the same but for the names of rules: they are named for the defect they find since"
 Verdict = Literal["same", "different", "failed", "pinned", "lost"]
 
 
 class StageReplay(BaseModel):
     """What became of one stage.
 
-    same: both tables have the recorded hashes. different: computed from the recorded inputs, a hash is another one.
-    failed: it came to nothing (`reason`). pinned: it touches the outside world and was taken as recorded. lost: it was
-    pinned, and its bytes are no longer there.
+    same: both tables have the recorded hashes, or would have them if rules still had their old names (`reason` says
+    so). different: computed from the recorded inputs, a hash is another one. failed: there is no result (`reason`).
+    pinned: it touches the outside world and was taken as recorded. lost: it was pinned, and its bytes are no longer
+    there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,7 +136,8 @@ def replayed(
             answer = workshop.computed(spec, plan, manifest.as_of, inputs)
             made[spec.id] = answer.parts
             is_restored = _restored(evidence, workshop, recorded, answer.parts)
-            found.append(_judged(spec.id, recorded, answer.parts, answer.reason, is_restored=is_restored))
+            reason = answer.reason or _renaming(workshop, recorded, answer.parts)
+            found.append(_judged(spec.id, recorded, answer.parts, reason, is_restored=is_restored))
     outcome = Replay(
         run_id=run.run_id,
         sleeve=manifest.sleeve,
@@ -188,8 +192,17 @@ def _judged(
     then, now = _hashes(recorded), _hashes(found)
     verdict: Verdict = "pinned" if then == now else "lost"
     if not pinned:
-        verdict = "failed" if not found else "same" if then == now else "different"
+        verdict = "failed" if not found else "same" if then == now or reason == RENAMED else "different"
     return StageReplay(stage=stage, verdict=verdict, recorded=then, found=now, reason=reason, is_restored=is_restored)
+
+
+def _renaming(workshop: Workshop, recorded: Parts, made: Parts) -> str | None:
+    """Return the reason why other hashes are the same tables: rules had other names when they were recorded."""
+    changed = [(ref, made[part]) for part, ref in recorded.items() if part in made and made[part].sha256 != ref.sha256]
+    if not changed or len(made) != len(recorded) or not all(workshop.holds(ref) for ref, _ in changed):
+        return None
+    is_equal = (is_equal_under_current_names(workshop.read(ref), workshop.read(now)) for ref, now in changed)
+    return RENAMED if all(is_equal) else None
 
 
 def _hashes(parts: Mapping[Any, DataRef]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from quant_core.evidence.store.store import DataRef, Part
 from quant_core.graph.commit import Parts, parts_in
 from quant_core.graph.landing import PARTS
 from quant_core.graph.registry import StageRegistry
+from quant_core.market.contracts.rule_names import with_current_names
 
 _BACK = re.compile(r"(?P<sleeve>.+?)(?:~(?P<back>\d+))?")
 _SHORTEST = 8
@@ -54,7 +55,7 @@ class RunTables:
         ref = self.ref(stage, part)
         if ref is None:
             raise MissingVersionError(f"run {self.run.run_id} neither made nor read {stage} ({part}).")
-        return evidence.store.read(ref)
+        return with_current_names(evidence.store.read(ref))
 
 
 def run_named(evidence: Evidence, name: str) -> Run:

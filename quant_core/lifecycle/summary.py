@@ -13,6 +13,7 @@ from quant_core.evidence.files.names import encoded
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.evidence.runs.manifest import read_manifest
+from quant_core.market.contracts.rule_names import current_counts, current_text
 
 _FIGURES = ("portfolio", "metric", "value", "lower", "upper")
 
@@ -47,7 +48,7 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
     frames = {stage: evidence.store.read(ref_in(record)) for stage, record in records.items() if stage != "ingest.bars"}
     excluded: Counter[str] = Counter()
     for record in commits.values():
-        excluded.update(record.data["facts"]["excluded"])
+        excluded.update(current_counts(record.data["facts"]["excluded"]))
     headline = _headline(evidence.home, run_id)
     held = (
         frames["report.portfolio"]
@@ -68,7 +69,9 @@ def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) ->
         },
         "refs": {stage: dict(record.data["valid"]) for stage, record in commits.items()},
         "warnings": [
-            f"{stage}: {said}" for stage, record in commits.items() for said in record.data["facts"]["warnings"]
+            f"{stage}: {current_text(warning)}"
+            for stage, record in commits.items()
+            for warning in record.data["facts"]["warnings"]
         ],
         "headline": headline,
         "figures": frames["backtest.metrics"].select(_FIGURES).to_dicts(),

@@ -82,7 +82,7 @@ def forged(desk: Desk, frame: pl.DataFrame) -> None:
     ("wrong", "said"),
     [
         (bars(30).drop("close"), "lacks close"),
-        (bars(30, close=pl.lit(-2.0)), "greater_than"),
+        (bars(30, close=pl.lit(-2.0)), "not_positive"),
     ],
 )
 def test_a_wrong_table_is_refused_on_read(desk: Desk, wrong: pl.DataFrame, said: str) -> None:
@@ -118,7 +118,7 @@ def test_each_table_shows_its_version_its_rows_and_what_was_left_out(desk: Desk)
     assert (seen["dagster/row_count"], seen["excluded_rows"]) == (27, 3)
     assert (seen["first_date"], seen["last_date"]) == ("2024-01-01", "2024-01-29")
     (excluded,) = shown["ingest/bars"].metadata["excluded"].records
-    assert excluded.data == {"rule": "close:greater_than", "rows": 3}
+    assert excluded.data == {"rule": "close_not_positive", "rows": 3}
     assert seen["preview"].splitlines()[0] == "| date | symbol | close |"
     assert seen["metrics"] == {"bars.rows": 27.0}
     assert seen["chart"].startswith("![ingest.bars](data:image/png;base64,")

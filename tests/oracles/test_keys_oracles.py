@@ -162,9 +162,9 @@ def test_a_table_long_enough_for_the_kernels_is_judged_row_by_row(order: tuple[s
     )
     again = pl.concat([broken, frame[[100, 70_000]]])
     assert split(again, Bars).exclusions.select("row", "rule", "detail").rows() == [
-        (7, "symbol:str_matches", "symbol:str_matches"),
-        (8, "symbol:known", "symbol:known"),
-        (9, "low:finite", "low:finite, high_below_low, open_outside_range, close_outside_range"),
+        (7, "symbol_malformed", "symbol_malformed"),
+        (8, "symbol_not_known", "symbol_not_known"),
+        (9, "low_not_finite", "low_not_finite, high_below_low, open_outside_range, close_outside_range"),
         (100, "duplicate_key", "a later row has the same key"),
-        (70_000, "low:greater_than", "low:greater_than"),
+        (70_000, "low_not_positive", "low_not_positive"),
     ]

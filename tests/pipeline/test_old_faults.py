@@ -345,7 +345,9 @@ def test_no_stage_keeps_a_number_that_is_none(id: str, small_run: Small) -> None
         assert done.valid.equals(frame.head(size + 1).slice(len(some)))
         blamed = done.exclusions.sort("row")
         assert blamed["row"].to_list() == list(range(len(some)))
-        assert all(f"{name}:finite" in told for (name, _), told in zip(some, blamed["detail"].to_list(), strict=True))
+        assert all(
+            f"{name}_not_finite" in told for (name, _), told in zip(some, blamed["detail"].to_list(), strict=True)
+        )
 
 
 @pytest.mark.parametrize("id", STAGES)
@@ -388,7 +390,7 @@ def test_returns_beyond_their_bounds_leave_by_the_script_and_are_told(small_run:
     done = runner.run(read_sleeve(place.sleeve), only=up_to("ingest.returns"))
     kept = done.frame("ingest.returns")
     assert kept.equals(true.filter(~number.is_in([40, 41])))
-    assert done.excluded["ingest.returns/simple_return:in_range"] == 2
+    assert done.excluded["ingest.returns/simple_return_out_of_range"] == 2
 
 
 def test_a_table_of_the_script_with_a_row_too_many_or_another_type_commits_nothing(
@@ -417,17 +419,17 @@ def test_a_price_seven_times_as_high_for_a_day_and_a_price_of_nothing_make_no_re
     assert told.height == 58
     assert told["simple_return"].abs().max() < 0.1  # type: ignore[operator]
     assert done.excluded["ingest.bars/toxic_bar"] == 1
-    assert sum(count for rule, count in done.excluded.items() if "close:greater_than" in rule) == 1
+    assert sum(count for rule, count in done.excluded.items() if "close_not_positive" in rule) == 1
 
 
 def test_bars_clusters_winners_and_atoms_have_contracts_with_bounds_of_their_own() -> None:
     bounded: dict[str, set[str]] = {id: set(_bounds(REGISTRY[id].output)) for id in STAGES}
     assert {"high_below_low", "open_outside_range", "close_outside_range"} <= bounded["ingest.bars"]
-    assert "cluster:greater_than_or_equal_to" in bounded["synthesis.clusters"]
-    assert {"direction:isin", "rank:greater_than_or_equal_to"} <= bounded["synthesis.selection"]
-    assert {"direction:isin", "symbol:str_matches"} <= bounded["synthesis.atoms"]
-    assert "atom_return:in_range" in bounded["synthesis.atom_returns"]
-    assert "weight:in_range" in bounded["allocation.weights"]
+    assert "cluster_too_low" in bounded["synthesis.clusters"]
+    assert {"direction_not_allowed", "rank_too_low"} <= bounded["synthesis.selection"]
+    assert {"direction_not_allowed", "symbol_malformed"} <= bounded["synthesis.atoms"]
+    assert "atom_return_out_of_range" in bounded["synthesis.atom_returns"]
+    assert "weight_out_of_range" in bounded["allocation.weights"]
     assert all(bounded.values())
 
 

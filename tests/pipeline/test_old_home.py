@@ -76,7 +76,19 @@ def test_every_reading_command_reads_it(call: Call, arguments: tuple[str, ...]) 
 def test_the_summary_is_what_the_run_printed(call: Call) -> None:
     summary = json.loads(call("summary", "eight", "--json"))
     assert [row["symbol"] for row in summary["selection"]] == ["SIM:S01", "SIM:S02", "SIM:S07"]
-    assert sum(summary["excluded"].values()) == 7
+    assert summary["excluded"] == {
+        "close_not_positive": 1,
+        "duplicate_row": 3,
+        "high_below_low": 1,
+        "restated_row": 1,
+        "volume_negative": 1,
+    }
+
+
+@pytest.mark.parametrize("rule", ["close:greater_than", "close_not_positive"])
+def test_a_rule_is_found_by_its_old_name_and_by_its_new_one(call: Call, rule: str) -> None:
+    found = json.loads(call("exclusions", "eight", "--rule", rule, "--json"))
+    assert {row["rule"] for row in found["rows"]} == {"close_not_positive"}
 
 
 def test_a_record_of_a_run_can_be_shown(call: Call) -> None:
@@ -92,3 +104,5 @@ def test_its_runs_replay_to_the_hashes_they_recorded(call: Call, run: str) -> No
     assert replay["is_same"]
     assert {stage["verdict"] for stage in replay["stages"]} == {"same", "pinned"}
     assert len(replay["stages"]) > 30
+    renamed = {stage["stage"] for stage in replay["stages"] if "names of rules" in (stage["reason"] or "")}
+    assert renamed == {"ingest.bars", "ingest.exclusions", "report.tear_sheet"}

@@ -20,7 +20,7 @@ DEATH_SESSIONS = 20
 JUMP = 1.0
 # A row without a price says nothing: wide files hold one per symbol and date, long after a delisting too. A row dated
 # far ahead says nothing of a day that has not come.
-NO_SIGNS = ("off_session", "far_future", "close:known")
+NO_SIGNS = ("off_session", "far_future", "close_not_known")
 FLAGS = ("jump", "volume_spike", "stall", "unadjusted_split")
 _FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k & 1) for code in range(1 << len(FLAGS))])
 

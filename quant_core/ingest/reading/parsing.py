@@ -12,6 +12,7 @@ from functools import partial
 import polars as pl
 
 from quant_core.errors import SourceError
+from quant_core.market.contracts.rule_names import defect_name
 from quant_core.market.contracts.split import Split, excluded_rows
 
 PRICES = ("open", "high", "low", "close", "volume")
@@ -42,8 +43,8 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, de
     -------
     Split
         Rows in the types of Raw (timestamp: Datetime us UTC; naive stamps are UTC), and rows with a value that does
-        not parse: `close:not_a_number`, `close:finite` (inf, 1e400), `date:not_a_date`, `known_at:not_a_time`,
-        `timestamp:not_a_time`. NaN is not known, like empty text.
+        not parse: `close_not_a_number`, `close_not_finite` (inf, 1e400), `date_not_a_date`,
+        `known_at_not_a_time`, `timestamp_not_a_time`. NaN is not known, like empty text.
 
     Raises
     ------
@@ -59,10 +60,10 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, de
         if frame.schema[name] == pl.String:
             is_bad &= frame[name].str.strip_chars() != ""
         if is_bad.any():
-            faults[f"{name}:not_a_{kind}"] = is_bad
+            faults[defect_name(name, f"not_a_{kind}")] = is_bad.alias(name)
         if values.dtype == pl.Float64:
             if values.is_infinite().any():
-                faults[f"{name}:finite"] = values.is_infinite().fill_null(value=False)
+                faults[defect_name(name, "finite")] = values.is_infinite().fill_null(value=False).alias(name)
             values = values.fill_nan(None)
         columns[name] = values
     if venue is not None and "symbol" in columns:
@@ -76,7 +77,9 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, de
 def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.Series], where: str) -> Split:
     why = frame.with_columns(is_bad.alias(rule) for rule, is_bad in faults.items()).select(
         rule=pl.coalesce(pl.when(rule).then(pl.lit(rule)) for rule in faults),
-        detail=pl.concat_str([pl.when(rule).then(_shown(rule)) for rule in faults], separator=", ", ignore_nulls=True),
+        detail=pl.concat_str(
+            [pl.when(rule).then(_shown(bad.name)) for rule, bad in faults.items()], separator=", ", ignore_nulls=True
+        ),
     )
     is_bad = why["rule"].is_not_null()
     if is_bad.all():
@@ -88,8 +91,7 @@ def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.S
     return Split(values.filter(~is_bad), excluded)
 
 
-def _shown(rule: str) -> pl.Expr:
-    name = rule.partition(":")[0]
+def _shown(name: str) -> pl.Expr:
     return pl.format("{}='{}'", pl.lit(name), pl.col(name).cast(pl.String))
 
 

@@ -76,7 +76,7 @@ def planted_rows(
         "duplicate_row": defects.duplicate_rows,
         "restated_row": defects.restated_rows,
         "high_below_low": defects.high_below_low,
-        "close:greater_than": defects.negative_prices,
+        "close_not_positive": defects.negative_prices,
         "close_outside_range": defects.off_range,
         "toxic_bar": toxic,
         "stalled": defects.stale_runs * STALE_LOST,

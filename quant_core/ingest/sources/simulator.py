@@ -95,7 +95,7 @@ def simulator(params: SimulatorParams, sleeve: Sleeve) -> pl.DataFrame:
     returns see a part of it: momentum works here, by less than `ic`.
 
     Planted defects leave these exclusions in ingest.bars, neither more nor fewer: one `duplicate_row`,
-    `restated_row`, `high_below_low`, `close:greater_than`, `close_outside_range` each, one or two `toxic_bar` per
+    `restated_row`, `high_below_low`, `close_not_positive`, `close_outside_range` each, one or two `toxic_bar` per
     toxic spike, 11 `stalled` per stale run of 30 closes. `simulate` returns the counts.
     """
     return simulate(params, sleeve.market).rows

@@ -23,6 +23,7 @@ from quant_core.graph.plan import Plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed
 from quant_core.graph.stage import StageSpec
+from quant_core.market.contracts.rule_names import with_current_names
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Workshop:
 
     def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a table, or those of its columns, from the scratch store or from that of the home."""
-        return (self.scratch if self.scratch.exists(ref) else self.store).read(ref, columns)
+        return with_current_names((self.scratch if self.scratch.exists(ref) else self.store).read(ref, columns))
 
     def remember(
         self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef], parts: Parts

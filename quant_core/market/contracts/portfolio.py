@@ -99,7 +99,7 @@ class _Documents(TableRow):
 
 _ORDER = (
     RowRule(
-        "notional_matches",
+        "notional_mismatch",
         (pl.col("notional") - pl.col("quantity") * pl.col("price")).abs() <= 1e-6 * pl.col("notional").abs() + 1e-9,
         "The notional is quantity times price.",
     ),

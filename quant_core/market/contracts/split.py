@@ -19,6 +19,7 @@ import polars as pl
 from quant_core.errors import ContractError
 from quant_core.market.contracts.columns import Column, Declaration, TableRow, columns_of, declaration_of
 from quant_core.market.contracts.meter import counted
+from quant_core.market.contracts.rule_names import defect_name
 from quant_core.market.contracts.verdicts import verdicts
 
 if TYPE_CHECKING:
@@ -112,11 +113,11 @@ class Contract:
         own: list[RowRule] = []
         for name, column in self.columns.items():
             if not column.nullable:
-                own.append(RowRule(f"{name}:known", pl.col(name).is_not_null(), f"{name} is known."))
+                own.append(RowRule(defect_name(name, "known"), pl.col(name).is_not_null(), f"{name} is known."))
             if (largest := _LARGEST.get(self.dtypes[name])) is not None:
                 # Four times as fast as `is_finite`, and NaN is in no range either.
                 finite = pl.col(name).is_between(-largest, largest)
-                own.append(RowRule(f"{name}:finite", finite, f"{name} is a finite number."))
+                own.append(RowRule(defect_name(name, "finite"), finite, f"{name} is a finite number."))
             own += _rules_of(column)
         rules = (*own, *self.rules)
         if len({rule.name for rule in rules}) < len(rules):
@@ -306,5 +307,6 @@ def _rules_of(column: Column) -> list[RowRule]:
         if check not in _OPERATIONS:
             raise ContractError(f"{column.name}: no row expression for the check {check!r}; use a RowRule.")
         holds = _OPERATIONS[check](pl.col(column.name), column.checks[check])
-        made.append(RowRule(f"{column.name}:{check}", holds, f"{column.name} {shown}."))
+        bound = column.checks[check].get("min_value", column.checks[check].get("max_value", 0))
+        made.append(RowRule(defect_name(column.name, check, bound), holds, f"{column.name} {shown}."))
     return made

@@ -62,7 +62,7 @@ def _texts(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], key: Sequence[str]
     """Return the texts of a long table that the key or some rule looks at; to ask whether one is known is no look."""
     if frame.height < LONG:
         return set()
-    wanted = {*key, *(_text_of(holds) for name, holds in rules.items() if not name.endswith(":known"))}
+    wanted = {*key, *(_text_of(holds) for name, holds in rules.items() if not name.endswith("_not_known"))}
     return {name for name in wanted if name and frame.schema[name] == pl.String}
 
 

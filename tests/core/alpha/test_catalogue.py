@@ -24,8 +24,8 @@ def test_every_factor_has_its_column_with_description_and_bounds():
         assert entry.description in column.description
         assert column.nullable
         assert {rule.name for rule in Factors.row_rules} >= {
-            f"{entry.name}:greater_than_or_equal_to",
-            f"{entry.name}:less_than_or_equal_to",
+            f"{entry.name}_negative",
+            f"{entry.name}_too_high",
         }
 
 

@@ -149,10 +149,10 @@ def test_exclusions_are_counted_by_rule_and_listed_with_the_row_as_it_came(call,
     runner.run(read_sleeve(tmp_path / "mine.toml"), only=["ingest.raw", "ingest.actions", "ingest.bars"])
     code, out, _ = call("exclusions", "mine")
     assert code == 0
-    assert "close:greater_than" in out
-    code, out, _ = call("exclusions", "mine", "--rule", "close:greater_than", "--json")
+    assert "close_not_positive" in out
+    code, out, _ = call("exclusions", "mine", "--rule", "close_not_positive", "--json")
     told = json.loads(out)
-    assert [(row["rule"], row["rows"]) for row in told["counts"]] == [("close:greater_than", 1)]
+    assert [(row["rule"], row["rows"]) for row in told["counts"]] == [("close_not_positive", 1)]
     assert told["rows"][0]["symbol"] == "A:X"
     assert call("exclusions", "mine", "--rule", "close:greater_then")[0] == 2
     assert call("exclusions", "nobody")[0] == 1

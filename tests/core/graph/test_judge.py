@@ -28,14 +28,14 @@ def spec(**given: object) -> StageSpec:
 def test_rows_that_break_the_contract_become_exclusions() -> None:
     done = judge(spec(), returns(0.1, 9.0), rows_in={})
     assert done.valid.height == 1
-    assert done.excluded == {"simple_return:in_range": 1}
+    assert done.excluded == {"simple_return_out_of_range": 1}
     assert done.broken == ()
 
 
 def test_the_stages_own_exclusions_are_kept_beside_those_of_the_contract() -> None:
     own = excluded_rows(returns(0.5), "toxic_bar", "came back")
     done = judge(spec(conserves="bars"), Split(returns(0.1, 9.0), own), rows_in={"bars": 3})
-    assert done.excluded == {"simple_return:in_range": 1, "toxic_bar": 1}
+    assert done.excluded == {"simple_return_out_of_range": 1, "toxic_bar": 1}
     assert done.broken == ()
 
 

@@ -5,7 +5,7 @@ Examples of rules on single values are made from the contract; the others are wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
@@ -21,17 +21,18 @@ DAY = date(2024, 1, 1)
 _HOUR = datetime(2024, 1, 1)
 _LINES = "date,symbol,open,high,low,close,volume,known_at\n2024-01-01,X:A,10,11,9,10,5,\n"
 _WRONG = {"number": "ten", "date": "1.2.2024", "time": "noon"}
-# A value no check of that name lets through.
+# A value with that defect.
 _FAILING: Mapping[str, Any] = {
-    "known": None,
-    "finite": float("inf"),
-    "greater_than": -1.0,
-    "greater_than_or_equal_to": -1,
-    "in_range": 9.0,
-    "isin": "merger",
-    "str_matches": "no venue",
+    "not_known": None,
+    "not_finite": float("inf"),
+    "not_positive": -1.0,
+    "negative": -1,
+    "out_of_range": 9.0,
+    "not_allowed": "merger",
+    "malformed": "no venue",
+    "too_low": date(1850, 1, 1),
+    "too_high": date(2222, 1, 1),
 }
-_BEYOND = {"greater_than_or_equal_to": date(1850, 1, 1), "less_than_or_equal_to": date(2222, 1, 1)}
 _RANGES: Mapping[str, Mapping[str, float]] = {
     "high_below_low": {"high": 9.0, "low": 11.0},
     "open_outside_range": {"open": 20.0},
@@ -94,36 +95,41 @@ def examples() -> Catalog[Example]:
     found = dict(collect(__name__, Example))
     for stage in JUDGED:
         found |= {rule.name: _of_contract(rule) for rule in contract_rules(stage)}
-    ticks = ["timestamp:known", *(rule.name for rule in Bars.row_rules if _is_on_ticks(rule.name, rule.holds))]
+    ticks = ["timestamp_not_known", *(rule.name for rule in Bars.row_rules if _is_on_ticks(rule.name, rule.holds))]
     found |= {f"ingest.raw/{name}": _of_tick(name) for name in ticks if f"ingest.raw/{name}" not in found}
     for column in ("open", "high", "low", "close", "volume", "date", "known_at"):
         kind = {"date": "date", "known_at": "time"}.get(column, "number")
-        name = f"ingest.raw/{column}:not_a_{kind}"
+        name = f"ingest.raw/{column}_not_a_{kind}"
         found[name] = Example(name, "file", _lines_with({column: _WRONG[kind]}))
     return Catalog("example", found)
 
 
 def _is_on_ticks(name: str, holds: pl.Expr) -> bool:
-    return holds.meta.root_names()[0] in TICK_COLUMNS and name != "symbol:known"
+    return holds.meta.root_names()[0] in TICK_COLUMNS and name != "symbol_not_known"
 
 
 def _of_contract(rule: Rule) -> Example:
     contract = JUDGED[rule.stage]
-    column, _, check = rule.rule.partition(":")
     if rule.rule == "duplicate_key":
         rows: list[Mapping[str, Any]] = [_SOUND, _SOUND]
     elif rule.rule in _RANGES:
         rows = [{**_SOUND, **_RANGES[rule.rule]}]
     else:
-        is_day = contract.dtypes[column] == pl.Date and check in _BEYOND
-        rows = [{**_SOUND, column: _BEYOND[check] if is_day else _FAILING[check]}]
+        rows = [{**_SOUND, **_failing(rule.rule, contract.names)}]
     columns = {name: [row[name] for row in rows] for name in contract.dtypes}
     return Example(rule.name, "table", lambda: pl.DataFrame(columns, schema=contract.dtypes))
 
 
+def _failing(rule: str, columns: Iterable[str]) -> dict[str, Any]:
+    """Return the column and a value that has the defect the rule is named for."""
+    [found] = [
+        {column: value} for column in columns for defect, value in _FAILING.items() if rule == f"{column}_{defect}"
+    ]
+    return found
+
+
 def _of_tick(rule: str) -> Example:
-    column, _, check = rule.partition(":")
-    wrong = _RANGES.get(rule) or {column: _FAILING[check]}
+    wrong = _RANGES.get(rule) or _failing(rule, ("timestamp", *TICK_COLUMNS))
     return Example(f"ingest.raw/{rule}", "file", lambda: _hours(changes={3: wrong}), options={"interval": "1h"})
 
 
@@ -204,7 +210,7 @@ def _of_actions(rule: str, **columns: Sequence[Any]) -> Example:
 
 truncated_line = _raw("truncated_line", lambda: _LINES + "2024-01-02,X:A,10,11,9,10,5,\n2024-01-03,X:A,1")
 ragged_row = _raw("ragged_row", lambda: _LINES + "2024-01-02,X:A,10,11\n")
-timestamp_not_a_time = _raw("timestamp:not_a_time", lambda: _hours(changes={3: {"timestamp": "noon"}}), interval="1h")
+timestamp_not_a_time = _raw("timestamp_not_a_time", lambda: _hours(changes={3: {"timestamp": "noon"}}), interval="1h")
 off_hours = Example("ingest.raw/off_hours", "file", _hours, "XNYS", {"interval": "1h"})
 forming_bar = _raw("forming_bar", lambda: _hours(30), interval="1h")
 repeated_stamp = _raw("duplicate_row", lambda: _hours(more=[3]), interval="1h")

@@ -83,16 +83,16 @@ def test_a_broken_row_does_not_displace_a_sound_one(landing: Land, ingest: Inges
     rows = {"date": [DAY] * 3, "symbol": ["A:X", "A:X", "A:Y"], "close": [1.0, -1.0, 1.0]}
     done = ingest(landing(pl.DataFrame(rows)))
     assert done.bars["close"].to_list() == [1.0, 1.0]
-    assert done.excluded() == {"close:greater_than": 1}
+    assert done.excluded() == {"close_not_positive": 1}
 
 
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"close": None}, "close:known"),
-        ({"close": 0.0}, "close:greater_than"),
-        ({"low": -1.0}, "low:greater_than"),
-        ({"volume": -1.0}, "volume:greater_than_or_equal_to"),
+        ({"close": None}, "close_not_known"),
+        ({"close": 0.0}, "close_not_positive"),
+        ({"low": -1.0}, "low_not_positive"),
+        ({"volume": -1.0}, "volume_negative"),
         ({"high": 50.0, "low": 60.0}, "high_below_low"),
         ({"open": 300.0}, "open_outside_range"),
         ({"close": 102.5}, "close_outside_range"),
@@ -204,14 +204,14 @@ def test_a_symbol_whose_first_prices_are_absent_begins_with_the_first_price(land
         pl.when(~is_early).then(name).alias(name) for name in ("open", "high", "low", "close", "volume")
     )
     done = ingest(landing(pl.concat([rows, rows.head(90)])))
-    assert done.excluded() == {"close:known": 60, "duplicate_row": 90}
+    assert done.excluded() == {"close_not_known": 60, "duplicate_row": 90}
     assert done.events("A:S1") == [("genesis", DAY + timedelta(days=60))]
 
 
 def test_a_landing_of_broken_rows_only_leaves_no_bar_and_every_reason(landing: Land) -> None:
     rows = landing(market(1, 5).with_columns(close=pl.lit(-1.0)))
     parted = bars(rows, NONE, sleeve=SLEEVE)
-    assert (parted.valid.height, parted.excluded) == (0, {"close:greater_than": 5})
+    assert (parted.valid.height, parted.excluded) == (0, {"close_not_positive": 5})
     weekend = landing(market(1, 2).with_columns(date=pl.Series([date(2024, 1, 6), date(2024, 1, 7)])))
     assert bars(weekend, NONE, sleeve=Sleeve(name="x", calendar="XNYS")).excluded == {"off_session": 2}
     assert bars(Raw.empty(), NONE, sleeve=SLEEVE).valid.is_empty()
@@ -220,8 +220,8 @@ def test_a_landing_of_broken_rows_only_leaves_no_bar_and_every_reason(landing: L
 RULES = {
     "copy": "duplicate_row",
     "restate": "restated_row",
-    "null": "close:known",
-    "negative": "close:greater_than",
+    "null": "close_not_known",
+    "negative": "close_not_positive",
     "swap": "high_below_low",
     "spike": "toxic_bar",
     "crash": "toxic_bar",
@@ -334,7 +334,7 @@ def test_bars_that_miss_most_sessions_of_the_calendar_are_refused(landing: Land,
 def test_broken_rows_count_for_the_density_of_the_calendar(landing: Land, ingest: Ingest) -> None:
     is_broken = pl.col("date").dt.weekday() > 3
     rows = market(2, 70).with_columns(close=pl.when(is_broken).then(-1.0).otherwise("close"))
-    assert ingest(landing(rows)).excluded() == {"close:greater_than": 80}
+    assert ingest(landing(rows)).excluded() == {"close_not_positive": 80}
 
 
 def test_the_detail_of_a_toxic_bar_says_how_far_it_jumped(ingest: Ingest, closes_of: Any) -> None:
@@ -366,7 +366,7 @@ def test_raw_prices_are_judged_as_sent_and_then_put_on_the_terms_of_the_last_bar
     assert parted.valid["volume"].to_list() == pytest.approx([70.0, 140.0, 70.0, 80.0])
     assert parted.valid["adjustment"].to_list() == [1 / 7, 1 / 7, 1.0, 1.0]
     assert parted.valid["is_provisional"].to_list() == [False] * 4
-    assert parted.excluded == {"close:greater_than": 1}
+    assert parted.excluded == {"close_not_positive": 1}
     as_sent = bars(landing(rows), split, sleeve=SLEEVE).valid
     assert as_sent["adjustment"].to_list() == [1.0] * 4
     assert as_sent["is_provisional"].to_list() == [False, False, True, True]
@@ -394,7 +394,7 @@ def test_a_rename_joins_two_symbols_and_the_older_owner_of_the_ticker_leaves(lan
     assert parted.valid.select("symbol", "close").rows() == [
         ("A:NEW", close) for close in (10.0, 11.0, 12.0, 13.0, 12.0, 11.0)
     ]
-    assert parted.excluded == {"close:greater_than": 1, "precedes_rename": 2}
+    assert parted.excluded == {"close_not_positive": 1, "precedes_rename": 2}
     assert parted.exclusions["row"].to_list() == [6, 7, 8]
 
 

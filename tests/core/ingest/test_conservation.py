@@ -20,12 +20,12 @@ SLEEVE = Sleeve(name="x", calendar="24/5")
 PRICES = ("open", "high", "low", "close")
 # What each defect does to a row, and the rule that must take it; None: the row stays.
 DEFECTS: dict[str, str | None] = {
-    "null_close": "close:known",
-    "zero_close": "close:greater_than",
-    "zero_open": "open:greater_than",
-    "negative_high": "high:greater_than",
-    "negative_low": "low:greater_than",
-    "negative_volume": "volume:greater_than_or_equal_to",
+    "null_close": "close_not_known",
+    "zero_close": "close_not_positive",
+    "zero_open": "open_not_positive",
+    "negative_high": "high_not_positive",
+    "negative_low": "low_not_positive",
+    "negative_volume": "volume_negative",
     "high_below_low": "high_below_low",
     "open_outside": "open_outside_range",
     "close_outside": "close_outside_range",
@@ -43,7 +43,7 @@ DEFECTS: dict[str, str | None] = {
     "doubled": None,
 }
 # One contract rule can be broken by a row of its own only; these are never broken here: no source can send them.
-OUT_OF_REACH = {"date:known", "symbol:known", "symbol:str_matches"}
+OUT_OF_REACH = {"date_not_known", "symbol_not_known", "symbol_malformed"}
 PLAN = st.lists(st.sampled_from(["none", *DEFECTS]), max_size=14)
 LIMITS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 Land = Callable[[pl.DataFrame], pl.DataFrame]
@@ -219,7 +219,7 @@ def test_no_row_of_any_mess_is_lost_or_kept_twice(rows: list[Any], landing: Land
 
 def test_every_rule_on_rows_of_the_contract_is_planted() -> None:
     rules = {name for name, holds in Bars.holds.items() if set(holds.meta.root_names()) <= set(Raw.dtypes)}
-    finite = {name for name in rules if name.endswith(":finite")}
+    finite = {name for name in rules if name.endswith("_not_finite")}
     assert rules - finite - OUT_OF_REACH == {rule for rule in DEFECTS.values() if rule in rules}
 
 

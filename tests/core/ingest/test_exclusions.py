@@ -26,9 +26,9 @@ def test_what_landing_and_bars_excluded_stands_in_one_table_by_landed_row(tmp_pa
     kept = bars(landed.valid, sent, sleeve=sleeve)
     done = judge(exclusions, exclusions(landed.exclusions, told.exclusions, kept.exclusions), rows_in={})
     assert done.valid.select("stage", "row", "rule").rows() == [
-        ("ingest.raw", 0, "close:not_a_number"),
+        ("ingest.raw", 0, "close_not_a_number"),
         ("ingest.actions", 0, "factor_missing"),
-        ("ingest.bars", 2, "close:greater_than"),
+        ("ingest.bars", 2, "close_not_positive"),
     ]
     assert done.exclusions.is_empty()
 

@@ -128,7 +128,7 @@ def test_rows_without_a_price_are_no_rows(ingest: Any, landing: Any) -> None:
     wide = held.with_columns(symbol=pl.lit("A:X"), close=pl.when((number >= 5) & (number != 9)).then("close"))
     rest = [held.with_columns(symbol=pl.lit(f"A:W{k}")) for k in range(3)]
     done = ingest(landing(pl.concat([wide, *(table.select(*wide.columns) for table in rest)])))
-    assert done.excluded() == {"close:known": 6}
+    assert done.excluded() == {"close_not_known": 6}
     assert stretches(gaps_of(done), "A:X") == [("pre_listing", 0, 4), ("gap", 9, 9)]
 
 

@@ -18,7 +18,7 @@ from quant_core.market.sleeves import Sleeve
 
 DAY = date(2024, 1, 1)
 SOUND, ABSENT = ".", " "
-BROKEN, TOXIC = "close:greater_than", "toxic_bar"
+BROKEN, TOXIC = "close_not_positive", "toxic_bar"
 ALWAYS = Sleeve(name="test", calendar="24/7")
 NEW_YORK = Sleeve(name="test", calendar="XNYS")
 Rows = Mapping[str, Sequence[str]]
@@ -89,7 +89,7 @@ def test_only_the_trailing_rows_count() -> None:
     assert story(events_of({"A:X": clean + marks("x" * 25)}, health_bars=225)) == []
 
 
-@pytest.mark.parametrize("rule", ["duplicate_row", "restated_row", "off_session", "close:known", "stalled"])
+@pytest.mark.parametrize("rule", ["duplicate_row", "restated_row", "off_session", "close_not_known", "stalled"])
 def test_copies_absent_prices_stalls_and_closed_days_are_no_defects_and_no_rows(rule: str) -> None:
     assert events_of({"A:X": [rule] * 60 + marks("." * 30)}).is_empty()
     with_defects = [rule] * 60 + marks("." * 14 + "x" * 5)
@@ -153,14 +153,14 @@ def test_a_toxic_bar_waits_for_three_bars_not_for_rows_that_take_no_part_in_tria
     assert events_of({"A:X": path}, defect_share=0.1).is_empty()  # 2 of 23
     known = events_of({"A:X": path + marks("...")}, defect_share=0.11)
     assert story(known) == [("quarantined", 25, 3, 26)]
-    assert known["reason"].to_list() == ["close:greater_than: 2, toxic_bar: 1"]
+    assert known["reason"].to_list() == ["close_not_positive: 2, toxic_bar: 1"]
 
 
 def test_the_reason_counts_by_rule_the_commonest_first() -> None:
     path = [
         *marks("." * 12),
         "high_below_low",
-        "open:greater_than",
+        "open_not_positive",
         BROKEN,
         BROKEN,
         "high_below_low",
@@ -168,7 +168,7 @@ def test_the_reason_counts_by_rule_the_commonest_first() -> None:
         *marks(".."),
     ]
     events = events_of({"A:X": path})
-    assert events["reason"].to_list() == ["close:greater_than: 3, high_below_low: 2, open:greater_than: 1"]
+    assert events["reason"].to_list() == ["close_not_positive: 3, high_below_low: 2, open_not_positive: 1"]
     assert events_of({"A:X": path + marks("." * 70)})["reason"].to_list()[1] == "no defect"
 
 

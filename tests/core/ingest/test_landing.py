@@ -252,7 +252,7 @@ def test_a_batch_over_its_budget_is_kept_as_it_came_and_not_committed(home: Path
     assert head.data["valid"]["sha256"] == good.ref.sha256
     assert [record.data["excluded"] for record in Evidence(home).landed("ingest.raw", "test")] == [
         {},
-        {"close:not_a_number": 3},
+        {"close_not_a_number": 3},
     ]
 
 

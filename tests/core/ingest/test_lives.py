@@ -139,7 +139,7 @@ def test_rows_without_a_price_or_a_session_keep_no_ticker_alive(ingest: Any, lan
     closed = pl.DataFrame({"date": days.filter(days.dt.weekday() > 5)}).with_columns(symbol=pl.lit("A:X"), close=1.5)
     rows = pl.concat([gone, closed, lasting.with_columns(close=1.0 + 0.1 * (pl.int_range(pl.len()) % 2))])
     done = ingest(landing(rows), "24/5")
-    assert set(done.excluded()) == {"close:known", "off_session"}
+    assert set(done.excluded()) == {"close_not_known", "off_session"}
     assert done.events("A:X") == [("genesis", DAY), ("halt", date(2024, 1, 15)), ("death", date(2024, 2, 9))]
 
 

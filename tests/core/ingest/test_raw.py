@@ -41,11 +41,11 @@ def test_rows_that_break_the_contract_keep_their_number(land: Land) -> None:
     parted = land(text + "2024-01-02,A:X,inf,2\n2024-01-03,A:X,3,3\n")
     assert parted.valid["row"].to_list() == [5]
     assert parted.exclusions.select("row", "rule").rows() == [
-        (0, "date:known"),
-        (1, "symbol:str_matches"),
-        (2, "open:not_a_number"),
-        (3, "date:greater_than_or_equal_to"),
-        (4, "open:finite"),
+        (0, "date_not_known"),
+        (1, "symbol_malformed"),
+        (2, "open_not_a_number"),
+        (3, "date_too_low"),
+        (4, "open_not_finite"),
     ]
 
 
@@ -55,7 +55,7 @@ def test_the_runner_refuses_a_landing_that_lost_most_of_its_rows(land: Land) -> 
 
 
 def test_a_landing_without_a_usable_row_says_why(land: Land) -> None:
-    with pytest.raises(SourceError, match=r"no usable row \(symbol:str_matches: 1\)"):
+    with pytest.raises(SourceError, match=r"no usable row \(symbol_malformed: 1\)"):
         land("date,symbol,close\n2024-01-01,nameless,1\n")
 
 

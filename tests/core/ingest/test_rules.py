@@ -147,7 +147,7 @@ def test_budgets_bound_each_rule_that_excludes_and_all_together() -> None:
     assert budgets["*"] == 0.60
     assert budgets["off_session"] == 0.30
     assert budgets["open_outside_range"] == CONTRACT_BUDGET
-    assert not {"jump", "survivorship", "close:known"} & set(budgets)
+    assert not {"jump", "survivorship", "close_not_known"} & set(budgets)
     assert carried_of("ingest.bars") == {"duplicate_row", "restated_row"}
     assert not carried_of("ingest.bars") & set(budgets)
     assert budgets_of("ingest.lives") == {"*": 1.0}
@@ -157,8 +157,8 @@ def test_budgets_bound_each_rule_that_excludes_and_all_together() -> None:
 
 def test_copies_closed_days_absent_prices_and_stalls_speak_for_nobody_s_bad_health() -> None:
     innocent = set(innocent_rules("ingest.bars"))
-    assert {"close:known", "duplicate_row", "off_session", "restated_row", "stalled"} <= innocent
-    assert not {"toxic_bar", "high_below_low", "close:greater_than"} & innocent
+    assert {"close_not_known", "duplicate_row", "off_session", "restated_row", "stalled"} <= innocent
+    assert not {"toxic_bar", "high_below_low", "close_not_positive"} & innocent
 
 
 def test_the_page_of_rules_is_current() -> None:

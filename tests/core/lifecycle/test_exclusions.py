@@ -89,7 +89,7 @@ def test_the_newest_commits_are_counted_per_stage_and_rule(home: tuple[Evidence,
     # Negative: days 3, 8, 13, 18, of both symbols. Of the other 16 prices 1, 2 and 3 are not dear.
     assert counts.rows() == [
         ("a", "toy.kept", "toxic_bar", 13, 2, DAY + timedelta(days=4), DAY + timedelta(days=19), 13 / 16),
-        ("a", "toy.prices", "close:greater_than", 4, 2, DAY + timedelta(days=3), DAY + timedelta(days=18), 4 / 20),
+        ("a", "toy.prices", "close_not_positive", 4, 2, DAY + timedelta(days=3), DAY + timedelta(days=18), 4 / 20),
     ]
 
 
@@ -105,7 +105,7 @@ def test_without_a_sleeve_all_are_counted(home: tuple[Evidence, dict[str, str]])
 def test_a_run_shows_what_it_excluded_itself(home: tuple[Evidence, dict[str, str]]) -> None:
     evidence, runs = home
     first = exclusion_counts(evidence, Wanted(run_id=runs["first"]))
-    assert rows_of(first, "rule", "rows", "share") == [("toxic_bar", 5, 5 / 8), ("close:greater_than", 2, 0.2)]
+    assert rows_of(first, "rule", "rows", "share") == [("toxic_bar", 5, 5 / 8), ("close_not_positive", 2, 0.2)]
     with pytest.raises(MissingVersionError, match="nothing of b was committed by run"):
         exclusion_counts(evidence, Wanted("b", run_id=runs["first"]))
     with pytest.raises(UnknownNameError, match="run"):
@@ -118,11 +118,11 @@ def test_rows_come_with_their_reason_and_the_row_itself(home: tuple[Evidence, di
         {
             "sleeve": "b",
             "stage": "toy.prices",
-            "rule": "close:greater_than",
+            "rule": "close_not_positive",
             "row": 3,
             "date": DAY + timedelta(days=3),
             "symbol": "X:B",
-            "detail": "close:greater_than",
+            "detail": "close_not_positive",
             "record": '{"date":"2024-01-04","symbol":"X:B","close":-1.0}',
         }
     ]
@@ -132,8 +132,8 @@ def test_rows_come_with_their_reason_and_the_row_itself(home: tuple[Evidence, di
     ("wanted", "count"),
     [
         (Wanted("a", stage="toy.kept"), 13),
-        (Wanted("a", rule="close:greater_than"), 4),
-        (Wanted("a", symbol="X:B", rule="close:greater_than"), 2),
+        (Wanted("a", rule="close_not_positive"), 4),
+        (Wanted("a", symbol="X:B", rule="close_not_positive"), 2),
         (Wanted("a", since=DAY + timedelta(days=18)), 2),
         (Wanted("a", symbol="X:NOBODY"), 0),
         (Wanted("a", rule="stalled"), 0),
@@ -148,7 +148,7 @@ def test_what_is_asked_for_is_counted_and_listed_alike(
 
 
 def test_the_share_is_of_all_rows_whatever_was_asked_for(home: tuple[Evidence, dict[str, str]]) -> None:
-    counts = exclusion_counts(home[0], Wanted("a", symbol="X:B", rule="close:greater_than"))
+    counts = exclusion_counts(home[0], Wanted("a", symbol="X:B", rule="close_not_positive"))
     assert counts["share"].to_list() == [2 / 20]
 
 
@@ -156,7 +156,7 @@ def test_the_share_is_of_all_rows_whatever_was_asked_for(home: tuple[Evidence, d
     ("wanted", "near"),
     [
         (Wanted("a", stage="toy.price"), "toy.prices"),
-        (Wanted("a", rule="close:greater"), "close:greater_than"),
+        (Wanted("a", rule="close_not_positiv"), "close_not_positive"),
         (Wanted("a", rule="toxic_bars"), "toxic_bar"),
     ],
 )
@@ -200,7 +200,7 @@ def test_programs_read_one_json_object(home: tuple[Evidence, dict[str, str]]) ->
     assert said["counts"][0] == {
         "sleeve": "b",
         "stage": "toy.prices",
-        "rule": "close:greater_than",
+        "rule": "close_not_positive",
         "rows": 1,
         "symbols": 1,
         "first": "2024-01-04",

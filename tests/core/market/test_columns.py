@@ -55,7 +55,7 @@ def test_a_pandera_model_makes_the_same_contract_as_a_class():
     assert own.doc == modelled.doc
     assert [own.columns[name] for name in modelled.columns] == list(modelled.columns.values())
     frame = pl.DataFrame({"date": [None, None], "level": [1.0, 3.0]}, schema=modelled.dtypes)
-    assert split(frame, modelled).exclusions["rule"].to_list() == ["date:known", "date:known"]
+    assert split(frame, modelled).exclusions["rule"].to_list() == ["date_not_known", "date_not_known"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

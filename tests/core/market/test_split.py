@@ -30,13 +30,13 @@ def test_rows_that_keep_the_contract_stay_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("row", "rule"),
     [
-        ((None, "US:A", 0.1), "date:known"),
-        ((DAY, None, 0.1), "symbol:known"),
-        ((DAY, "no venue", 0.1), "symbol:str_matches"),
-        ((DAY, "US:A", float("nan")), "simple_return:finite"),
-        ((DAY, "US:A", float("inf")), "simple_return:finite"),
-        ((DAY, "US:A", 5.0001), "simple_return:in_range"),
-        ((DAY, "US:A", -1.0001), "simple_return:in_range"),
+        ((None, "US:A", 0.1), "date_not_known"),
+        ((DAY, None, 0.1), "symbol_not_known"),
+        ((DAY, "no venue", 0.1), "symbol_malformed"),
+        ((DAY, "US:A", float("nan")), "simple_return_not_finite"),
+        ((DAY, "US:A", float("inf")), "simple_return_not_finite"),
+        ((DAY, "US:A", 5.0001), "simple_return_out_of_range"),
+        ((DAY, "US:A", -1.0001), "simple_return_out_of_range"),
     ],
 )
 def test_a_broken_row_leaves_under_the_first_rule_it_breaks(row: tuple[date, str, float], rule: str) -> None:
@@ -55,7 +55,7 @@ def test_of_rows_with_one_key_the_last_stays() -> None:
     frame = returns([(DAY, "US:A", 0.1), (DAY, "US:B", 0.5), (DAY, "US:A", 0.2), (DAY, "US:A", 9.0)])
     parted = split(frame, ReturnsSchema)
     assert parted.valid.sort("symbol")["simple_return"].to_list() == [0.2, 0.5]
-    assert parted.excluded == {"duplicate_key": 1, "simple_return:in_range": 1}
+    assert parted.excluded == {"duplicate_key": 1, "simple_return_out_of_range": 1}
 
 
 def test_an_excluded_row_keeps_all_it_said() -> None:
@@ -69,13 +69,13 @@ def test_a_table_with_a_row_column_of_its_own_keeps_it_in_the_record() -> None:
     frame = pl.DataFrame(rows, schema=["row", "date", "symbol", "close"], orient="row", infer_schema_length=None)
     frame = pl.concat([Raw.empty(), frame.cast({"close": pl.Float64})], how="diagonal").select(*Raw.dtypes)
     parted = split(frame, Raw)
-    assert parted.exclusions.select("rule", "row").rows() == [("symbol:str_matches", 1)]
+    assert parted.exclusions.select("rule", "row").rows() == [("symbol_malformed", 1)]
     assert '"row":7' in parted.exclusions["record"][0]
 
 
 def test_a_text_that_is_no_date_is_excluded_with_what_it_said() -> None:
     frame = pl.DataFrame({"row": [5], "date": ["2024-13-01"], "symbol": ["US:A"]})
-    excluded = excluded_rows(frame, "date:not_a_date", "2024-13-01")
+    excluded = excluded_rows(frame, "date_not_a_date", "2024-13-01")
     assert excluded.select("row", "date").rows() == [(5, None)]
     assert excluded["record"][0] == '{"date":"2024-13-01","symbol":"US:A"}'
 
@@ -188,7 +188,7 @@ def test_what_validate_refuses_is_named_with_a_few_examples() -> None:
     frame = returns([(DAY + timedelta(days=k), "US:A", 9.0) for k in range(7)])
     with pytest.raises(ContractError) as refused:
         validate(frame, ReturnsSchema)
-    assert str(refused.value).startswith("Returns: 7 rows break it, such as [('simple_return:in_range', ")
+    assert str(refused.value).startswith("Returns: 7 rows break it, such as [('simple_return_out_of_range', ")
     assert str(refused.value).count("US:A") == 5
 
 

@@ -128,7 +128,7 @@ def evaluated(rng: np.random.Generator) -> pl.DataFrame:
 
 
 def excluded(dates: pl.Series) -> pl.DataFrame:
-    rules = ["toxic_bar"] * 3 + ["duplicate_row"] * 12 + ["stalled"] * 5 + ["close:known"]
+    rules = ["toxic_bar"] * 3 + ["duplicate_row"] * 12 + ["stalled"] * 5 + ["close_not_known"]
     rows = {
         "stage": ["ingest.bars"] * len(rules),
         "rule": rules,

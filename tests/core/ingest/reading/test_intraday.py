@@ -100,12 +100,12 @@ def test_a_stamp_at_the_close_belongs_to_the_day_that_ends_there() -> None:
     ("bad", "rule"),
     [
         ((5.0, 4.0, 6.0, 5.0, 1.0), "high_below_low"),
-        ((5.0, 6.0, 0.0, 5.0, 1.0), "low:greater_than"),
-        ((5.0, 6.0, 4.0, -5.0, 1.0), "close:greater_than"),
+        ((5.0, 6.0, 0.0, 5.0, 1.0), "low_not_positive"),
+        ((5.0, 6.0, 4.0, -5.0, 1.0), "close_not_positive"),
         ((5.0, 6.0, 4.0, 500.0, 1.0), "close_outside_range"),
-        ((5.0, 6.0, 4.0, None, 1.0), "close:known"),
-        ((5.0, np.inf, 4.0, 5.0, 1.0), "high:finite"),
-        ((5.0, 6.0, 4.0, 5.0, -1.0), "volume:greater_than_or_equal_to"),
+        ((5.0, 6.0, 4.0, None, 1.0), "close_not_known"),
+        ((5.0, np.inf, 4.0, 5.0, 1.0), "high_not_finite"),
+        ((5.0, 6.0, 4.0, 5.0, -1.0), "volume_negative"),
     ],
 )
 def test_one_broken_bar_leaves_and_does_not_poison_its_day(bad: tuple[float, ...], rule: str) -> None:
@@ -119,7 +119,7 @@ def test_one_broken_bar_leaves_and_does_not_poison_its_day(bad: tuple[float, ...
 
 def test_a_bar_without_a_stamp_or_a_symbol_is_excluded() -> None:
     rows = [*hours(moment(1), [1.0] * 24), (None, "A:X", 1.0, 1.0, 1.0, 1.0, 1.0), (moment(1), None, 1, 1, 1, 1, 1)]
-    assert daily(ticks(rows)).excluded == {"symbol:known": 1, "timestamp:known": 1}
+    assert daily(ticks(rows)).excluded == {"symbol_not_known": 1, "timestamp_not_known": 1}
 
 
 def test_of_bars_with_one_stamp_the_last_to_arrive_counts() -> None:
@@ -149,7 +149,7 @@ def test_a_broken_restatement_does_not_displace_the_bar_it_restates() -> None:
     rows = [*hours(moment(1), [1.0] * 24), (moment(1, 23), "A:X", 9.0, 9.0, 9.0, -9.0, 1.0)]
     parted = daily(ticks(rows))
     assert closes(parted) == [(date(2024, 1, 1), 1.0)]
-    assert parted.excluded == {"close:greater_than": 1}
+    assert parted.excluded == {"close_not_positive": 1}
 
 
 def test_only_the_newest_day_can_be_forming_and_one_symbol_that_reaches_its_end_ends_it() -> None:
@@ -226,7 +226,7 @@ def test_no_bars_give_no_days() -> None:
     assert daily(ticks([])).valid.is_empty()
     broken = daily(ticks([(moment(1), "A:X", 1.0, 1.0, 1.0, -1.0, 1.0)]))
     assert broken.valid.is_empty()
-    assert broken.excluded == {"close:greater_than": 1}
+    assert broken.excluded == {"close_not_positive": 1}
 
 
 @given(st.integers(0, 2**32 - 1))

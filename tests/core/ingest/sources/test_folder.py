@@ -100,7 +100,7 @@ def test_of_a_file_that_only_grew_the_rows_below_are_landed(reader: Reader) -> N
     reader.write("a.csv", first + "2024-01-03,A:X,n/a\n")
     (batch,) = reader.land()
     assert batch.rows.valid.is_empty()
-    assert batch.rows.exclusions.select("rule", "row").rows() == [("close:not_a_number", 4)]
+    assert batch.rows.exclusions.select("rule", "row").rows() == [("close_not_a_number", 4)]
     reader.write("a.csv", first + "2024-01-03,A:X,n/a\n2024-01-04,A:X,4\n")
     (batch,) = reader.land()
     assert batch.rows.valid.select("row", "close").rows() == [(5, 4.0)]
