@@ -10,7 +10,8 @@ from quant_core.evidence.ledger.canonical import canonical
 from quant_core.evidence.ledger.chain import FIRST_PREV, chained
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.ledger.segments import Segment
-from quant_core.evidence.verification.verify import VerifyReport, verified
+from quant_core.evidence.verification.report import VerifyReport
+from quant_core.evidence.verification.walk import verify_segments
 
 
 def lines_of(path: Path, count: int = 8) -> list[bytes]:
@@ -50,7 +51,9 @@ def edited(payload: bytes, change: Callable[[dict], None]) -> bytes:
 def checked(*files: bytes | list[bytes], anchors: Iterable[Anchor] = ()) -> VerifyReport:
     """What a check says of a ledger in memory, the last file being the open one."""
     contents = [file if isinstance(file, bytes) else b"".join(file) for file in files]
-    return verified([Segment(Path("a.jsonl"), len(content), io.BytesIO(content)) for content in contents], anchors)
+    return verify_segments(
+        [Segment(Path("a.jsonl"), len(content), io.BytesIO(content)) for content in contents], anchors
+    )
 
 
 def found(report: VerifyReport) -> set[tuple[str, int]]:

@@ -18,9 +18,9 @@ import click
 from quant_core.errors import MissingVersionError, UnknownNameError
 from quant_core.evidence.ledger.anchors import Anchor, anchors_in, kept_anchors
 from quant_core.evidence.ledger.chain import Record
+from quant_core.evidence.ledger.inspection import describe_fault
 from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
-from quant_core.evidence.verification.verify import VerifyReport
-from quant_core.evidence.verification.verify import told as fault_told
+from quant_core.evidence.verification.report import VerifyReport
 from quant_core.settings import Settings
 
 HOME = "home"
@@ -102,7 +102,7 @@ def report_told(report: VerifyReport) -> str:
     """Return what verifying found as lines of text; every fault has its own."""
     counts = f"records={report.records} segments={report.segments} checkpoints={report.checkpoints}"
     first = f"ledger {report.verdict}: {counts} anchors={report.anchors} head={report.head} root={report.root}"
-    return "\n".join([first, *(f"  {fault_told(fault)}" for fault in report.faults)])
+    return "\n".join([first, *(f"  {describe_fault(fault)}" for fault in report.faults)])
 
 
 def record_told(record: Record) -> str:

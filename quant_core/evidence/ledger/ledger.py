@@ -19,13 +19,14 @@ from typing import Any, BinaryIO
 from quant_core.errors import EvidenceError, QuantError, TamperedError, UsageError
 from quant_core.evidence.files.documents import make_folder
 from quant_core.evidence.ledger.anchors import Anchor
-from quant_core.evidence.ledger.chain import Line, Position, Record, inspected, last_lines, place_after_last, record_in
+from quant_core.evidence.ledger.chain import Position, Record, last_lines, place_after_last, record_in
 from quant_core.evidence.ledger.checkpoints import frontier_of, grow, tree_before
+from quant_core.evidence.ledger.inspection import Line, describe_fault, inspect_lines
 from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 from quant_core.evidence.ledger.segments import Segment, sealed_segments
 from quant_core.evidence.ledger.transaction import SEGMENT_BYTES, Entry, Last, Transaction
-from quant_core.evidence.verification.parallel_verify import verified_by
-from quant_core.evidence.verification.verify import VerifyReport, told
+from quant_core.evidence.verification.parallel_verify import verify_in_processes
+from quant_core.evidence.verification.report import VerifyReport
 
 FILE_NAME = "audit.jsonl"
 """The open segment, in the folder of a home."""
@@ -152,7 +153,7 @@ class Ledger:
                 raise TamperedError(f"{self.path} is empty, and {len(segments) - 1} full segments lie beside it.")
             for segment in segments[place.segment :]:
                 with segment.opened() as stream:
-                    for line in inspected(stream, place, segment.end):
+                    for line in inspect_lines(stream, place, segment.end):
                         if segment.is_open and line.faults and line.faults[0].kind == "torn_tail":
                             return
                         yield _sound(segment.path, line), line.after
@@ -209,7 +210,7 @@ class Ledger:
             How many more may work on the sealed segments of a long ledger.
         """
         with self._snapshot() as segments:
-            return verified_by(processes, segments, tuple(anchors))
+            return verify_in_processes(processes, segments, tuple(anchors))
 
     def _take_turn(self) -> None:
         """Append what waits, as one group; each of it gets its record or its error."""
@@ -238,11 +239,12 @@ class Ledger:
         """Return the place behind record `size - 1`, and the tree up to there."""
         for index in range(len(segments) - 1, -1, -1):
             with segments[index].opened() as stream:
-                lines = inspected(stream, Position(segment=index), segments[index].end)
+                lines = inspect_lines(stream, Position(segment=index), segments[index].end)
                 first = next(lines)
-                if first.record is None or first.record.seq >= size:
+                record = first.record
+                if record is None or record.seq >= size:
                     continue
-                tree = frontier_of(first.record) if index else Frontier()
+                tree = frontier_of(record) if index else Frontier()
                 for line in chain([first], lines):
                     tree.extend(leaf_hashes([line.after.head.encode()]))
                     if tree.size == size:
@@ -358,9 +360,10 @@ def _let_go(descriptor: int) -> None:
 
 
 def _sound(path: Path, line: Line) -> Record:
-    if line.record is not None and not line.faults:
-        return line.record
-    message = f"{path}: " + "; ".join(map(told, line.faults))
+    record = line.record
+    if record is not None and not line.faults:
+        return record
+    message = f"{path}: " + "; ".join(map(describe_fault, line.faults))
     if all(fault.kind == "unknown_format" for fault in line.faults):
         raise EvidenceError(f"{message}. Upgrade to read it.")
     raise TamperedError(f"{message}. Run `quant ledger verify` for all faults.")

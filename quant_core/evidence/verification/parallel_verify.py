@@ -1,7 +1,7 @@
-"""Segments of a ledger verified side by side. What is verified of each: verify.py.
+"""Segments of a ledger verified side by side. What is checked in each: walk.py.
 
 Every segment after the first begins with a seal, which states how the ledger stood before it: number, hash, tree. Each
-segment is checked as if that were true; then it is held against how the check of the segment before has ended. If all
+segment is checked as if that were true; then it is compared with how the check of the segment before has ended. If all
 agree, the whole is what one walk would have found. If anything is wrong anywhere, one walk says what.
 """
 
@@ -19,7 +19,8 @@ from quant_core.evidence.ledger.chain import MAX_LINE, Position, record_in
 from quant_core.evidence.ledger.checkpoints import SEAL, frontier_of
 from quant_core.evidence.ledger.merkle import Frontier
 from quant_core.evidence.ledger.segments import Segment
-from quant_core.evidence.verification.verify import VerifyReport, Walk, verified
+from quant_core.evidence.verification.report import VerifyReport
+from quant_core.evidence.verification.walk import Walk, verify_segments
 
 
 @dataclass(frozen=True)
@@ -42,29 +43,29 @@ class _End:
     report: VerifyReport
 
 
-def verified_by(processes: int, segments: Sequence[Segment], anchors: Sequence[Anchor] = ()) -> VerifyReport:
-    """Check a ledger as `verified` does, its sealed segments in so many processes and the open one in this.
+def verify_in_processes(processes: int, segments: Sequence[Segment], anchors: Sequence[Anchor] = ()) -> VerifyReport:
+    """Check a ledger as `verify_segments` does, its sealed segments in so many processes and the open one in this.
 
     Parameters
     ----------
     processes : int
         Beside this one; each needs some 50 MB.
     segments, anchors
-        See `verified`.
+        See `verify_segments`.
     """
     if processes < 1 or len(segments) < 3:
-        return verified(segments, anchors)
+        return verify_segments(segments, anchors)
     try:
         starts = [_start(segment, number) for number, segment in enumerate(segments)]
     except EvidenceError:
-        return verified(segments, anchors)
+        return verify_segments(segments, anchors)
     shares = [_within(anchors, starts, number) for number in range(len(starts))]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        work = [pool.submit(_checked, *job) for job in zip(segments[:-1], starts[:-1], shares[:-1], strict=True)]
-        last = _checked(segments[-1], starts[-1], shares[-1])
+        work = [pool.submit(_check_segment, *job) for job in zip(segments[:-1], starts[:-1], shares[:-1], strict=True)]
+        last = _check_segment(segments[-1], starts[-1], shares[-1])
         ends = [*(job.result() for job in work), last]
     if not all(end.report.ok for end in ends) or not _fit(starts, ends):
-        return verified(segments, anchors)
+        return verify_segments(segments, anchors)
     return last.report.model_copy(
         update={
             "segments": len(segments),
@@ -94,7 +95,7 @@ def _within(anchors: Sequence[Anchor], starts: Sequence[_Start], number: int) ->
     return [anchor for anchor in anchors if after < anchor.size and (until is None or anchor.size <= until)]
 
 
-def _checked(segment: Segment, start: _Start, anchors: Sequence[Anchor]) -> _End:
+def _check_segment(segment: Segment, start: _Start, anchors: Sequence[Anchor]) -> _End:
     walk = Walk(anchors, start.place, Frontier(start.size, start.peaks))
     facts = walk.take(segment)
     return _End(*walk.state, facts, walk.report(segments=1))

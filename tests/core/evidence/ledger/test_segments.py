@@ -186,9 +186,10 @@ def harmed(ledger: Ledger, harm: str) -> tuple[str, int]:
     match harm:
         case "flip":
             content = bytearray(sealed[1].read_bytes())
-            content[len(content) // 2] ^= 1
+            flipped = content.index(b'"kind"', len(content) // 2) + 1
+            content[flipped] ^= 1
             sealed[1].write_bytes(content)
-            middle = content[: len(content) // 2].count(b"\n")
+            middle = content[:flipped].count(b"\n")
             return "hash_mismatch", firsts[1] + middle
         case "cut line":
             lines = sealed[1].read_bytes().splitlines(keepends=True)
@@ -259,7 +260,7 @@ def test_segments_checked_side_by_side_give_the_same_answer(tmp_path, monkeypatc
     anchors = [ledger.anchor(each) for each in range(1, size + 1)]
     serial = ledger.verify(anchors)
     with monkeypatch.context() as patch:
-        patch.setattr(parallel_verify, "verified", None)  # nothing is done twice
+        patch.setattr(parallel_verify, "verify_segments", None)  # nothing is done twice
         assert ledger.verify(anchors, processes=2) == serial
     shutil.copytree(tmp_path, tmp_path / "cut")
     short = Ledger(tmp_path / "cut" / "audit.jsonl")

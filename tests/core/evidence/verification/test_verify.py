@@ -7,7 +7,7 @@ from quant_core.errors import EvidenceError, TamperedError, TornTailError
 from quant_core.evidence.ledger.canonical import canonical
 from quant_core.evidence.ledger.chain import FIRST_PREV, chained
 from quant_core.evidence.ledger.ledger import Ledger
-from quant_core.evidence.verification.verify import VerifyReport
+from quant_core.evidence.verification.report import VerifyReport
 
 
 def lines_of(path: Path, count: int = 8) -> list[bytes]:
