@@ -21,6 +21,7 @@ from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.ledger.inspection import describe_fault
 from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
 from quant_core.evidence.verification.report import VerifyReport
+from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.settings import Settings
 
 HOME = "home"
@@ -60,7 +61,7 @@ def verify(anchors: tuple[str, ...], processes: int | None, home: Path | None, *
     found = _ledger(home)
     kept = _anchors(anchors, found.path.parent)
     others = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
-    report = found.verify(kept, processes=others)
+    report = verify_ledger(found, kept, processes=others)
     click.echo(report.model_dump_json() if as_json else report_told(report))
     report.raise_for_faults()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.settings import CHECKOUT
 
 pytestmark = pytest.mark.faults
@@ -34,7 +35,7 @@ def test_500_killed_writers_of_8_at_a_time_lose_no_acknowledged_record(tmp_path:
     ledger.append("step", {}, run_id="last")
     kept = {str(record.seq): record.hash for record in ledger.records()}
     lost = [seq for seq, digest in acknowledged if kept.get(seq) != digest]
-    report = ledger.verify()
+    report = verify_ledger(ledger)
     sys.stdout.write(
         f"kills={done.stdout.strip()} acknowledged={len(acknowledged)} records={len(kept)} segments={report.segments}"
         + "\n"

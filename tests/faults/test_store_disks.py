@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from quant_core.errors import EvidenceError
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.upkeep.scrub import scrub
+from quant_core.evidence.verification.verify import verify_ledger
 from tests.faults.committing import SLEEVE, STAGE, commit, table
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
@@ -68,7 +69,7 @@ def assert_old_then_new(home: Path, number: int) -> None:
     found = scrub(evidence)
     assert found.sound == found.versions
     assert {finding.kind for finding in found.findings} <= {"unreferenced"}
-    assert evidence.ledger.verify().verdict == "intact"
+    assert verify_ledger(evidence.ledger).verdict == "intact"
     assert_frame_equal(evidence.store.read(evidence.resolve(STAGE, SLEEVE)), table(OLD))
     commit(evidence, "again", number)
     assert_frame_equal(evidence.store.read(evidence.resolve(STAGE, SLEEVE)), table(number))

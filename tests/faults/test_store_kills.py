@@ -11,6 +11,7 @@ from quant_core.errors import MissingVersionError
 from quant_core.evidence.files.kill_points import POINTS, watched
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.upkeep.scrub import scrub
+from quant_core.evidence.verification.verify import verify_ledger
 from tests.faults import committing
 from tests.faults.committing import SLEEVE, STAGE, commit, table
 
@@ -63,7 +64,7 @@ def test_a_writer_killed_anywhere_leaves_no_torn_version_and_the_old_one(tmp_pat
         else:
             assert_frame_equal(value_of(evidence), table(OLD))
 
-        assert evidence.ledger.verify().verdict == "intact"
+        assert verify_ledger(evidence.ledger).verdict == "intact"
         assert len(evidence.sweep()) == len(found.of("temp")) <= 1
         commit(evidence, "again", NEW)
         assert_frame_equal(value_of(Evidence(home)), table(NEW))

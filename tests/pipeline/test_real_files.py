@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings
@@ -100,4 +101,4 @@ def test_the_command_runs_five_hundred_perpetuals_from_file_to_report(tmp_path: 
     assert 1 <= len(said["selection"]) <= 25
     assert sum(row["weight"] for row in said["selection"]) <= 1.0 + 1e-9
     assert Path(said["report"]).is_file()
-    assert evidence.ledger.verify().ok
+    assert verify_ledger(evidence.ledger).ok

@@ -9,6 +9,7 @@ import pytest
 
 from quant_core.errors import ConfigError, ConflictError, UnknownNameError
 from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
@@ -125,7 +126,7 @@ def test_a_killed_run_is_abandoned_by_the_next_and_leaves_nothing_torn(place: Pl
     assert killed.outcome.data["outcome"] == "abandoned"
     assert later.outcome is not None
     assert later.outcome.data["outcome"] == "ok"
-    assert evidence.ledger.verify().ok
+    assert verify_ledger(evidence.ledger).ok
     assert not list(Path(place.home).rglob("*.tmp"))
 
 

@@ -10,6 +10,7 @@ import pytest
 from quant_core.errors import GateError, UnknownNameError
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import read_manifest
+from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import RunResult
@@ -40,7 +41,7 @@ def test_the_run_is_told_by_the_ledger_from_genesis_to_outcome(small_run: Small)
     assert len(run.commits) == len(result.refs)
     manifest = read_manifest(result.home, result.run_id, sha256=run.genesis.data["manifest"])
     assert manifest.origins["backtest.schedule"]["train"] == "sleeve file"
-    assert evidence.ledger.verify().ok
+    assert verify_ledger(evidence.ledger).ok
 
 
 def test_no_row_of_the_landing_is_lost(small_run: Small) -> None:

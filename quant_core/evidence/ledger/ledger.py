@@ -1,6 +1,6 @@
 """The append-only ledger of a home: many writers, nothing acknowledged is lost.
 
-The line format lives in chain.py, one writer's turn in transaction.py, the full check in verification/verify.py,
+The line format lives in chain.py, one writer's turn in transaction.py, the full check in verification/,
 what records mean in runs/commits.py. One home belongs to one machine: flock is not trusted over network file systems.
 """
 
@@ -10,7 +10,7 @@ import fcntl
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -25,8 +25,6 @@ from quant_core.evidence.ledger.inspection import Line, describe_fault, inspect_
 from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 from quant_core.evidence.ledger.segments import Segment, sealed_segments
 from quant_core.evidence.ledger.transaction import SEGMENT_BYTES, Entry, Last, Transaction
-from quant_core.evidence.verification.parallel_verify import verify_in_processes
-from quant_core.evidence.verification.report import VerifyReport
 
 FILE_NAME = "audit.jsonl"
 """The open segment, in the folder of a home."""
@@ -144,7 +142,7 @@ class Ledger:
 
     def since(self, place: Position) -> Iterator[tuple[Record, Position]]:
         """Yield the records after `place`, each with the place behind it to go on from later."""
-        with self._snapshot() as segments:
+        with self.snapshot() as segments:
             if not segments and place == Position():
                 return
             if place.segment >= len(segments) or segments[place.segment].end < place.offset:
@@ -163,7 +161,7 @@ class Ledger:
     def last_records(self, count: int) -> list[Record]:
         """Return the last `count` records, the newest last, without reading those before them."""
         found: list[Record] = []
-        with self._snapshot() as segments:
+        with self.snapshot() as segments:
             for segment in reversed(segments):
                 with segment.opened() as stream:
                     end = segment.end
@@ -183,7 +181,7 @@ class Ledger:
         size : int, optional
             Number of records to vouch for; by default all there are. Of an older size, its segment is read.
         """
-        with self._snapshot() as segments, ExitStack() as stack:
+        with self.snapshot() as segments, ExitStack() as stack:
             if segments:
                 index = len(segments) - 1
                 descriptor = stack.enter_context(segments[index].opened()).fileno()
@@ -196,21 +194,8 @@ class Ledger:
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of the ledger, the oldest first."""
-        with self._snapshot() as segments:
+        with self.snapshot() as segments:
             return tuple(segment.path for segment in segments)
-
-    def verify(self, anchors: Iterable[Anchor] = (), *, processes: int = 0) -> VerifyReport:
-        """Check every byte there is by now, and that the ledger extends every anchor.
-
-        Parameters
-        ----------
-        anchors : iterable of Anchor
-            See anchors.py for where they are kept.
-        processes : int
-            How many more may work on the sealed segments of a long ledger.
-        """
-        with self._snapshot() as segments:
-            return verify_in_processes(processes, segments, tuple(anchors))
 
     def _take_turn(self) -> None:
         """Append what waits, as one group; each of it gets its record or its error."""
@@ -252,7 +237,7 @@ class Ledger:
         raise EvidenceError(f"{self.path} holds no record {size - 1}.")
 
     @contextmanager
-    def _snapshot(self) -> Iterator[tuple[Segment, ...]]:
+    def snapshot(self) -> Iterator[tuple[Segment, ...]]:
         """Yield the files as they are while nobody appends: up to their ends all is final, but for a torn tail."""
         with self._gate:
             if self._identity is None and not self.path.exists() and not sealed_segments(self.path):

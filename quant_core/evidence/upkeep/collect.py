@@ -19,6 +19,7 @@ from quant_core.evidence.ledger.transaction import Entry
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import COLLECTED
 from quant_core.evidence.upkeep.references import Reference, found_in, kept_paths, members, references
+from quant_core.evidence.verification.verify import verify_ledger
 
 MARGIN = timedelta(days=1)
 """How old a file must be: longer than a run takes, from writing its first table to committing its last."""
@@ -133,7 +134,7 @@ def _check(evidence: Evidence) -> None:
     """Believe no ledger that was not checked: every file it fails to name would be deleted."""
     if not evidence.ledger.path.is_file():
         raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what is needed.")
-    report = evidence.ledger.verify()
+    report = verify_ledger(evidence.ledger)
     if report.verdict != "torn_tail":
         report.raise_for_faults()
 

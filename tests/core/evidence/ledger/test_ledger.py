@@ -16,6 +16,7 @@ from quant_core.evidence.files.writer import this_process
 from quant_core.evidence.ledger import transaction as module
 from quant_core.evidence.ledger.chain import Position
 from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.verification.verify import verify_ledger
 
 ROOT = Path(__file__).parents[4]
 
@@ -66,7 +67,7 @@ def test_records_are_read_as_they_were_returned(tmp_path):
 def test_a_ledger_nobody_wrote_to_is_empty_and_stays_absent(tmp_path):
     ledger = Ledger(tmp_path / "home" / "a.jsonl")
     assert list(ledger.records()) == []
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
     with pytest.raises(EvidenceError, match="nothing to anchor"):
         ledger.anchor()
     assert not ledger.path.parent.exists()
@@ -81,7 +82,7 @@ def test_four_processes_lose_and_fork_nothing(tmp_path):
     assert {record.hash for record in records} == set(acknowledged)
     for name in "0123":
         assert [record.data["number"] for record in records if record.run_id == name] == list(range(50))
-    assert Ledger(path).verify().ok
+    assert verify_ledger(Ledger(path)).ok
 
 
 def test_threads_sharing_a_ledger_lose_nothing(tmp_path):
@@ -106,7 +107,7 @@ def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_p
     for cut in range(ends[1], len(whole)):
         path.write_bytes(whole[:cut])
         complete = sum(end <= cut for end in ends)
-        report = Ledger(path).verify()
+        report = verify_ledger(Ledger(path))
         assert report.records == complete
         assert report.verdict == ("intact" if cut in ends else "torn_tail")
         assert len(list(Ledger(path).records())) == complete
@@ -115,16 +116,16 @@ def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_p
         assert path.read_bytes() == whole[: ends[complete - 1]]
     path.write_bytes(whole[:-7])
     assert Ledger(path).append("step", {}, run_id="r").seq == 4
-    assert Ledger(path).verify().ok
+    assert verify_ledger(Ledger(path)).ok
 
 
 def test_a_tail_of_zeros_is_torn_and_cut(tmp_path):
     ledger = filled(tmp_path / "a.jsonl", 2)
     with ledger.path.open("ab") as stream:
         stream.write(b"\0" * 4096)
-    assert Ledger(ledger.path).verify().verdict == "torn_tail"
+    assert verify_ledger(Ledger(ledger.path)).verdict == "torn_tail"
     assert Ledger(ledger.path).append("step", {}, run_id="r").seq == 2
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
 
 
 def test_an_acknowledged_record_without_its_newline_is_not_cut(tmp_path):
@@ -145,7 +146,7 @@ def test_a_record_over_the_line_limit_is_refused_and_one_at_the_limit_is_kept(tm
     for size in (64_000, 64_900):
         ledger.append("step", {"text": "x" * size}, run_id="r")
         Ledger(ledger.path).append("step", {}, run_id="r")
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
 
 
 @pytest.mark.parametrize(("kind", "data"), [("", {}), ("step", {"a": object()}), ("step", {1: 2})])
@@ -309,5 +310,5 @@ def test_killed_writers_lose_no_acknowledged_record(tmp_path):
         acknowledged |= {line.strip() for line in heads + rest if line.endswith("\n")}
     ledger = Ledger(path)
     ledger.append("step", {}, run_id="last")
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
     assert acknowledged <= {record.hash for record in ledger.records()}

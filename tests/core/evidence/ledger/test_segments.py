@@ -16,6 +16,7 @@ from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 from quant_core.evidence.ledger.segments import sealed_segments
 from quant_core.evidence.ledger.transaction import Entry
 from quant_core.evidence.verification import parallel_verify
+from quant_core.evidence.verification.verify import verify_ledger
 from tests.forgeries import edited, found, payload_of, rehashed
 
 ROOT = Path(__file__).parents[4]
@@ -64,7 +65,7 @@ def test_a_full_segment_is_sealed_and_the_chain_goes_on(tmp_path):
         assert (seal.data["size"], seal.data["last_hash"]) == (seal.seq, seal.prev)
         assert seal.data["bytes"] == path.stat().st_size >= SMALL
         assert seal.data["root"] == root_of([record.hash for record in records[: seal.seq]])
-    report = Ledger(ledger.path).verify([ledger.anchor()])
+    report = verify_ledger(Ledger(ledger.path), [ledger.anchor()])
     assert (report.ok, report.segments, report.records, report.checkpoints) == (
         True,
         len(sealed) + 1,
@@ -108,7 +109,7 @@ def test_a_writer_that_waited_for_a_segment_writes_into_the_next(tmp_path):
     records = list(Ledger(ledger.path).records())
     assert [record.seq for record in records] == list(range(len(records)))
     assert sum(record.run_id in {"0", "1"} for record in records) == 10
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
 
 
 def test_four_processes_that_roll_the_ledger_lose_and_fork_nothing(tmp_path):
@@ -122,7 +123,7 @@ def test_four_processes_that_roll_the_ledger_lose_and_fork_nothing(tmp_path):
     ledger = Ledger(path)
     assert len(acknowledged) == 160
     assert set(acknowledged) <= set(hashes_of(ledger))
-    report = ledger.verify()
+    report = verify_ledger(ledger)
     assert report.ok
     assert report.segments > 10
 
@@ -152,12 +153,12 @@ def test_a_writer_that_dies_while_it_rolls_leaves_a_ledger_in_order(tmp_path, mo
             Ledger(ledger.path, segment_bytes=SMALL).append("step", {}, run_id="r")
     fresh = Ledger(ledger.path, segment_bytes=SMALL)
     assert hashes_of(fresh) == hashes
-    assert fresh.verify().ok
+    assert verify_ledger(fresh).ok
     before = len(sealed_segments(ledger.path))
     fresh.append("step", {}, run_id="r")
     assert len(sealed_segments(ledger.path)) == before + 1
     assert hashes_of(ledger)[: len(hashes)] == hashes
-    assert Ledger(ledger.path).verify().ok
+    assert verify_ledger(Ledger(ledger.path)).ok
 
 
 def test_a_ledger_that_cannot_be_rolled_says_so_and_stays(tmp_path, monkeypatch):
@@ -230,7 +231,7 @@ def test_harm_to_a_sealed_segment_is_found_where_it_was_done(tmp_path, harm):
     ledger = long(tmp_path)
     expected = harmed(ledger, harm)
     fresh = Ledger(ledger.path)
-    report = fresh.verify()
+    report = verify_ledger(fresh)
     assert report.verdict == "tampered"
     assert expected in found(report), report.faults
     assert min(fault.seq for fault in report.faults) == expected[1]
@@ -250,33 +251,33 @@ def test_a_seal_that_states_something_else_is_found_even_hashed_anew(tmp_path, f
     ledger.path.write_bytes(b"".join(rehashed(forged, prev)))
     kind = "root_mismatch" if field in {"root", "peaks", "size"} else "seal_mismatch"
     kind = "segment_missing" if field == "segment" else kind
-    assert found(Ledger(ledger.path).verify()) == {(kind, seq)}
-    assert found(Ledger(ledger.path).verify(processes=1)) == {(kind, seq)}
+    assert found(verify_ledger(Ledger(ledger.path))) == {(kind, seq)}
+    assert found(verify_ledger(Ledger(ledger.path), processes=1)) == {(kind, seq)}
 
 
 def test_segments_checked_side_by_side_give_the_same_answer(tmp_path, monkeypatch):
     ledger = long(tmp_path)
     size = len(list(ledger.records()))
     anchors = [ledger.anchor(each) for each in range(1, size + 1)]
-    serial = ledger.verify(anchors)
+    serial = verify_ledger(ledger, anchors)
     with monkeypatch.context() as patch:
         patch.setattr(parallel_verify, "verify_segments", None)  # nothing is done twice
-        assert ledger.verify(anchors, processes=2) == serial
+        assert verify_ledger(ledger, anchors, processes=2) == serial
     shutil.copytree(tmp_path, tmp_path / "cut")
     short = Ledger(tmp_path / "cut" / "audit.jsonl")
     lines = short.path.read_bytes().splitlines(keepends=True)
     short.path.write_bytes(b"".join(lines[:-1]))
-    assert short.verify(anchors, processes=2) == short.verify(anchors)
-    assert found(short.verify(anchors)) == {("truncated", size - 1)}
+    assert verify_ledger(short, anchors, processes=2) == verify_ledger(short, anchors)
+    assert found(verify_ledger(short, anchors)) == {("truncated", size - 1)}
     harmed(ledger, "flip")
     fresh = Ledger(ledger.path)
-    assert fresh.verify(anchors, processes=2) == fresh.verify(anchors)
+    assert verify_ledger(fresh, anchors, processes=2) == verify_ledger(fresh, anchors)
 
 
 def test_a_lost_open_segment_is_told_and_nothing_begins_anew(tmp_path):
     ledger = long(tmp_path)
     ledger.path.unlink()
-    for act in (lambda led: led.append("step", {}, run_id="r"), lambda led: list(led.records()), Ledger.verify):
+    for act in (lambda led: led.append("step", {}, run_id="r"), lambda led: list(led.records()), verify_ledger):
         with pytest.raises(TamperedError, match="gone"):
             act(Ledger(ledger.path))
     assert not ledger.path.exists()
@@ -295,7 +296,7 @@ def test_a_checkpoint_stands_at_every_so_many_records_with_the_root_of_those_bef
     for record in stated:
         assert record.data["root"] == root_of([each.hash for each in records[: record.seq]])
         assert len(record.data["peaks"]) == record.seq.bit_count()
-    report = ledger.verify()
+    report = verify_ledger(ledger)
     assert (report.ok, report.checkpoints, report.root) == (True, 5, root_of([each.hash for each in records]))
 
 
@@ -307,7 +308,7 @@ def test_a_checkpoint_with_another_root_is_found_even_hashed_anew(tmp_path, monk
     wrong = {"root": "0" * 64, "peaks": ["0" * 64, "1" * 64], "size": 15}[field]
     payloads[16] = edited(payloads[16], lambda fields: fields["data"].update({field: wrong}))
     ledger.path.write_bytes(b"".join(rehashed(payloads)))
-    assert found(Ledger(ledger.path).verify()) == {("root_mismatch", 16)}
+    assert found(verify_ledger(Ledger(ledger.path))) == {("root_mismatch", 16)}
 
 
 def test_the_ledgers_own_kinds_are_written_by_nobody_else(tmp_path):
@@ -318,7 +319,7 @@ def test_the_ledgers_own_kinds_are_written_by_nobody_else(tmp_path):
     payloads = [payload_of(line) for line in ledger.path.read_bytes().splitlines(keepends=True)]
     forged = edited(payloads[0], lambda fields: fields.update(kind="seal", seq=1))
     ledger.path.write_bytes(b"".join(rehashed([payloads[0], forged])))
-    assert found(Ledger(ledger.path).verify()) == {("seal_mismatch", 1)}
+    assert found(verify_ledger(Ledger(ledger.path))) == {("seal_mismatch", 1)}
 
 
 def test_an_anchor_of_any_size_is_the_one_of_that_time(tmp_path, monkeypatch):
@@ -337,7 +338,7 @@ def test_an_anchor_of_any_size_is_the_one_of_that_time(tmp_path, monkeypatch):
     for size in (0, len(hashes) + 1):
         with pytest.raises(EvidenceError):
             ledger.anchor(size)
-    assert ledger.verify(anchors).ok
+    assert verify_ledger(ledger, anchors).ok
 
 
 def test_the_tree_of_a_long_ledger_is_found_without_reading_it_all(tmp_path, monkeypatch):
@@ -399,7 +400,7 @@ def test_threads_that_wait_share_one_write_and_one_flush(tmp_path, monkeypatch):
         thread.join()
     assert isinstance(results.pop(5), UsageError)
     assert results == {number: number for number in range(8) if number != 5}
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok
 
 
 def test_progress_waits_for_no_device_and_reaches_it_with_the_next_durable_record(tmp_path, monkeypatch):
@@ -435,4 +436,4 @@ def test_many_records_in_one_go_are_all_recorded_or_none(tmp_path, monkeypatch):
     assert max(done) <= transaction.MOST_AT_ONCE
     assert ledger.path.read_bytes() == before
     assert [record.seq for record in ledger.append_all(entries)] == list(range(1, 101))
-    assert ledger.verify().ok
+    assert verify_ledger(ledger).ok

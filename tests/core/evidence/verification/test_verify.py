@@ -8,6 +8,7 @@ from quant_core.evidence.ledger.canonical import canonical
 from quant_core.evidence.ledger.chain import FIRST_PREV, chained
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.verification.report import VerifyReport
+from quant_core.evidence.verification.verify import verify_ledger
 
 
 def lines_of(path: Path, count: int = 8) -> list[bytes]:
@@ -32,7 +33,7 @@ def rehashed(payloads: list[bytes], prev: str = FIRST_PREV) -> list[bytes]:
 
 def verdict_on(path: Path, lines: list[bytes], anchors=()) -> VerifyReport:
     path.write_bytes(b"".join(lines))
-    return Ledger(path).verify(anchors)
+    return verify_ledger(Ledger(path), anchors)
 
 
 def found(report: VerifyReport) -> set[tuple[str, int]]:
@@ -41,7 +42,7 @@ def found(report: VerifyReport) -> set[tuple[str, int]]:
 
 def test_an_untouched_ledger_is_intact(tmp_path):
     lines = lines_of(tmp_path / "a.jsonl")
-    report = Ledger(tmp_path / "a.jsonl").verify()
+    report = verify_ledger(Ledger(tmp_path / "a.jsonl"))
     assert (report.ok, report.verdict, report.records) == (True, "intact", 8)
     assert report.head.encode() in lines[-1]
     report.raise_for_faults()
@@ -57,7 +58,7 @@ def test_any_flipped_bit_is_found_at_its_record(tmp_path):
     for place in places:
         whole[place] ^= (mask := 1 << generator.randrange(8))
         path.write_bytes(whole)
-        report = Ledger(path).verify()
+        report = verify_ledger(Ledger(path))
         seq = max(number for number, start in enumerate(starts) if start <= place)
         first = report.faults[0]
         assert report.verdict == "tampered"
@@ -140,7 +141,7 @@ def test_a_tail_written_anew_is_found_by_anchors_only(tmp_path):
     path = tmp_path / "a.jsonl"
     lines = lines_of(path)
     anchor = Ledger(path).anchor()
-    payloads, head = [payload_of(line) for line in lines], Ledger(path).verify().head
+    payloads, head = [payload_of(line) for line in lines], verify_ledger(Ledger(path)).head
     prev, forged = FIRST_PREV, []
     for number, payload in enumerate(payloads):
         fields = payload.replace(b'"number":5', b'"number":6') if number == 5 else payload
@@ -149,7 +150,7 @@ def test_a_tail_written_anew_is_found_by_anchors_only(tmp_path):
         prev = chained(prev, fields)
     assert prev != head
     assert verdict_on(tmp_path / "b.jsonl", forged).ok
-    report = Ledger(tmp_path / "b.jsonl").verify([anchor])
+    report = verify_ledger(Ledger(tmp_path / "b.jsonl"), [anchor])
     assert found(report) == {("anchor_mismatch", 7)}
     assert report.verdict == "tampered"
 
@@ -160,7 +161,7 @@ def test_a_dropped_tail_is_found_by_anchors_only(tmp_path, dropped):
     anchor = Ledger(tmp_path / "a.jsonl").anchor()
     kept = lines[: 8 - dropped]
     assert verdict_on(tmp_path / "b.jsonl", kept).ok
-    assert found(Ledger(tmp_path / "b.jsonl").verify([anchor])) == {("truncated", 8 - dropped)}
+    assert found(verify_ledger(Ledger(tmp_path / "b.jsonl"), [anchor])) == {("truncated", 8 - dropped)}
 
 
 def test_a_grown_ledger_still_meets_all_its_anchors(tmp_path):
@@ -169,13 +170,13 @@ def test_a_grown_ledger_still_meets_all_its_anchors(tmp_path):
         ledger.append("step", {"number": number}, run_id="r")
         anchors.append(ledger.anchor())
     assert [anchor.size for anchor in anchors] == [1, 2, 3, 4]
-    assert ledger.verify(anchors).ok
+    assert verify_ledger(ledger, anchors).ok
 
 
 def test_an_anchor_of_another_ledger_is_told_as_such(tmp_path):
     lines_of(tmp_path / "a.jsonl", 2)
     lines_of(tmp_path / "b.jsonl", 2)
-    report = Ledger(tmp_path / "a.jsonl").verify([Ledger(tmp_path / "b.jsonl").anchor()])
+    report = verify_ledger(Ledger(tmp_path / "a.jsonl"), [Ledger(tmp_path / "b.jsonl").anchor()])
     assert found(report) == {("foreign_ledger_id", 1)}
 
 

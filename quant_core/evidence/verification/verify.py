@@ -1,0 +1,25 @@
+"""Is the ledger of a home what was written: intact, torn at the end, tampered with. The pass over it: walk.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from quant_core.evidence.ledger.anchors import Anchor
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.verification.parallel_verify import verify_in_processes
+from quant_core.evidence.verification.report import VerifyReport
+
+
+def verify_ledger(ledger: Ledger, anchors: Iterable[Anchor] = (), *, processes: int = 0) -> VerifyReport:
+    """Check every byte of a ledger as it is now, and that it extends every anchor.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    anchors : iterable of Anchor
+        See ledger/anchors.py for where they are kept.
+    processes : int
+        How many more may work on the sealed segments of a long ledger.
+    """
+    with ledger.snapshot() as segments:
+        return verify_in_processes(processes, segments, tuple(anchors))
