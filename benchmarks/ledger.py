@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.contest import Entry, Figure, Reading, plain_environment, scaled, topic
 from quant_core.cli import quant
-from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.reader import FILE_NAME
 from quant_core.evidence.ledger.transaction import Entry as Recorded
 from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.settings import CHECKOUT

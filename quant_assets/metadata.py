@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
+from quant_core.evidence.ledger.reader import FILE_NAME, LedgerReader
 from quant_core.graph.commit import Committed
 from quant_core.graph.finished import Finished
 from quant_core.lifecycle.compare.changes import Changes
@@ -92,7 +92,7 @@ def column_schema(contract: Contract) -> dg.TableSchemaMetadataValue:
 
 def anchor_of(record: Record, home: Path) -> str:
     """Return what vouches, outside the ledger, for the ledger up to a record; `quant ledger verify --anchors` reads."""
-    return str(Ledger(home / FILE_NAME).anchor(record.seq + 1))
+    return str(LedgerReader(home / FILE_NAME).anchor(record.seq + 1))
 
 
 def excluded_table(excluded: Mapping[str, int]) -> dg.TableMetadataValue:

@@ -19,7 +19,7 @@ from quant_core.errors import MissingVersionError, UnknownNameError
 from quant_core.evidence.ledger.anchors import Anchor, anchors_in, kept_anchors
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.ledger.inspection import describe_fault
-from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
+from quant_core.evidence.ledger.reader import FILE_NAME, LedgerReader
 from quant_core.evidence.verification.report import VerifyReport
 from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.settings import Settings
@@ -143,7 +143,7 @@ def run_told(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
-def facts_of(found: Ledger) -> dict[str, Any]:
+def facts_of(found: LedgerReader) -> dict[str, Any]:
     """Return counts of a ledger: records by kind, runs by outcome, files, bytes, first and last time, anchor."""
     kinds: Counter[str] = Counter()
     runs: dict[str, str] = {}
@@ -183,11 +183,11 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
             yield f"{name:<9} {f'{value:,}' if isinstance(value, int) else value or '-'}"
 
 
-def _ledger(home: Path | None) -> Ledger:
+def _ledger(home: Path | None) -> LedgerReader:
     path = Settings.from_environment(os.environ, home=home).home / FILE_NAME
     if not path.is_file():
         raise MissingVersionError(f"there is no ledger at {path}; nothing vouches for this home.")
-    return Ledger(path)
+    return LedgerReader(path)
 
 
 def _anchors(sources: tuple[str, ...], home: Path) -> tuple[Anchor, ...]:

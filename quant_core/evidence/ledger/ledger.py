@@ -1,33 +1,25 @@
-"""The append-only ledger of a home: many writers, nothing acknowledged is lost.
+"""Appending to the ledger of a home: many writers, nothing acknowledged is lost. Reading: reader.py.
 
-The line format lives in chain.py, one writer's turn in transaction.py, the full check in verification/,
-what records mean in runs/commits.py. One home belongs to one machine: flock is not trusted over network file systems.
+The line format lives in chain.py, one writer's turn in transaction.py, the full check in verification/, what
+records mean in runs/commits.py. One home belongs to one machine: flock is not trusted over network file systems.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import chain
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from quant_core.errors import EvidenceError, QuantError, TamperedError, UsageError
 from quant_core.evidence.files.documents import make_folder
-from quant_core.evidence.ledger.anchors import Anchor
-from quant_core.evidence.ledger.chain import Position, Record, last_lines, place_after_last, record_in
-from quant_core.evidence.ledger.checkpoints import frontier_of, grow, tree_before
-from quant_core.evidence.ledger.inspection import Line, describe_fault, inspect_lines
-from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
-from quant_core.evidence.ledger.segments import Segment, sealed_segments
+from quant_core.evidence.ledger.chain import Position, Record
+from quant_core.evidence.ledger.reader import LedgerReader
+from quant_core.evidence.ledger.segments import Segment, file_identity, release, sealed_segments
 from quant_core.evidence.ledger.transaction import SEGMENT_BYTES, Entry, Last, Transaction
-
-FILE_NAME = "audit.jsonl"
-"""The open segment, in the folder of a home."""
 
 MOST_IN_A_GROUP = 100
 
@@ -43,7 +35,7 @@ class _Waiting:
         self.error: BaseException | None = None
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """A hash-chained JSONL file and the full ones before it. Safe among threads and processes of one machine.
 
     Parameters
@@ -55,14 +47,12 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self.path, self.segment_bytes = path, segment_bytes
-        self._gate = threading.RLock()
+        super().__init__(path)
+        self.segment_bytes = segment_bytes
         self._waiting: deque[_Waiting] = deque()
         self._transaction: Transaction | None = None
-        self._identity: tuple[int, int] | None = None
         self._known = Position()
         self._last: Last = None
-        self._tree: tuple[Position, Frontier] | None = None
 
     @contextmanager
     def locked(self) -> Iterator[Transaction]:
@@ -70,14 +60,14 @@ class Ledger:
 
         An incomplete last line, left by a writer that died before it was acknowledged, is cut here.
         """
-        # Opened anew each time: a descriptor inherited over a fork would share its lock with the parent.
+        # Opened again each time: a descriptor inherited over a fork would share its lock with the parent.
         with self._gate:
             if self._transaction is not None:
                 raise UsageError("this thread already holds the ledger. Append through the open transaction.")
             may_begin = self._identity is None and not sealed_segments(self.path)
             if may_begin:
                 make_folder(self.path.parent)
-            descriptor = self._held(os.O_RDWR | os.O_APPEND | (os.O_CREAT if may_begin else 0), fcntl.LOCK_EX)
+            descriptor = self._lock_current(os.O_RDWR | os.O_APPEND | (os.O_CREAT if may_begin else 0), fcntl.LOCK_EX)
             try:
                 self._transaction = Transaction(
                     self.path, descriptor, segment_bytes=self.segment_bytes, last=self._last
@@ -90,9 +80,9 @@ class Ledger:
                     self._transaction.close()
                     self._last = self._transaction.last
                     descriptor = self._transaction.descriptor  # another one where the ledger was rolled
-                    self._identity = _identity(descriptor)
+                    self._identity = file_identity(descriptor)
                     self._transaction = None
-                _let_go(descriptor)
+                release(descriptor)
 
     def append(self, kind: str, data: Mapping[str, Any], *, run_id: str, durable: bool = True) -> Record:
         """Append one record; its cost does not depend on the ledger's length.
@@ -134,69 +124,6 @@ class Ledger:
         with self.locked() as transaction:
             return transaction.append_all(entries, durable=durable)
 
-    def records(self, from_seq: int = 0) -> Iterator[Record]:
-        """Yield all acknowledged records from `from_seq` on; TamperedError at the first that breaks the chain."""
-        for record, _ in self.since(Position()):
-            if record.seq >= from_seq:
-                yield record
-
-    def since(self, place: Position) -> Iterator[tuple[Record, Position]]:
-        """Yield the records after `place`, each with the place behind it to go on from later."""
-        with self.snapshot() as segments:
-            if not segments and place == Position():
-                return
-            if place.segment >= len(segments) or segments[place.segment].end < place.offset:
-                raise TamperedError(f"{self.path} has shrunk; {place.seq} records were read from it before.")
-            if len(segments) > 1 and not segments[-1].end:
-                raise TamperedError(f"{self.path} is empty, and {len(segments) - 1} full segments lie beside it.")
-            for segment in segments[place.segment :]:
-                with segment.opened() as stream:
-                    for line in inspect_lines(stream, place, segment.end):
-                        if segment.is_open and line.faults and line.faults[0].kind == "torn_tail":
-                            return
-                        yield _sound(segment.path, line), line.after
-                        place = line.after
-                place = place.in_next_segment()
-
-    def last_records(self, count: int) -> list[Record]:
-        """Return the last `count` records, the newest last, without reading those before them."""
-        found: list[Record] = []
-        with self.snapshot() as segments:
-            for segment in reversed(segments):
-                with segment.opened() as stream:
-                    end = segment.end
-                    if segment.is_open:
-                        end = place_after_last(stream.fileno(), end, len(segments) - 1).offset
-                    lines = last_lines(stream.fileno(), end, count - len(found))
-                found = [*map(record_in, lines), *found]
-                if len(found) >= count:
-                    break
-        return found
-
-    def anchor(self, size: int | None = None) -> Anchor:
-        """Return what to keep elsewhere, so that a cut or rewritten ledger can be told later.
-
-        Parameters
-        ----------
-        size : int, optional
-            Number of records to vouch for; by default all there are. Of an older size, its segment is read.
-        """
-        with self.snapshot() as segments, ExitStack() as stack:
-            if segments:
-                index = len(segments) - 1
-                descriptor = stack.enter_context(segments[index].opened()).fileno()
-                place = place_after_last(descriptor, segments[index].end, index)
-                if place.ledger_id is not None and size in {None, place.seq}:
-                    return _anchor(place, self._tree_before(descriptor, place))
-                if size is not None and 0 < size < place.seq:
-                    return _anchor(*self._place_of(segments, size))
-        raise EvidenceError(f"{self.path} holds no {size or 'record yet'}: there is nothing to anchor.")
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files of the ledger, the oldest first."""
-        with self.snapshot() as segments:
-            return tuple(segment.path for segment in segments)
-
     def _take_turn(self) -> None:
         """Append what waits, as one group; each of it gets its record or its error."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_GROUP))]
@@ -209,106 +136,22 @@ class Ledger:
             _fail(group, EvidenceError(f"the writer was interrupted: {type(error).__name__}. Nothing was recorded."))
             raise
 
-    def _tree_before(self, descriptor: int, place: Position) -> Frontier:
-        """Return the tree of all records before `place`, grown from the one asked for before where possible."""
-        known = self._tree
-        if known is None or known[0].segment != place.segment or known[0].offset > place.offset:
-            tree = tree_before(descriptor, place)
-        else:
-            tree = known[1].copy()
-            grow(tree, descriptor, known[0].offset, place.offset)
-        self._tree = (place, tree)
-        return tree
-
-    def _place_of(self, segments: Sequence[Segment], size: int) -> tuple[Position, Frontier]:
-        """Return the place behind record `size - 1`, and the tree up to there."""
-        for index in range(len(segments) - 1, -1, -1):
-            with segments[index].opened() as stream:
-                lines = inspect_lines(stream, Position(segment=index), segments[index].end)
-                first = next(lines)
-                record = first.record
-                if record is None or record.seq >= size:
-                    continue
-                tree = frontier_of(record) if index else Frontier()
-                for line in chain([first], lines):
-                    tree.extend(leaf_hashes([line.after.head.encode()]))
-                    if tree.size == size:
-                        return line.after, tree
-        raise EvidenceError(f"{self.path} holds no record {size - 1}.")
-
-    @contextmanager
-    def snapshot(self) -> Iterator[tuple[Segment, ...]]:
-        """Yield the files as they are while nobody appends: up to their ends all is final, but for a torn tail."""
-        with self._gate:
-            if self._identity is None and not self.path.exists() and not sealed_segments(self.path):
-                segments: tuple[Segment, ...] = ()
-                stream = None
-            else:
-                segments, stream = self._opened_segments()
-        try:
-            yield segments
-        finally:
-            if stream is not None:
-                stream.close()
-
-    def _opened_segments(self) -> tuple[tuple[Segment, ...], BinaryIO | None]:
-        if self._transaction is not None:
-            stream: BinaryIO = self.path.open("rb")
-            end = self._transaction.place.offset
-            sealed = sealed_segments(self.path)
-        else:
-            descriptor = self._held(os.O_RDONLY, fcntl.LOCK_SH)
-            stream = os.fdopen(descriptor, "rb")
-            end = os.fstat(descriptor).st_size
-            sealed = sealed_segments(self.path)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        files = [Segment(path, path.stat().st_size) for path in sealed]
-        return (*files, Segment(self.path, end, stream)), stream
-
-    def _held(self, flags: int, how: int) -> int:
-        """Open and lock the open segment: the one that has its name once the lock is had."""
-        while True:
-            with ExitStack() as undone:
-                descriptor = self._opened(flags)
-                undone.callback(_let_go, descriptor)
-                fcntl.flock(descriptor, how)
-                if self._is_current(descriptor):  # else it was sealed while this writer waited for it
-                    self._recognise(descriptor)
-                    undone.pop_all()
-                    return descriptor
-
-    def _is_current(self, descriptor: int) -> bool:
-        try:
-            return _identity(descriptor) == _identity(self.path)
-        except FileNotFoundError as error:
-            raise TamperedError(f"{self.path} is gone; it was there before.") from error
-
-    def _opened(self, flags: int) -> int:
-        try:
-            return os.open(self.path, flags, 0o644)
-        except FileNotFoundError as error:
-            raise TamperedError(f"{self.path} is gone; it was there before.") from error
-        except OSError as error:
-            raise EvidenceError(f"cannot open {self.path}: {error.strerror}.") from error
+    def _open_segments(self) -> tuple[Segment, ...]:
+        if self._transaction is None:
+            return super()._open_segments()
+        return self._segments_before(self.path.open("rb"), self._transaction.place.offset)
 
     def _recognise(self, descriptor: int) -> None:
-        identity = _identity(descriptor)
-        if self._identity not in {None, identity}:
-            if self._identity not in map(_identity, sealed_segments(self.path)):
-                raise TamperedError(f"{self.path} was replaced by another file while in use. Start again to accept it.")
+        before = self._identity
+        super()._recognise(descriptor)
+        if before not in {None, self._identity}:
             self._last = None
-        self._identity = identity
 
     def _remember(self, place: Position) -> None:
         known = self._known
         if place.seq < known.seq or (place.seq == known.seq and place != known):
             raise TamperedError(f"{self.path} lost records: it ends at seq {place.seq - 1}, {known.seq - 1} was seen.")
         self._known = place
-
-
-def _anchor(place: Position, tree: Frontier) -> Anchor:
-    assert place.ledger_id is not None
-    return Anchor(ledger_id=place.ledger_id, size=place.seq, head=place.head, root=tree.root.hex())
 
 
 def _settle(transaction: Transaction, group: Sequence[_Waiting]) -> None:
@@ -331,24 +174,3 @@ def _fail(group: Sequence[_Waiting], error: QuantError) -> None:
     for waiting in group:
         if waiting.record is None and waiting.error is None:
             waiting.error = error
-
-
-def _identity(file: int | Path) -> tuple[int, int]:
-    status = os.stat(file)
-    return status.st_dev, status.st_ino
-
-
-def _let_go(descriptor: int) -> None:
-    # Said aloud, for a child forked meanwhile still holds this descriptor.
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _sound(path: Path, line: Line) -> Record:
-    record = line.record
-    if record is not None and not line.faults:
-        return record
-    message = f"{path}: " + "; ".join(map(describe_fault, line.faults))
-    if all(fault.kind == "unknown_format" for fault in line.faults):
-        raise EvidenceError(f"{message}. Upgrade to read it.")
-    raise TamperedError(f"{message}. Run `quant ledger verify` for all faults.")

@@ -6,6 +6,8 @@ record after it is its seal. The names say the order, the seals and the chain wh
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +37,24 @@ class Segment:
         else:
             with self.path.open("rb") as stream:
                 yield stream
+
+    def close(self) -> None:
+        """Close the stream of the open segment; a sealed one has none."""
+        if self.stream is not None:
+            self.stream.close()
+
+
+def file_identity(file: int | Path) -> tuple[int, int]:
+    """Return what tells a file, by name or descriptor, from any other: its device and inode."""
+    status = os.stat(file)
+    return status.st_dev, status.st_ino
+
+
+def release(descriptor: int) -> None:
+    """Unlock and close a file."""
+    # Unlocked by name, for a child forked meanwhile still holds this descriptor.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def sealed_path(path: Path, index: int) -> Path:

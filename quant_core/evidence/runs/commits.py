@@ -15,7 +15,8 @@ from quant_core.evidence.files.documents import sweep
 from quant_core.evidence.files.kill_points import reached
 from quant_core.evidence.files.writer import Writer, is_alive, this_process
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.ledger.ledger import FILE_NAME, Ledger
+from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.reader import FILE_NAME
 from quant_core.evidence.ledger.transaction import Transaction
 from quant_core.evidence.runs.index import COLLECTED, COMMIT, GENESIS, LANDED, OUTCOME, REFUSED, Index, Run
 from quant_core.evidence.store.store import DataRef, Part, Store

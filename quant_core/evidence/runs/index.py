@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from quant_core.errors import UnknownNameError
 from quant_core.evidence.ledger.chain import Position, Record
-from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.reader import LedgerReader
 
 GENESIS, LANDED, COMMIT, REFUSED, OUTCOME = "genesis", "landed", "commit", "refused", "outcome"
 COLLECTED = "collected"
@@ -60,7 +60,7 @@ class Index:
         """Number of the last record taken in, -1 before the first."""
         return self._place.seq - 1
 
-    def catch_up(self, ledger: Ledger) -> None:
+    def catch_up(self, ledger: LedgerReader) -> None:
         """Take in the records appended since the last call."""
         for record, place in ledger.since(self._place):
             if record.kind == GENESIS:

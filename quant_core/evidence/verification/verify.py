@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from quant_core.evidence.ledger.anchors import Anchor
-from quant_core.evidence.ledger.ledger import Ledger
+from quant_core.evidence.ledger.reader import LedgerReader
 from quant_core.evidence.verification.parallel_verify import verify_in_processes
 from quant_core.evidence.verification.report import VerifyReport
 
 
-def verify_ledger(ledger: Ledger, anchors: Iterable[Anchor] = (), *, processes: int = 0) -> VerifyReport:
+def verify_ledger(ledger: LedgerReader, anchors: Iterable[Anchor] = (), *, processes: int = 0) -> VerifyReport:
     """Check every byte of a ledger as it is now, and that it extends every anchor.
 
     Parameters
     ----------
-    ledger : Ledger
+    ledger : LedgerReader
     anchors : iterable of Anchor
         See ledger/anchors.py for where they are kept.
     processes : int
