@@ -10,7 +10,7 @@ from pydantic import PrivateAttr
 from quant_assets.metadata import column_schema, table_metadata
 from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import ContractError
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import commit_finished
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge

@@ -28,7 +28,7 @@ from quant_core.masking import masked
 from quant_core.settings import Settings
 
 if TYPE_CHECKING:
-    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.graph.compute import Compute
     from quant_core.graph.stage import StageSpec
 
@@ -189,10 +189,10 @@ quant.add_command(store)
 quant.add_command(why)
 
 
-def _evidence(home: Path | None) -> Evidence:
-    from quant_core.evidence.runs.commits import Evidence
+def _evidence(home: Path | None) -> EvidenceReader:
+    from quant_core.evidence.runs.reader import EvidenceReader
 
-    return Evidence(Settings.from_environment(os.environ, home=home).home)
+    return EvidenceReader(Settings.from_environment(os.environ, home=home).home)
 
 
 @contextmanager

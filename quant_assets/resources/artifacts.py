@@ -17,10 +17,11 @@ import polars as pl
 from quant_core.bounds import capped_bytes
 from quant_core.errors import EvidenceError, IntegrityError, QuantError
 from quant_core.evidence.ledger.canonical import strict_object
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import manifest_path
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.runs.reader import ref_in
+from quant_core.evidence.store.refs import DataRef
 
 TABLES = (
     "alpha.evaluation",

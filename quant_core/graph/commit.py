@@ -18,8 +18,10 @@ from quant_core.errors import GateError, UsageError
 from quant_core.evidence.files.documents import write_document
 from quant_core.evidence.files.names import encoded
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, ref_in
-from quant_core.evidence.store.store import DataRef, Part, Store
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
+from quant_core.evidence.store.refs import DataRef, Part
+from quant_core.evidence.store.store import Store
 from quant_core.graph.finished import Finished
 from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec

@@ -14,7 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.differences import ContextDiff

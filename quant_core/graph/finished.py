@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from quant_core.evidence.store.store import DataRef, Part, Store
+from quant_core.evidence.store.refs import DataRef, Part
+from quant_core.evidence.store.store import Store
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.split import Split, confirm, validate

@@ -15,8 +15,9 @@ from typing import Any, get_args
 import polars as pl
 
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, ref_in
-from quant_core.evidence.store.store import DataRef, Part
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
+from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.graph.landing_view import View
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.rule_names import current_counts, is_equal_under_current_names, with_current_names

@@ -21,10 +21,11 @@ from uuid6 import uuid7
 
 from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError, UsageError
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, Outcome, ref_in
+from quant_core.evidence.runs.commits import Evidence, Outcome
 from quant_core.evidence.runs.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
 from quant_core.evidence.runs.manifest import SleeveFile as ManifestSleeve
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.runs.reader import ref_in
+from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Held, Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.finished import Finished

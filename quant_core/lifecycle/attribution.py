@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import MissingVersionError
 from quant_core.evidence.runs.code_change import code_change
-from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts
+from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.differences import OutcomeDiff
@@ -68,7 +68,7 @@ class _Given:
 
 
 def attributed(
-    evidence: Evidence,
+    evidence: EvidenceReader,
     first: str,
     second: str,
     *,

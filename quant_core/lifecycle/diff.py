@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.evidence.runs.code_change import CodeChange, code_change, code_told, differing
-from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.compare.outcome import SECTIONS, outcome_diff, tables_diff
@@ -36,7 +36,7 @@ class RunDiff(BaseModel):
     outcome: OutcomeDiff
 
 
-def run_diff(evidence: Evidence, first: str, second: str, *, registry: StageRegistry | None = None) -> RunDiff:
+def run_diff(evidence: EvidenceReader, first: str, second: str, *, registry: StageRegistry | None = None) -> RunDiff:
     """Compare two runs, named as `run_named` takes them.
 
     Raises

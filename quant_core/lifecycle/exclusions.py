@@ -14,7 +14,7 @@ import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.ingest.rules import catalogue
 from quant_core.market.contracts.rule_names import current_name, with_current_names
 
@@ -62,7 +62,7 @@ class Wanted:
     run_id: str | None = None
 
 
-def exclusion_counts(evidence: Evidence, wanted: Wanted) -> pl.DataFrame:
+def exclusion_counts(evidence: EvidenceReader, wanted: Wanted) -> pl.DataFrame:
     """Count the excluded rows per sleeve, stage and rule.
 
     Returns
@@ -97,7 +97,7 @@ def exclusion_counts(evidence: Evidence, wanted: Wanted) -> pl.DataFrame:
     return counts.sort("sleeve", "stage", "rows", "rule", descending=[False, False, True, False])
 
 
-def exclusion_rows(evidence: Evidence, wanted: Wanted, *, limit: int | None = None) -> pl.DataFrame:
+def exclusion_rows(evidence: EvidenceReader, wanted: Wanted, *, limit: int | None = None) -> pl.DataFrame:
     """Return the excluded rows themselves: sleeve, stage, rule, row, date, symbol, detail and record (the row as JSON).
 
     Sorted by sleeve, stage, rule and position; the first `limit` of them. Raises as `exclusion_counts` does.
@@ -148,7 +148,9 @@ def _line(stage: str, rule: str, rows: str, share: str, symbols: str, first: str
     return f"  {stage:<22} {rule:<34} {rows:>10} {share:>8} {symbols:>8} {first:>11} {last:>11}"
 
 
-def _exclusions(evidence: Evidence, wanted: Wanted, columns: Sequence[str] | None) -> list[tuple[Record, pl.DataFrame]]:
+def _exclusions(
+    evidence: EvidenceReader, wanted: Wanted, columns: Sequence[str] | None
+) -> list[tuple[Record, pl.DataFrame]]:
     """Return the commits looked at, each with those of its exclusions that are wanted."""
     tables = []
     seen: set[str] = set()
@@ -165,7 +167,7 @@ def _exclusions(evidence: Evidence, wanted: Wanted, columns: Sequence[str] | Non
     return tables
 
 
-def _commits(evidence: Evidence, wanted: Wanted) -> list[Record]:
+def _commits(evidence: EvidenceReader, wanted: Wanted) -> list[Record]:
     if wanted.run_id is not None:
         own = {(record.data["stage"], record.data["sleeve"]): record for record in evidence.run(wanted.run_id).commits}
         where = f"by run {wanted.run_id}"

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.features.catalogue import catalogue
 from quant_core.features.step_order import memory_of
 from quant_core.features.steps import DEFAULT_FAMILIES
@@ -67,7 +67,7 @@ def features_listed(family: str | None = None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA).sort("family", maintain_order=True)
 
 
-def with_coverage(features: pl.DataFrame, evidence: Evidence, sleeve: str) -> pl.DataFrame:
+def with_coverage(features: pl.DataFrame, evidence: EvidenceReader, sleeve: str) -> pl.DataFrame:
     """Add of each feature the rows of the sleeve's newest table (0: its family is off) and the share of them known.
 
     Returns

@@ -42,11 +42,11 @@ def replay(run: str, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
     """Compare two runs: parameters, code, data, features, scores, selection, weights and figures."""
-    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.lifecycle import attribution
     from quant_core.lifecycle.diff import run_diff, told
 
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
     found = run_diff(evidence, first, second)
     causes = attribution.attributed(evidence, first, second, tell=_tell) if attribute else None
     if as_json:
@@ -67,11 +67,11 @@ def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json
 @_as_json
 def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
     """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
-    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.lifecycle.why import told
     from quant_core.lifecycle.why import why as asked
 
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
     found = asked(evidence, symbol, sleeve=sleeve, date=None if date is None else date.date(), run=run)
     click.echo(found.model_dump_json() if as_json else told(found))
 

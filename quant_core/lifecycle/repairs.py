@@ -8,11 +8,11 @@ from __future__ import annotations
 import polars as pl
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.ingest.gaps import repair_requests
 
 
-def repairs_of(evidence: Evidence, sleeve: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+def repairs_of(evidence: EvidenceReader, sleeve: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the sleeve's missing sessions per kind, and what to ask for, newest first.
 
     Returns

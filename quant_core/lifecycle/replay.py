@@ -18,7 +18,7 @@ from quant_core.errors import MissingVersionError, ReplayError
 from quant_core.evidence.runs.code_change import CodeChange, code_change, code_told
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.plan import recorded_plan

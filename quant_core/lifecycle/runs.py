@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import Manifest, read_manifest
-from quant_core.evidence.store.store import DataRef, Part
+from quant_core.evidence.runs.reader import EvidenceReader
+from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.graph.commit import Parts, parts_in
 from quant_core.graph.landing import PARTS
 from quant_core.graph.registry import StageRegistry
@@ -44,7 +44,7 @@ class RunTables:
         """Return the reference of a table, None where the run had none."""
         return self.parts.get(stage, {}).get(part)
 
-    def frame(self, evidence: Evidence, stage: str, part: Part = "valid") -> pl.DataFrame:
+    def frame(self, evidence: EvidenceReader, stage: str, part: Part = "valid") -> pl.DataFrame:
         """Return a table the run read or made.
 
         Raises
@@ -58,7 +58,7 @@ class RunTables:
         return with_current_names(evidence.store.read(ref))
 
 
-def run_named(evidence: Evidence, name: str) -> Run:
+def run_named(evidence: EvidenceReader, name: str) -> Run:
     """Return a run by its id, the beginning of it, or as `SLEEVE` (its newest finished run) or `SLEEVE~N` (N before).
 
     Raises
@@ -82,7 +82,7 @@ def run_named(evidence: Evidence, name: str) -> Run:
     raise UnknownNameError("run", name, {*by_id, *(str(run.genesis.data.get("sleeve")) for run in runs)})
 
 
-def finished_runs(evidence: Evidence, sleeve: str) -> list[Run]:
+def finished_runs(evidence: EvidenceReader, sleeve: str) -> list[Run]:
     """Return the runs of a sleeve that ended well, oldest first."""
     return [
         run
@@ -94,7 +94,7 @@ def finished_runs(evidence: Evidence, sleeve: str) -> list[Run]:
     ]
 
 
-def tables_of(evidence: Evidence, run: Run) -> RunTables:
+def tables_of(evidence: EvidenceReader, run: Run) -> RunTables:
     """Gather what a run read or made, by stage.
 
     Raises
@@ -119,7 +119,7 @@ def edges(registry: StageRegistry) -> frozenset[str]:
 
 
 def _read_parts(
-    evidence: Evidence, stage: str, sleeve: str, run_id: str, parents: tuple[str, ...]
+    evidence: EvidenceReader, stage: str, sleeve: str, run_id: str, parents: tuple[str, ...]
 ) -> dict[Part, DataRef]:
     found: dict[Part, DataRef] = {}
     for part in PARTS:

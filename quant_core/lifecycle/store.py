@@ -19,6 +19,7 @@ from quant_core.settings import Settings
 
 if TYPE_CHECKING:
     from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.evidence.upkeep.collect import Collection
     from quant_core.evidence.upkeep.scrub import Scrubbed
 
@@ -40,7 +41,7 @@ def scrub(home: Path | None, *, as_json: bool) -> None:
     """Hash every version the ledger names; exit 1 when one is damaged or lost. What was collected is not lost."""
     from quant_core.evidence.upkeep.scrub import scrub as scrubbed
 
-    found = scrubbed(_evidence(home))
+    found = scrubbed(_reader(home))
     click.echo(json.dumps(found.document()) if as_json else scrub_told(found))
     found.raise_for_faults()
 
@@ -67,8 +68,11 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
     from quant_core.graph.registry import StageRegistry
 
     recomputable = {id for id, spec in StageRegistry.load("quant_core").items() if spec.is_recomputable}
-    act = collect if delete else collectable
-    done = act(_evidence(home), recomputable, margin=timedelta(hours=older_than))
+    margin = timedelta(hours=older_than)
+    if delete:
+        done = collect(_evidence(home), recomputable, margin=margin)
+    else:
+        done = collectable(_reader(home), recomputable, margin=margin)
     click.echo(json.dumps(done.document()) if as_json else collection_told(done))
 
 
@@ -84,13 +88,19 @@ def pin(run_id: str, home: Path | None, *, release: bool) -> None:
     click.echo(f"run {run_id} {record.kind}: seq={record.seq}")
 
 
-def _evidence(home: Path | None) -> Evidence:
-    from quant_core.evidence.runs.commits import Evidence
+def _reader(home: Path | None) -> EvidenceReader:
+    from quant_core.evidence.runs.reader import EvidenceReader
 
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
     if not evidence.ledger.path.is_file():
         raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what the store holds.")
     return evidence
+
+
+def _evidence(home: Path | None) -> Evidence:
+    from quant_core.evidence.runs.commits import Evidence
+
+    return Evidence(_reader(home).home)
 
 
 def scrub_told(found: Scrubbed) -> str:

@@ -11,19 +11,19 @@ import polars as pl
 from quant_core.errors import MissingVersionError
 from quant_core.evidence.files.names import encoded
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, ref_in
 from quant_core.evidence.runs.manifest import read_manifest
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.market.contracts.rule_names import current_counts, current_text
 
 _FIGURES = ("portfolio", "metric", "value", "lower", "upper")
 
 
-def summary_of(evidence: Evidence, sleeve: str, *, run_id: str | None = None) -> dict[str, Any]:
+def summary_of(evidence: EvidenceReader, sleeve: str, *, run_id: str | None = None) -> dict[str, Any]:
     """Return the outcome of a run as the JSON object `quant run --json` prints; fields are only ever added.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : EvidenceReader
     sleeve : str
     run_id : str, optional
         Default: the run that committed the sleeve's newest portfolio.
@@ -108,7 +108,7 @@ def _headline(home: Path, run_id: str) -> str:
     return str(params["headline"] or (methods[0] if isinstance(methods, list) else methods))
 
 
-def _head(evidence: Evidence, stage: str, sleeve: str) -> Record:
+def _head(evidence: EvidenceReader, stage: str, sleeve: str) -> Record:
     found = evidence.heads().get((stage, sleeve))
     if found is None:
         raise MissingVersionError(f"{stage} of {sleeve} has no committed version. Run it: quant run {sleeve}")

@@ -14,8 +14,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import MissingVersionError, UnknownNameError, UsageError
-from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef, Part
+from quant_core.evidence.runs.reader import EvidenceReader
+from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.lifecycle.runs import RunTables, run_named, tables_of
 
 _SHOWN = 12
@@ -53,12 +53,14 @@ class Why(BaseModel):
     steps: tuple[Step, ...]
 
 
-def why(evidence: Evidence, symbol: str, *, sleeve: str, date: dt.date | None = None, run: str | None = None) -> Why:
+def why(
+    evidence: EvidenceReader, symbol: str, *, sleeve: str, date: dt.date | None = None, run: str | None = None
+) -> Why:
     """Walk one decision back.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : EvidenceReader
     symbol : str
         VENUE:TICKER, or the ticker alone where only one symbol has it.
     sleeve : str
@@ -113,7 +115,7 @@ def told(found: Why) -> str:
 class _Book:
     """The tables of a run, asked about one symbol at one rebalance."""
 
-    def __init__(self, evidence: Evidence, tables: RunTables, symbol: str, rebalance: dt.date) -> None:
+    def __init__(self, evidence: EvidenceReader, tables: RunTables, symbol: str, rebalance: dt.date) -> None:
         self._evidence, self._tables = evidence, tables
         self._symbol, self._rebalance = symbol, rebalance
         self._seqs = {record.data["stage"]: record.seq for record in tables.run.commits}

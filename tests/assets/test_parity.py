@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from quant_assets.location import code_location
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve

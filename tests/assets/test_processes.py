@@ -8,7 +8,7 @@ from tiny_desk import TABLES, Desk
 from tiny_location import pipeline
 
 from quant_assets.sensors import finished_runs
-from quant_core.evidence.runs.commits import ref_in
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings

@@ -6,8 +6,9 @@ import pytest
 from tiny_desk import Desk, events_of
 
 from quant_assets.outcomes import starter_of
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import read_manifest
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings

@@ -11,7 +11,7 @@ from quant_assets.resources import artifacts
 from quant_assets.resources.artifacts import artifacts_of, judge
 from quant_core.errors import IntegrityError
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 
 PICKLE = b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
 PAGE = '<!doctype html>\n<html><head><meta charset="utf-8"></head><body>{}</body></html>'

@@ -10,7 +10,7 @@ import polars as pl
 
 from quant_core.evidence.files.kill_points import Point, watched
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 
 STAGE, SLEEVE = "features.trend", "us"
 ROWS = 150_000  # more than one row group

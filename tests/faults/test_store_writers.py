@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.upkeep.scrub import scrub
 from quant_core.evidence.verification.verify import verify_ledger
 

@@ -13,8 +13,9 @@ import pytest
 
 from quant_core import cli
 from quant_core.errors import IntegrityError, MissingVersionError, ReplayError, UnknownNameError, UsageError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts, manifest_path
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.attribution import ALL, CODE, DATA, attributed
 from quant_core.lifecycle.attribution import told as causes_told

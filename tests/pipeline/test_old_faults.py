@@ -18,7 +18,8 @@ import pytest
 from pydantic import ValidationError
 
 from quant_core.errors import ConfigError, ContractError, GateError, UnknownNameError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import SerialCompute

@@ -18,6 +18,7 @@ from quant_core.evidence.files.documents import flush_path
 from quant_core.evidence.ledger.transaction import Entry
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import COLLECTED
+from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.evidence.upkeep.references import Reference, found_in, kept_paths, members, references
 from quant_core.evidence.verification.verify import verify_ledger
 
@@ -86,12 +87,12 @@ class Collection:
         }
 
 
-def collectable(evidence: Evidence, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
+def collectable(evidence: EvidenceReader, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
     """Return what `collect` would delete.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : EvidenceReader
     recomputable : container of stage ids
         Stages whose tables replay computes to the same bytes; old versions of all others are kept.
     margin : timedelta
@@ -130,7 +131,7 @@ def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedel
     return Collection(plan.candidates, plan.kept, plan.young, _names(evidence, evidence.sweep()), is_done=True)
 
 
-def _check(evidence: Evidence) -> None:
+def _check(evidence: EvidenceReader) -> None:
     """Believe no ledger that was not checked: every file it fails to name would be deleted."""
     if not evidence.ledger.path.is_file():
         raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what is needed.")
@@ -139,7 +140,7 @@ def _check(evidence: Evidence) -> None:
         report.raise_for_faults()
 
 
-def _planned(evidence: Evidence, recomputable: Container[str], margin: timedelta) -> Collection:
+def _planned(evidence: EvidenceReader, recomputable: Container[str], margin: timedelta) -> Collection:
     there = found_in(evidence.store.root, evidence.home)
     known = references(evidence)
     kept = kept_paths(evidence, known, recomputable)
@@ -190,5 +191,5 @@ def _delete(home: Path, group: Sequence[Candidate]) -> None:
         flush_path(folder)
 
 
-def _names(evidence: Evidence, paths: Sequence[Path]) -> tuple[str, ...]:
+def _names(evidence: EvidenceReader, paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(path.relative_to(evidence.home).as_posix() for path in paths)

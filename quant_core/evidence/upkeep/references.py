@@ -11,9 +11,10 @@ from typing import get_args
 
 from quant_core.evidence.files.documents import is_temp
 from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import COMMIT, LANDED, Run, table_of
-from quant_core.evidence.store.store import DataRef, Part
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
+from quant_core.evidence.store.refs import DataRef, Part
 
 KEPT_VERSIONS = 5
 """Versions of a table that can be computed again which are kept: the newest, and those before it."""
@@ -58,7 +59,7 @@ class Found:
     foreign: tuple[str, ...]
 
 
-def references(evidence: Evidence) -> dict[str, Reference]:
+def references(evidence: EvidenceReader) -> dict[str, Reference]:
     """Return every version that was ever landed or committed, by its path.
 
     Raises
@@ -79,7 +80,7 @@ def references(evidence: Evidence) -> dict[str, Reference]:
     return known
 
 
-def members(evidence: Evidence, entry: Reference) -> tuple[Reference, ...]:
+def members(evidence: EvidenceReader, entry: Reference) -> tuple[Reference, ...]:
     """Return the versions a list of versions names: each is referenced wherever the list is."""
     return tuple(Reference(ref, entry.runs, entry.seq) for ref in evidence.store.versions(entry.ref))
 
@@ -112,7 +113,7 @@ def found_in(store: Path, home: Path) -> Found:
     return Found(versions, tuple(sorted(temps)), tuple(sorted(foreign)))
 
 
-def kept_paths(evidence: Evidence, known: dict[str, Reference], recomputable: Container[str]) -> set[str]:
+def kept_paths(evidence: EvidenceReader, known: dict[str, Reference], recomputable: Container[str]) -> set[str]:
     """Return the paths a collection leaves.
 
     `recomputable` are the stages whose tables replay computes to the same bytes; all other tables are kept for ever.

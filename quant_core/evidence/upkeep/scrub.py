@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from quant_core.errors import EvidenceError, IntegrityError, MissingVersionError
 from quant_core.evidence.files.safe_paths import opened_below
-from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.evidence.upkeep.references import Reference, found_in, members, references
 
 Kind = Literal["damaged", "missing", "collected", "unreferenced", "temp", "foreign"]
@@ -87,12 +87,12 @@ class Scrubbed:
             raise MissingVersionError(f"lost, not there and never collected: {_listed(missing)}. {_MEND}")
 
 
-def scrub(evidence: Evidence, *, progress: Callable[[str], None] = lambda path: None) -> Scrubbed:
+def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda path: None) -> Scrubbed:
     """Hash every version the ledger names, whatever was vouched for before, and list what else lies in the store.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : EvidenceReader
     progress : callable
         Called with the path of each version, before it is read.
 
@@ -129,7 +129,7 @@ def _listed(findings: Sequence[Finding]) -> str:
     return named + (f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else "")
 
 
-def _judged(evidence: Evidence, entry: Reference) -> tuple[Finding | None, int]:
+def _judged(evidence: EvidenceReader, entry: Reference) -> tuple[Finding | None, int]:
     """Return what is wrong with a version, and how many bytes of it were read."""
     ref, runs = entry.ref, tuple(entry.runs)
     try:

@@ -6,7 +6,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.graph.commit import Committed
 from quant_core.graph.differences import SetDiff, TableDiff
 from quant_core.graph.stage import StageSpec
@@ -24,12 +24,12 @@ class Changes(BaseModel):
     members: SetDiff | None = Field(description="Symbols on the last date of each, where the table has both columns.")
 
 
-def changes_of(evidence: Evidence, spec: StageSpec, committed: Committed, frame: pl.DataFrame) -> Changes | None:
+def changes_of(evidence: EvidenceReader, spec: StageSpec, committed: Committed, frame: pl.DataFrame) -> Changes | None:
     """Compare a committed table with the head its run started from; None for the first version of a table.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : EvidenceReader
     spec : StageSpec
     committed : Committed
     frame : DataFrame

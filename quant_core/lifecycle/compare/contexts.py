@@ -9,7 +9,8 @@ import polars as pl
 from quant_core.errors import MissingVersionError
 from quant_core.evidence.runs.code_change import CodeChange, code_change, differing
 from quant_core.evidence.runs.manifest import read_manifest
-from quant_core.evidence.store.store import DataRef, Store
+from quant_core.evidence.store.refs import DataRef
+from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Parts
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.differences import ContextDiff

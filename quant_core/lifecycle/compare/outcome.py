@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.evidence.runs.code_change import differing
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Parts
 from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry

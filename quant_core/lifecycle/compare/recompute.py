@@ -15,7 +15,8 @@ import polars as pl
 
 from quant_core.errors import QuantError
 from quant_core.evidence.ledger.canonical import canonical
-from quant_core.evidence.store.store import DataRef, Part, Store
+from quant_core.evidence.store.refs import DataRef, Part
+from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Parts, parts_of
 from quant_core.graph.compute import Compute
 from quant_core.graph.finished import EXCLUSION_KEY

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from quant_core.errors import IntegrityError
-from quant_core.evidence.store.store import DataRef, Store
+from quant_core.evidence.store.refs import DataRef
+from quant_core.evidence.store.store import Store
 from quant_core.graph import commit
 from quant_core.graph.commit import Held
 

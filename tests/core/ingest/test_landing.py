@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ConflictError, GateError, SourceError, UnavailableError
-from quant_core.evidence.runs.commits import Evidence, ref_in
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Committed, Reader, commit_finished
 from quant_core.graph.judge import judge

@@ -8,7 +8,7 @@ import pytest
 
 from quant_core import cli
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.upkeep.references import KEPT_VERSIONS
 
 Call = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,7 @@ from quant_core.errors import EvidenceError
 from quant_core.evidence.files.kill_points import POINTS, reached, watched
 from quant_core.evidence.files.writer import boot_id, process_start, this_process
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.upkeep.scrub import scrub
 
 TABLE = {"stage": "alpha.factors", "sleeve": "us"}

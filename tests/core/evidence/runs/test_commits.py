@@ -7,8 +7,9 @@ import pytest
 
 from quant_core.errors import ConflictError, IntegrityError, MissingVersionError, UnknownNameError, UsageError
 from quant_core.evidence.files.writer import Writer, process_start, this_process
-from quant_core.evidence.runs.commits import Evidence, ref_in
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.runs.commits import Evidence
+from quant_core.evidence.runs.reader import ref_in
+from quant_core.evidence.store.refs import DataRef
 
 ROOT = Path(__file__).parents[4]
 STAGE = "alpha.factors"

@@ -13,7 +13,8 @@ from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
 from quant_core.errors import ContractError, EvidenceError, IntegrityError, MissingVersionError, UnknownNameError
-from quant_core.evidence.store.store import DataRef, Store
+from quant_core.evidence.store.refs import DataRef
+from quant_core.evidence.store.store import Store
 
 ROOT = Path(__file__).parents[4]
 KEY = ["symbol", "date"]
@@ -175,7 +176,7 @@ def test_a_file_is_hashed_again_only_when_it_looks_changed(tmp_path, monkeypatch
     hashed = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append(1) or digest(*given))
-    monkeypatch.setattr("quant_core.evidence.store.store._SETTLED_NS", -1)
+    monkeypatch.setattr("quant_core.evidence.store.reader._SETTLED_NS", -1)
     for _ in range(3):
         store.read(ref)
     assert len(hashed) == 1
@@ -206,7 +207,7 @@ def test_a_file_too_young_to_look_changed_is_hashed_each_time(tmp_path, monkeypa
     hashed = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append(1) or digest(*given))
-    monkeypatch.setattr("quant_core.evidence.store.store._SETTLED_NS", 10**15)
+    monkeypatch.setattr("quant_core.evidence.store.reader._SETTLED_NS", 10**15)
     for _ in range(3):
         store.read(ref)
     assert len(hashed) == 3

@@ -14,7 +14,7 @@ from quant_core.errors import (
 )
 from quant_core.evidence.files.writer import this_process
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.upkeep.collect import collect, collectable
 from quant_core.evidence.upkeep.references import KEPT_VERSIONS, pin
 from quant_core.evidence.upkeep.scrub import scrub

@@ -6,7 +6,7 @@ import pytest
 
 from quant_core.errors import IntegrityError, MissingVersionError, TamperedError
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.evidence.store.store import DataRef
+from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.upkeep.scrub import scrub
 
 

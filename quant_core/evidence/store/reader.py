@@ -1,0 +1,136 @@
+"""Reading table versions: nothing is returned before its bytes hash to its name. Writing them: store.py."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+from polars.exceptions import ColumnNotFoundError, PanicException, PolarsError
+
+from quant_core.errors import IntegrityError, MissingVersionError, UnknownNameError
+from quant_core.evidence.files.safe_paths import opened_below
+from quant_core.evidence.store.refs import DataRef, version_path
+
+LIST_SCHEMA = {"sha256": pl.String(), "rows": pl.Int64()}
+"""Columns of a version in the form "list"."""
+
+# Time stamps of files have the grain of the kernel's tick: a file this young may change and look the same.
+_SETTLED_NS = 50_000_000
+
+
+def _replay(ref: DataRef) -> str:
+    return "Replay the run that made it."
+
+
+class StoreReader:
+    """The `store/` folder of a home, to read from. Nothing in it is ever changed, and nothing is found by listing it.
+
+    Parameters
+    ----------
+    home : Path
+    advice : callable, optional
+        What to say of a version that is not there: who made it, and whether it was collected.
+    """
+
+    def __init__(self, home: Path, *, advice: Callable[[DataRef], str] = _replay) -> None:
+        self.home, self.root = home, home / "store"
+        self._advice = advice
+        self._vouched: dict[str, tuple[str, int, int, int, int]] = {}
+
+    def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the table, or those of its columns, after its bytes were held against the hash."""
+        if ref.form == "list":
+            return pl.concat([self._read_rows(version, columns) for version in self.versions(ref)])
+        return self._read_rows(ref, columns)
+
+    def versions(self, ref: DataRef) -> tuple[DataRef, ...]:
+        """Return the versions a reference is made of: itself, or those its list names."""
+        if ref.form == "rows":
+            return (ref,)
+        names = self._read_file(ref, None)
+        if dict(names.schema) != LIST_SCHEMA or names["rows"].sum() != ref.rows:
+            raise IntegrityError(f"{_named(ref)} is no list of versions with {ref.rows} rows.")
+        return tuple(
+            DataRef(
+                stage=ref.stage,
+                sleeve=ref.sleeve,
+                part=ref.part,
+                sha256=sha256,
+                rows=rows,
+                path=str(version_path(ref.stage, ref.sleeve, sha256)),
+            )
+            for sha256, rows in names.iter_rows()
+        )
+
+    def _read_rows(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
+        frame = self._read_file(ref, columns)
+        if frame.height != ref.rows:
+            raise IntegrityError(f"{_named(ref)} has {frame.height} rows, {ref.rows} were recorded.")
+        return frame
+
+    def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
+        # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
+        with self._opened(ref) as stream:
+            try:
+                return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
+            except ColumnNotFoundError as error:
+                stream.seek(0)
+                known = pl.read_parquet_schema(stream)
+                missing = next(name for name in columns or () if name not in known)
+                raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
+
+    def verify(self, ref: DataRef) -> None:
+        """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
+        for version in self.versions(ref):
+            with self._opened(version):
+                pass
+
+    @contextmanager
+    def _opened(self, ref: DataRef) -> Iterator[BufferedReader]:
+        """Open the file of a reference at its beginning, once its bytes were held against the hash."""
+        try:
+            with self._stream(ref) as stream:
+                self._vouch(ref, stream)
+                stream.seek(0)
+                yield stream
+        except FileNotFoundError as error:
+            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. {self._advice(ref)}") from error
+        except (PolarsError, PanicException, OSError) as error:
+            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+
+    def exists(self, ref: DataRef) -> bool:
+        """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
+        try:
+            self._stream(ref).close()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+        return True
+
+    def _stream(self, ref: DataRef) -> BufferedReader:
+        return os.fdopen(opened_below(self.root, PurePosixPath(ref.path).parts[1:]), "rb")
+
+    def _vouch(self, ref: DataRef, stream: BufferedReader) -> None:
+        """Raise IntegrityError unless the open file hashes to its name; remembered while the file looks unchanged."""
+        status = os.fstat(stream.fileno())
+        look = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if self._vouched.get(ref.path) == (ref.sha256, *look):
+            return
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 != ref.sha256:
+            raise IntegrityError(
+                f"{_named(ref)} has other bytes: they hash to {sha256[:12]}. Restore {self.home / ref.path}."
+            )
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
+            self._vouched[ref.path] = (sha256, *look)
+
+
+def _named(ref: DataRef) -> str:
+    return f"{ref.stage} of {ref.sleeve} ({ref.part}, version {ref.sha256[:12]})"

@@ -1,0 +1,41 @@
+"""References to table versions: which bytes of which table, and where they are kept. Reading and writing: store.py."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from quant_core.evidence.files.names import encoded
+
+Part = Literal["valid", "exclusions", "actions"]
+
+
+class DataRef(BaseModel):
+    """Which bytes of which table: all a stage needs to load it, and small enough to travel.
+
+    `path` is relative to the home and follows from the other fields, so a reference cannot point elsewhere. In the form
+    "list" the file holds no rows but names the versions whose rows, one after the other, are the table.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    sleeve: str = Field(min_length=1)
+    part: Part = "valid"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    rows: int = Field(ge=0)
+    path: str
+    form: Literal["rows", "list"] = "rows"
+
+    @model_validator(mode="after")
+    def _path_follows(self) -> Self:
+        if self.path != str(version_path(self.stage, self.sleeve, self.sha256)):
+            raise ValueError(f"path {self.path!r} is not that of {self.stage} of {self.sleeve}")
+        return self
+
+
+def version_path(stage: str, sleeve: str, sha256: str) -> PurePosixPath:
+    """Return where a version lies, relative to the home: `store/<room>/<name>/<sleeve>/<sha256>.parquet`."""
+    return PurePosixPath("store", *map(encoded, stage.split(".")), encoded(sleeve), f"{sha256}.parquet")
