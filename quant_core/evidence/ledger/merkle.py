@@ -1,4 +1,4 @@
-"""Merkle trees after RFC 6962, section 2.1: roots, growth, inclusion. What a leaf of the ledger is: checkpoints.py.
+"""Merkle trees after RFC 6962, section 2.1: roots and growth. What a leaf of the ledger is: checkpoints.py.
 
 A leaf is hashed behind a zero byte and a node behind a one, so that neither passes for the other. A tree of n leaves is
 cut at the largest power of two below n; hence it can grow from its right edge alone.
@@ -72,52 +72,3 @@ class Frontier:
             level = [_sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
             height += 1
         self.size += len(leaves)
-
-
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
-    """Return the audit path of one leaf, from the leaf upwards.
-
-    Parameters
-    ----------
-    leaves : sequence of bytes
-        Every leaf hash of the tree.
-    index : int
-        Which leaf.
-    """
-    if not 0 <= index < len(leaves):
-        raise UsageError(f"a tree of {len(leaves)} leaves has none of number {index}.")
-    level, path = list(leaves), []
-    while len(level) > 1:
-        if (sibling := index ^ 1) < len(level):
-            path.append(level[sibling])
-        above = [_sha256(b"\1" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
-        level = above + level[len(above) * 2 :]
-        index //= 2
-    return tuple(path)
-
-
-def root_by_proof(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
-    """Return the root a proof leads to; the leaf is in the tree if that is the root of the tree of that size.
-
-    Parameters
-    ----------
-    leaf : bytes
-        The leaf hash.
-    index, size : int
-        Number of the leaf, and of leaves.
-    path : sequence of bytes
-        What `inclusion_proof` returned.
-    """
-    if not 0 <= index < size:
-        raise UsageError(f"a tree of {size} leaves has none of number {index}.")
-    root, last, rest = leaf, size - 1, list(path)
-    while last:
-        if index & 1 or index < last:
-            if not rest:
-                raise UsageError("the proof is too short for a tree of that size.")
-            sibling = rest.pop(0)
-            root = _sha256(b"\1" + (sibling + root if index & 1 else root + sibling)).digest()
-        index, last = index // 2, last // 2
-    if rest:
-        raise UsageError("the proof is too long for a tree of that size.")
-    return root

@@ -4,7 +4,7 @@ from hashlib import sha256
 import pytest
 
 from quant_core.errors import UsageError
-from quant_core.evidence.ledger.merkle import Frontier, inclusion_proof, leaf_hashes, root_by_proof
+from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 
 # The reference entries and roots of Certificate Transparency's implementations.
 ENTRIES = [bytes.fromhex(text) for text in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657")]
@@ -55,19 +55,6 @@ def test_a_tree_grown_in_any_steps_has_the_root_of_the_definition():
         assert len(tree.peaks) == size.bit_count()
 
 
-def test_every_leaf_of_every_small_tree_is_proven_and_no_other():
-    entries = [str(number).encode() for number in range(34)]
-    for size in range(1, 34):
-        leaves, root = leaf_hashes(entries[:size]), slow_root(entries[:size])
-        for index, leaf in enumerate(leaves):
-            path = inclusion_proof(leaves, index)
-            assert root_by_proof(leaf, index, size, path) == root
-            assert root_by_proof(leaves[index - 1], index, size, path) != root or size == 1
-            for wrong in (path[1:], (*path, leaf)) if path else ((leaf,),):
-                with pytest.raises(UsageError):
-                    root_by_proof(leaf, index, size, wrong)
-
-
 def test_a_copy_grows_on_its_own():
     tree = grown(ENTRIES[:3])
     tree.copy().extend(leaf_hashes(ENTRIES[3:]))
@@ -78,12 +65,3 @@ def test_a_copy_grows_on_its_own():
 def test_a_size_and_peaks_that_do_not_belong_together_are_refused(size, peaks):
     with pytest.raises(UsageError):
         Frontier(size, peaks)
-
-
-@pytest.mark.parametrize("index", [-1, 3])
-def test_a_leaf_that_is_none_has_no_proof(index):
-    leaves = leaf_hashes(ENTRIES[:3])
-    with pytest.raises(UsageError):
-        inclusion_proof(leaves, index)
-    with pytest.raises(UsageError):
-        root_by_proof(leaves[0], index, 3, ())
