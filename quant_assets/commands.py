@@ -7,9 +7,7 @@ from pathlib import Path
 
 import click
 
-from quant_assets.home import dagster_home
 from quant_core.errors import MissingExtraError
-from quant_core.settings import CHECKOUT, Settings
 
 _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
 
@@ -27,6 +25,9 @@ def _need(what: str, module: str) -> None:
 def ui(host: str, port: int, home: Path | None) -> None:
     """Start the Dagster UI and its daemon on this machine; Ctrl-C ends both."""
     _need("quant ui", "dagster")
+    from quant_assets.home import dagster_home
+    from quant_core.settings import CHECKOUT, Settings
+
     settings = Settings.from_environment(os.environ, home=home)
     environ = {**os.environ, "QUANT_HOME": str(settings.home), "QUANT_SLEEVES": str(settings.sleeves)}
     if "DAGSTER_HOME" not in environ:
@@ -41,6 +42,7 @@ def mlflow(home: Path | None) -> None:
     """Make the MLflow view anew from the ledger; whatever was edited there by hand is gone."""
     _need("quant mlflow", "mlflow")
     from quant_assets.resources.tracking import rebuild  # the door to mlflow: takes seconds
+    from quant_core.settings import Settings
 
     settings = Settings.from_environment(os.environ, home=home)
     seen = rebuild(settings.home, os.environ.get("QUANT_MLFLOW_URI"))

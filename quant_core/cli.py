@@ -1,7 +1,8 @@
 """The `quant` command: results to stdout, progress and messages to stderr, exit codes by kind of error.
 
 It only calls the graph and the evidence. Commands of optional packages come in by the entry points `quant.commands`.
-Each command imports what it needs when it runs: to check a ledger loads neither polars nor the stages.
+Each command imports what it needs when it runs: the help loads nothing but click, and to check a ledger loads neither
+polars nor the stages.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +24,10 @@ from quant_core.errors import MissingExtraError, QuantError, UnknownNameError
 from quant_core.lifecycle.history import diff, replay, why
 from quant_core.lifecycle.ledger import ledger
 from quant_core.lifecycle.store import store
-from quant_core.masking import masked
-from quant_core.settings import Settings
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.graph.compute import Compute
     from quant_core.graph.stage import StageSpec
@@ -83,6 +83,7 @@ def run(
     from quant_core.graph.runner import DAGRunner
     from quant_core.lifecycle.summary import summary_of, told
     from quant_core.market.sleeves import find_sleeve, read_sleeve
+    from quant_core.settings import Settings
 
     settings = Settings.from_environment(os.environ, home=home, compute=mode)
     file = read_sleeve(config, name=sleeve) if config else find_sleeve(sleeve, settings.sleeves)
@@ -191,6 +192,7 @@ quant.add_command(why)
 
 def _evidence(home: Path | None) -> EvidenceReader:
     from quant_core.evidence.runs.reader import EvidenceReader
+    from quant_core.settings import Settings
 
     return EvidenceReader(Settings.from_environment(os.environ, home=home).home)
 
@@ -228,6 +230,8 @@ def engine_of(name: str) -> Compute:
 
 
 def _offered(group: str) -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points
+
     return tuple(entry_points(group=group))
 
 
@@ -252,6 +256,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except QuantError as error:
+        from quant_core.masking import masked
+
         if len(arguments) < len(sys.argv) - 1:
             trace = "".join(traceback.format_exception(error))
             if masked(trace, os.environ) == trace:

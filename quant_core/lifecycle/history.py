@@ -9,10 +9,13 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from quant_core.settings import Settings
+if TYPE_CHECKING:
+    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.evidence.runs.reader import EvidenceReader
 
 _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -25,10 +28,9 @@ _NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newes
 @_as_json
 def replay(run: str, home: Path | None, *, as_json: bool) -> None:
     """Compute RUN again from what it was pinned to and compare hashes; exit 1 when any differs."""
-    from quant_core.evidence.runs.commits import Evidence
     from quant_core.lifecycle.replay import replayed, told
 
-    evidence = Evidence(Settings.from_environment(os.environ, home=home).home)
+    evidence = _evidence(home)
     outcome = replayed(evidence, run, tell=_tell)
     click.echo(outcome.model_dump_json() if as_json else told(outcome))
     outcome.raise_if_different()
@@ -42,11 +44,10 @@ def replay(run: str, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
     """Compare two runs: parameters, code, data, features, scores, selection, weights and figures."""
-    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.lifecycle import attribution
     from quant_core.lifecycle.diff import run_diff, told
 
-    evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
+    evidence = _reader(home)
     found = run_diff(evidence, first, second)
     causes = attribution.attributed(evidence, first, second, tell=_tell) if attribute else None
     if as_json:
@@ -67,13 +68,26 @@ def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json
 @_as_json
 def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
     """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
-    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.lifecycle.why import told
     from quant_core.lifecycle.why import why as asked
 
-    evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
+    evidence = _reader(home)
     found = asked(evidence, symbol, sleeve=sleeve, date=None if date is None else date.date(), run=run)
     click.echo(found.model_dump_json() if as_json else told(found))
+
+
+def _evidence(home: Path | None) -> Evidence:
+    from quant_core.evidence.runs.commits import Evidence
+    from quant_core.settings import Settings
+
+    return Evidence(Settings.from_environment(os.environ, home=home).home)
+
+
+def _reader(home: Path | None) -> EvidenceReader:
+    from quant_core.evidence.runs.reader import EvidenceReader
+    from quant_core.settings import Settings
+
+    return EvidenceReader(Settings.from_environment(os.environ, home=home).home)
 
 
 def _tell(what: str) -> None:

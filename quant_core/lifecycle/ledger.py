@@ -11,18 +11,17 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from quant_core.errors import MissingVersionError, UnknownNameError
-from quant_core.evidence.ledger.anchors import Anchor, anchors_in, kept_anchors
-from quant_core.evidence.ledger.chain import Record
-from quant_core.evidence.ledger.inspection import describe_fault
-from quant_core.evidence.ledger.reader import FILE_NAME, LedgerReader
-from quant_core.evidence.verification.report import VerifyReport
-from quant_core.evidence.verification.verify import verify_ledger
-from quant_core.settings import Settings
+
+if TYPE_CHECKING:
+    from quant_core.evidence.ledger.anchors import Anchor
+    from quant_core.evidence.ledger.chain import Record
+    from quant_core.evidence.ledger.reader import LedgerReader
+    from quant_core.evidence.verification.report import VerifyReport
 
 HOME = "home"
 """What `--anchors` means without a value: those MLflow and Dagster keep in the home itself."""
@@ -58,6 +57,8 @@ def ledger() -> None:
 @_as_json
 def verify(anchors: tuple[str, ...], processes: int | None, home: Path | None, *, as_json: bool) -> None:
     """Check every record of the ledger; exit 1 when it was tampered with, 3 when only its tail is torn."""
+    from quant_core.evidence.verification.verify import verify_ledger
+
     found = _ledger(home)
     kept = _anchors(anchors, found.path.parent)
     others = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
@@ -101,6 +102,8 @@ def stats(home: Path | None, *, as_json: bool) -> None:
 
 def report_told(report: VerifyReport) -> str:
     """Return what verifying found as lines of text; every fault has its own."""
+    from quant_core.evidence.ledger.inspection import describe_fault
+
     counts = f"records={report.records} segments={report.segments} checkpoints={report.checkpoints}"
     first = f"ledger {report.verdict}: {counts} anchors={report.anchors} head={report.head} root={report.root}"
     return "\n".join([first, *(f"  {describe_fault(fault)}" for fault in report.faults)])
@@ -184,6 +187,9 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _ledger(home: Path | None) -> LedgerReader:
+    from quant_core.evidence.ledger.reader import FILE_NAME, LedgerReader
+    from quant_core.settings import Settings
+
     path = Settings.from_environment(os.environ, home=home).home / FILE_NAME
     if not path.is_file():
         raise MissingVersionError(f"there is no ledger at {path}; nothing vouches for this home.")
@@ -192,6 +198,8 @@ def _ledger(home: Path | None) -> LedgerReader:
 
 def _anchors(sources: tuple[str, ...], home: Path) -> tuple[Anchor, ...]:
     """Return the anchors of all sources; asked for and none found is an error, not a ledger without faults."""
+    from quant_core.evidence.ledger.anchors import anchors_in, kept_anchors
+
     found: set[Anchor] = set()
     for source in sources:
         anchors = kept_anchors(home) if source == HOME else anchors_in(Path(source))

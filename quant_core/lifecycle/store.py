@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import click
 
 from quant_core.errors import MissingVersionError
-from quant_core.settings import Settings
 
 if TYPE_CHECKING:
     from quant_core.evidence.runs.commits import Evidence
@@ -90,6 +89,7 @@ def pin(run_id: str, home: Path | None, *, release: bool) -> None:
 
 def _reader(home: Path | None) -> EvidenceReader:
     from quant_core.evidence.runs.reader import EvidenceReader
+    from quant_core.settings import Settings
 
     evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
     if not evidence.ledger.path.is_file():
