@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.market.codes import codes_of
+from quant_core.statistics.kolmogorov import kolmogorov_distance, kolmogorov_p
 
 A = TypeVar("A")
 Values = npt.NDArray[np.float64]
@@ -154,10 +155,9 @@ def shift_between(reference: Values, newest: Values) -> Shift | None:
     """Return how far two samples are apart; None when one of them is too small to say."""
     if min(reference.size, newest.size) < LEAST_VALUES:
         return None
-    from scipy.stats import ks_2samp
-
-    test = ks_2samp(newest, reference, method="asymp")
-    return Shift(population_stability(reference, newest), float(test.statistic), float(test.pvalue))
+    distance = kolmogorov_distance(newest, reference)
+    p = kolmogorov_p(distance, newest.size, reference.size)
+    return Shift(population_stability(reference, newest), distance, p)
 
 
 def _shares(bins: npt.NDArray[np.intp], count: int) -> Values:
