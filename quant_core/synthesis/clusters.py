@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from pydantic import Field, field_validator
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from quant_core.graph.compute import Compute
 from quant_core.graph.stage import Params, stage
@@ -117,13 +118,21 @@ def window_labels(window: tuple[int, int, int], shared: Mapping[str, Any]) -> La
     labels = np.zeros(train.shape[1], dtype=np.int32)
     if columns.size == 0:
         return labels
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         longest = np.ascontiguousarray(train[-max(lookbacks) :, columns])
         correlation = mean_correlation(longest, lookbacks, min_overlap=shared["min_overlap"])
         kept = mutually_known(correlation)
         if kept.any():
             labels[columns[kept]] = ward_labels(correlation[np.ix_(kept, kept)], shared["clusters"])
     return labels
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Look for the BLAS libraries once, when all of them are loaded: 1 to 3 ms that each window would pay."""
+    import scipy.cluster.hierarchy  # noqa: F401 - brings a BLAS of its own
+
+    return ThreadpoolController()
 
 
 def ward_labels(correlation: Matrix, clusters: int | None = None) -> Labels:
