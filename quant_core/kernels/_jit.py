@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,9 @@ _ROOM = Path(__file__).parent
 _SOURCES = {source.relative_to(_ROOM).as_posix(): source.read_text() for source in _ROOM.rglob("*.py")}
 _IMPORT = re.compile(r"^\s*(?:from|import) quant_core\.kernels\.([\w.]+)", re.MULTILINE)
 _LISTENERS: list[Callable[[str], None]] = []
-_DEFAULT_ROOT = Path.home() / ".cache" / "quant-assets" / "numba"
+# The convention of XDG: an empty or relative value counts as not set.
+_CACHES = Path(os.environ.get("XDG_CACHE_HOME", ""))
+_DEFAULT_ROOT = (_CACHES if _CACHES.is_absolute() else Path.home() / ".cache") / "quant-assets" / "numba"
 _root = _DEFAULT_ROOT
 
 
