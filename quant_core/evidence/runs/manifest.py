@@ -16,9 +16,8 @@ import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from quant_core.bounds import capped_bytes
@@ -27,6 +26,9 @@ from quant_core.evidence.files.documents import write_document
 from quant_core.evidence.files.names import encoded
 from quant_core.evidence.ledger.canonical import LARGEST_JSON, MAX_EXACT_INT, PayloadError, canonical, strict_object
 from quant_core.evidence.runs.modules import module_hashes
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 FORMAT = 1
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -85,7 +87,9 @@ class Manifest(_Facts):
 
 
 @functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
+def _validator() -> Draft202012Validator:
+    import jsonschema
+
     return jsonschema.Draft202012Validator(manifest_schema())
 
 
@@ -133,6 +137,8 @@ def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Mani
         raise IntegrityError(f"{path} is no manifest: {error.strerror}.") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise IntegrityError(f"{path} is not the manifest recorded for run {run_id}. Restore it.")
+    import jsonschema  # a run is opened and stages are loaded without it
+
     try:
         value = strict_object(content)
         if value.get("format", FORMAT) != FORMAT:
