@@ -34,7 +34,7 @@ from quant_core.ingest.cleaning.jumps_and_stalls import (
 )
 from quant_core.ingest.cleaning.market_rules import falls_beside_rises, far_future, last_date_breadth
 from quant_core.ingest.cleaning.split_suspects import suspected_splits
-from quant_core.ingest.corporate_actions.adjustment import adjusted
+from quant_core.ingest.corporate_actions.effects import adjust_prices
 from quant_core.ingest.corporate_actions.known_actions import known_actions
 from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.market.arrays import run_starts
@@ -135,7 +135,7 @@ def _series(raw: pl.DataFrame, came: Arrivals, sessions: pl.DataFrame) -> pl.Dat
 def _on_one_scale(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) -> pl.DataFrame:
     """Return raw prices on the terms of the last one, other prices as they are."""
     if sleeve.adjustment == "raw":
-        return adjusted(table, actions, volume_unit=sleeve.volume_unit)
+        return adjust_prices(table, actions, volume_unit=sleeve.volume_unit)
     return table.with_columns(adjustment=pl.lit(1.0))
 
 

@@ -20,7 +20,7 @@ from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.landing import Landing, last_row
 from quant_core.graph.landing_view import View
 from quant_core.graph.stage import Params, stage
-from quant_core.ingest.corporate_actions.adjustment import demand_factors
+from quant_core.ingest.corporate_actions.known_actions import demand_factors
 from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sources.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight

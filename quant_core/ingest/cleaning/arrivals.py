@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.ingest.cleaning.jumps_and_stalls import NO_SIGNS, Seen
-from quant_core.ingest.corporate_actions.renames import renamed
+from quant_core.ingest.corporate_actions.effects import follow_renames
 from quant_core.market.arrays import Ints, Mask
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import Bars
@@ -173,7 +173,7 @@ def _renamed(raw: pl.DataFrame, actions: pl.DataFrame, is_sound: Mask) -> tuple[
     """Return the symbols after renames, if any, and verdicts on sound rows that bore a symbol before it was given."""
     if not (actions["kind"] == "rename").any():
         return None, pl.DataFrame(schema=VERDICT_SCHEMA)
-    moved = renamed(raw.select("date", "symbol").with_row_index("row"), actions)
+    moved = follow_renames(raw.select("date", "symbol").with_row_index("row"), actions)
     symbols = raw["symbol"].to_frame().with_row_index("row").update(moved.valid.select("row", "symbol"), on="row")
     early = moved.exclusions.select(*VERDICT_SCHEMA)
     return symbols["symbol"], early.filter(is_sound[early["row"].to_numpy()])

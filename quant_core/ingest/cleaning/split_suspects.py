@@ -1,6 +1,6 @@
 """Bars at which prices seem to go over to the terms of a split that nobody told of. A suspicion excludes nothing.
 
-Splits that are known are applied in corporate_actions/adjustment.py. How far the rule is right on real data is counted
+Splits that are known are applied in corporate_actions/effects.py. How far the rule is right on real data is counted
 by its tests.
 """
 

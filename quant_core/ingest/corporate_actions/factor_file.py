@@ -1,6 +1,6 @@
 """Corporate actions from one Parquet or CSV file, as a table of cumulative factors or as a list of actions.
 
-Which of them a run knows and may use is decided in known_actions.py.
+Which of them a run knows and may use is decided in known_actions.py, what they do to rows in effects.py.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 import polars as pl
 
 from quant_core.errors import SourceError
-from quant_core.ingest.corporate_actions.adjustment import SENT, actions_of_factors
 from quant_core.ingest.reading.tabular import text_bytes
 from quant_core.ingest.reading.untrusted import untrusted_parquet
 from quant_core.market.contracts.ingest import Actions
 
 FACTORS = ("date", "symbol", "price_factor", "split_factor")
+SENT = tuple(name for name in Actions.dtypes if name != "row")
 LISTED = ("date", "symbol", "kind", "factor")
 _OPTIONAL = ("to", "known_at")
 _KINDS: dict[str, pl.DataType] = {**Actions.dtypes, "price_factor": pl.Float64(), "split_factor": pl.Float64()}
@@ -66,6 +66,60 @@ def read_factors(path: Path, *, venue: str | None = None) -> pl.DataFrame:
         return actions_of_factors(read)
     absent = {name: pl.lit(None, dtype=_KINDS[name]) for name in _OPTIONAL if name not in read.columns}
     return read.with_columns(**absent).select(*SENT)
+
+
+def actions_of_factors(factors: pl.DataFrame) -> pl.DataFrame:
+    """Turn cumulative factors into actions.
+
+    The table is that of LEAN's factor files: price_factor (dividends) and split_factor hold up to and including the
+    row's date, the last row of a symbol being dated far in the future. Each ratio of a row's factor to the next row's
+    is an action. Its ex-date is the day after the row's date, with no calendar asked: every row up to that date, and no
+    later one, is then adjusted, whatever the calendar. On a day without trade an action has no effect before the next
+    row.
+
+    Parameters
+    ----------
+    factors : DataFrame
+        date, symbol, price_factor and split_factor; further columns are not read.
+
+    Returns
+    -------
+    DataFrame
+        Columns of Actions without `row`, sorted by symbol, date and kind; `known_at` null: known from the ex-date on.
+
+    Raises
+    ------
+    SourceError
+        A symbol has two rows of one date, or a factor is not a positive number: the ratios beside it are not known.
+
+    Source: QuantConnect LEAN, factor file format (Data/equity/usa/factor_files/readme.md).
+    """
+    names = {"dividend": "price_factor", "split": "split_factor"}
+    ordered = factors.sort("symbol", "date")
+    is_number = pl.all_horizontal(pl.col(name).is_finite() & (pl.col(name) > 0.0) for name in names.values())
+    is_known = is_number & pl.col("date").is_not_null() & pl.col("symbol").is_not_null()
+    unknown = ordered.filter(~is_known.fill_null(value=False))
+    if unknown.height:
+        raise SourceError(f"{unknown.height} rows of factors hold no positive number, such as {unknown.row(0)}.")
+    again = ordered.filter(pl.struct("symbol", "date").is_duplicated())
+    if again.height:
+        raise SourceError(f"{again.height} rows of factors share symbol and date, such as {again.row(0)}.")
+    kinds = [
+        ordered.select(
+            pl.col("date").dt.offset_by("1d"),
+            "symbol",
+            kind=pl.lit(kind),
+            factor=pl.col(name) / pl.col(name).shift(-1).over("symbol"),
+        )
+        for kind, name in names.items()
+    ]
+    return _sent(pl.concat(kinds).filter(pl.col("factor") != 1.0)).sort("symbol", "date", "kind")
+
+
+def _sent(found: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of Actions a source sends; absent ones are null."""
+    absent = {name: pl.lit(None) for name in SENT if name not in found.columns}
+    return found.with_columns(**absent).select(pl.col(name).cast(Actions.dtypes[name]) for name in SENT)
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -1,12 +1,13 @@
 """Which corporate actions a run knows and may use: of each one the last word sent, cut at the knowledge time.
 
-How a vendor's factors become actions, and what they do to prices, is said in adjustment.py.
+How a vendor's factors become actions is said in factor_file.py, what actions do to rows in effects.py.
 """
 
 from __future__ import annotations
 
 import polars as pl
 
+from quant_core.errors import ConfigError
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
 from quant_core.market.contracts.ingest import EARLIEST, Actions
 from quant_core.market.contracts.split import Split, excluded_rows, split
@@ -30,6 +31,21 @@ _DETAILS = {
     "rename_with_factor": "a rename changes no price: send a split beside it",
     "rename_without_target": "a rename needs another symbol",
 }
+
+
+def demand_factors(sleeve: Sleeve, actions: pl.DataFrame | None) -> None:
+    """Refuse raw prices of a source that brings no table of actions. An empty one is fine: none is known so far.
+
+    Raises
+    ------
+    ConfigError
+        Says what to do.
+    """
+    if sleeve.adjustment == "raw" and actions is None:
+        raise ConfigError(
+            f'the sleeve {sleeve.name!r} declares adjustment = "raw", and its source sends no splits and dividends: '
+            'name their file as [source] factors = "FILE", or adjust the prices and declare "total" or "split".'
+        )
 
 
 def known_actions(landed: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None) -> Split:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_core.ingest.cleaning.split_suspects import suspected_splits
-from quant_core.ingest.corporate_actions.adjustment import adjusted
+from quant_core.ingest.corporate_actions.effects import adjust_prices
 from quant_core.ingest.corporate_actions.factor_file import read_factors
 from quant_core.market.contracts.ingest import Actions
 
@@ -224,10 +224,10 @@ def test_once_the_known_splits_are_applied_none_of_them_is_suspected(shared_data
     told = read_factors(shared_data("eq_lean_factors")).with_row_index("row")
     actions = told.with_columns(pl.col("row").cast(pl.Int64)).select(*Actions.dtypes)
     bars = as_bars(shared_data("eq_lean_1d"))
-    done = adjusted(bars, actions)
+    done = adjust_prices(bars, actions)
     left = set(done.filter(suspected_splits(done)).select("symbol", "date").rows())
     assert left == {("US:GOOG", date(2014, 4, 3)), ("US:WM", date(2001, 5, 16))}
-    twice = adjusted(done.drop("adjustment"), actions)
+    twice = adjust_prices(done.drop("adjustment"), actions)
     again = set(twice.filter(suspected_splits(twice)).select("symbol", "date").rows())
     assert len(again & told_splits(shared_data)) >= 10
 

@@ -1,11 +1,12 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from quant_core.errors import SourceError
-from quant_core.ingest.corporate_actions.factor_file import read_factors
+from quant_core.ingest.corporate_actions.factor_file import actions_of_factors, read_factors
 from quant_core.market.contracts.ingest import Actions
 
 SENT = {name: kind for name, kind in Actions.dtypes.items() if name != "row"}
@@ -110,3 +111,42 @@ def test_a_column_of_another_type_is_refused(tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "factors.parquet")
     with pytest.raises(SourceError, match="date is Int64, not Date"):
         read_factors(tmp_path / "factors.parquet")
+
+
+FIRST = date(2024, 1, 1)
+
+
+def day(k: int) -> date:
+    return FIRST + timedelta(days=k)
+
+
+def cumulative(*rows: tuple[date, float, float], symbol: str = "US:A") -> pl.DataFrame:
+    schema = ["date", "price_factor", "split_factor"]
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(symbol=pl.lit(symbol))
+
+
+def test_cumulative_factors_become_the_ratios_between_their_rows() -> None:
+    table = cumulative((day(0), 0.72, 0.25), (day(9), 0.72, 0.25), (day(19), 0.9, 0.25), (date(2050, 12, 31), 0.9, 0.5))
+    told = actions_of_factors(pl.concat([table, table.with_columns(symbol=pl.lit("US:B"))]).reverse())
+    assert told.columns == [name for name in Actions.dtypes if name != "row"]
+    assert told.filter(pl.col("symbol") == "US:A").select("date", "kind", "factor").rows() == [
+        (day(10), "dividend", pytest.approx(0.8)),
+        (day(20), "split", 0.5),
+    ]
+    assert told.filter(pl.col("symbol") == "US:B").height == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ((day(9), 0.0, 1.0), "no positive number"),
+        ((day(9), None, 1.0), "no positive number"),
+        ((day(9), 1.0, float("nan")), "no positive number"),
+        ((day(9), 1.0, -2.0), "no positive number"),
+        ((None, 1.0, 1.0), "no positive number"),
+        ((day(0), 1.0, 1.0), "share symbol and date"),
+    ],
+)
+def test_a_factor_that_is_none_is_refused_because_its_neighbours_cannot_be_known(row: Any, said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        actions_of_factors(pl.concat([cumulative((day(0), 1.0, 1.0)), cumulative(row)], how="vertical_relaxed"))

@@ -3,7 +3,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from quant_core.ingest.corporate_actions.renames import next_events, owners, renamed
+from quant_core.ingest.corporate_actions.effects import follow_renames, next_events, owners
 from quant_core.market.contracts.ingest import Actions
 
 Row = tuple[str, int]
@@ -30,14 +30,14 @@ def changes(*rows: tuple[str, int, str]) -> pl.DataFrame:
 
 
 def series(rows: pl.DataFrame, actions: pl.DataFrame) -> dict[str, list[int]]:
-    kept = renamed(rows, actions).valid
+    kept = follow_renames(rows, actions).valid
     grouped = kept.select("symbol", k=pl.col("close").cast(pl.Int64)).group_by("symbol", maintain_order=True).agg("k")
     return dict(grouped.iter_rows())
 
 
 def test_a_renamed_asset_has_one_series() -> None:
     rows = table(("A", 0), ("B", 2), ("X", 0), ("A", 1), ("B", 3))
-    done = renamed(rows, changes(("A", 2, "B")))
+    done = follow_renames(rows, changes(("A", 2, "B")))
     assert done.valid["symbol"].to_list() == ["B", "B", "X", "B", "B"]
     assert done.valid.drop("symbol").equals(rows.drop("symbol"))
     assert done.exclusions.is_empty()
@@ -63,7 +63,7 @@ def test_a_ticker_given_up_may_be_taken_by_another_asset() -> None:
 
 def test_two_assets_may_swap_tickers_on_one_day() -> None:
     rows = table(("A", 0), ("B", 0), ("A", 2), ("B", 2))
-    done = renamed(rows, changes(("A", 1, "B"), ("B", 1, "A")))
+    done = follow_renames(rows, changes(("A", 1, "B"), ("B", 1, "A")))
     assert done.valid["symbol"].to_list() == ["B", "A", "A", "B"]
     assert done.exclusions.is_empty()
 
@@ -75,20 +75,20 @@ def test_the_asset_that_held_the_ticker_before_and_was_renamed_itself_goes_its_o
 
 def test_rows_in_the_way_of_a_series_moved_in_leave_with_their_reason() -> None:
     rows = table(("FB", 0), ("META", 0), ("META", 3), ("FB", 5), ("META", 9))
-    done = renamed(rows, changes(("FB", 8, "META")))
+    done = follow_renames(rows, changes(("FB", 8, "META")))
     assert series(rows, changes(("FB", 8, "META"))) == {"META": [0, 5, 9]}
     assert done.exclusions.select("rule", "row", "symbol", "date").rows() == [
         ("precedes_rename", 0, "META", day(0)),
         ("precedes_rename", 1, "META", day(3)),
     ]
-    numbered = renamed(rows.with_row_index("row"), changes(("FB", 8, "META")))
+    numbered = follow_renames(rows.with_row_index("row"), changes(("FB", 8, "META")))
     assert numbered.exclusions["row"].to_list() == [1, 2]
     assert numbered.valid.height + numbered.exclusions.height == rows.height
 
 
 def test_a_history_told_under_the_new_symbol_loses_nothing() -> None:
     rows = table(("META", 0), ("META", 3), ("META", 9))
-    done = renamed(rows, changes(("FB", 8, "META")))
+    done = follow_renames(rows, changes(("FB", 8, "META")))
     assert done.valid.equals(rows)
     assert done.exclusions.is_empty()
 
@@ -96,8 +96,8 @@ def test_a_history_told_under_the_new_symbol_loses_nothing() -> None:
 def test_what_has_been_renamed_is_not_renamed_again() -> None:
     rows = table(("FB", 0), ("META", 0), ("META", 3), ("FB", 5), ("META", 9), ("A", 1), ("B", 9))
     told = changes(("FB", 8, "META"), ("A", 2, "B"))
-    once = renamed(rows, told).valid
-    again = renamed(once, told)
+    once = follow_renames(rows, told).valid
+    again = follow_renames(once, told)
     assert again.valid.equals(once)
     assert again.exclusions.is_empty()
 

@@ -1,10 +1,12 @@
-"""Which asset bore a ticker when: chains of ticker changes followed to the symbol an asset has in the end.
+"""What corporate actions do to rows: each asset goes by its last symbol, its prices by the terms of its last row.
 
-What an asset's actions do to its prices is said in adjustment.py; a ticker that dies and comes back, in
-cleaning/jumps_and_stalls.py.
+Which actions are known when is decided in known_actions.py. A ticker that dies and comes back is found in
+cleaning/jumps_and_stalls.py, and so is a split that nobody sent.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +15,11 @@ import polars as pl
 from quant_core.market.contracts.split import Split, excluded_rows
 
 Positions = npt.NDArray[np.int64]
+PRICES = ("open", "high", "low", "close")
 _DAY_BITS = 32
 
 
-def renamed(rows: pl.DataFrame, actions: pl.DataFrame) -> Split:
+def follow_renames(rows: pl.DataFrame, actions: pl.DataFrame) -> Split:
     """Give an asset one series under its last symbol, from the ticker changes known.
 
     A row dated before a rename of its symbol goes by the new one, along chains (A to B, then B to C). A rename dated
@@ -55,7 +58,7 @@ def owners(rows: pl.DataFrame, actions: pl.DataFrame) -> tuple[pl.Series, pl.Ser
     Parameters
     ----------
     rows, actions : DataFrame
-        As for `renamed`, before it or after it.
+        As for `follow_renames`, before it or after it.
 
     Returns
     -------
@@ -71,6 +74,52 @@ def owners(rows: pl.DataFrame, actions: pl.DataFrame) -> tuple[pl.Series, pl.Ser
     is_new = pl.col("is_new").fill_null(value=False)
     before = terms.select("symbol", date=pl.when(is_new).then("date").otherwise(pl.col("date").dt.offset_by("-1d")))
     return tickers.names(rows), tickers.names(before)
+
+
+def adjust_prices(
+    rows: pl.DataFrame, actions: pl.DataFrame, *, volume_unit: Literal["units", "value"] = "units"
+) -> pl.DataFrame:
+    """Put every price on the terms of its asset's last row, so that the last price is the market's.
+
+    A row dated d is multiplied by the factors of all splits and dividends of its asset with an ex-date after d. An
+    action dated after the asset's last close is not applied yet: the market still quotes the old terms. Ticker changes
+    among the actions are followed, so it does not matter whether `follow_renames` comes before or after.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        date, symbol, open, high, low, close, volume and whatever else, in any order.
+    actions : DataFrame
+        Under the contract Actions: of one symbol, date and kind one, as `ingest.actions` leaves them.
+    volume_unit : "units" or "value"
+        Units are divided by the factor, so that close x volume stays the traded value; a value stays as it is.
+
+    Returns
+    -------
+    DataFrame
+        `rows` in their order, with `adjustment`, the multiplier: exactly 1.0, and every value untouched, where nothing
+        applies. Null stays null.
+
+    Source: Center for Research in Security Prices, Data Descriptions Guide, factor to adjust price; backward as of the
+    last row, both for splits and for distributions.
+    """
+    of_rows, of_actions = owners(rows, actions)
+    terms = actions.select("date", "kind", "factor", symbol=of_actions).filter(pl.col("kind") != "rename")
+    table = rows.select("date", symbol=of_rows)
+    last = table.filter(rows["close"].is_not_null()).group_by("symbol").agg(last=pl.col("date").max())
+    terms = (
+        terms.join(last, on="symbol")
+        .filter(pl.col("date") <= pl.col("last"))
+        .sort("symbol", "date", "kind", "factor")
+        .with_columns(pl.col("factor").cum_prod(reverse=True).over("symbol"))
+    )
+    multiplier = np.ones(rows.height)
+    position = next_events(table, terms)
+    is_before = position >= 0
+    multiplier[is_before] = terms["factor"].to_numpy()[position[is_before]]
+    given = rows.with_columns(pl.Series("adjustment", multiplier))
+    volume = pl.col("volume") / pl.col("adjustment") if volume_unit == "units" else pl.col("volume")
+    return given.with_columns(volume, *(pl.col(name) * pl.col("adjustment") for name in PRICES))
 
 
 class _Tickers:

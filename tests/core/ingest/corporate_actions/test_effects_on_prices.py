@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant_core.errors import ConfigError, SourceError
 from quant_core.ingest.actions import actions as known_actions
-from quant_core.ingest.corporate_actions.adjustment import actions_of_factors, adjusted, demand_factors
+from quant_core.ingest.corporate_actions.effects import adjust_prices
 from quant_core.ingest.corporate_actions.factor_file import read_factors
 from quant_core.market.contracts.ingest import Actions
 from quant_core.market.sleeves import Sleeve
@@ -47,7 +46,7 @@ def events(*rows: dict[str, Any]) -> pl.DataFrame:
 
 def test_a_split_halves_what_came_before_and_doubles_its_shares() -> None:
     rows = bars(A=[100.0, 104.0, 53.0, 54.0], B=[7.0, 8.0, 9.0, 10.0])
-    done = adjusted(rows, events({"date": day(2), "factor": 0.5}))
+    done = adjust_prices(rows, events({"date": day(2), "factor": 0.5}))
     assert done["adjustment"].to_list() == [0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     assert done["close"].to_list() == [50.0, 52.0, 53.0, 54.0, 7.0, 8.0, 9.0, 10.0]
     assert done["volume"].to_list()[:4] == [140.0, 160.0, 90.0, 100.0]
@@ -61,7 +60,7 @@ def test_factors_of_later_days_multiply() -> None:
         {"date": day(1), "factor": 0.25},
         {"date": day(3), "kind": "dividend", "factor": 0.8},
     )
-    done = adjusted(bars(A=[100.0] * 5), told)
+    done = adjust_prices(bars(A=[100.0] * 5), told)
     assert done["adjustment"].to_list() == pytest.approx([0.1, 0.4, 0.4, 1.0, 1.0], abs=1e-15)
 
 
@@ -69,21 +68,21 @@ def test_an_ex_date_without_a_bar_works_on_the_bars_around_it() -> None:
     rows = bars(A=[100.0, 100.0, 50.0]).with_columns(
         pl.col("date").replace_strict({day(2): day(4)}, default=pl.col("date"))
     )
-    assert adjusted(rows, events({"date": day(2), "factor": 0.5}))["close"].to_list() == [50.0, 50.0, 50.0]
+    assert adjust_prices(rows, events({"date": day(2), "factor": 0.5}))["close"].to_list() == [50.0, 50.0, 50.0]
 
 
 def test_the_last_price_is_the_market_price_until_the_first_bar_on_new_terms() -> None:
     rows = bars(A=[100.0, 102.0], B=[5.0, 5.0, 5.0])
     announced = events({"date": day(2), "factor": 0.5})
-    assert adjusted(rows, announced)["close"].to_list()[:2] == [100.0, 102.0]
+    assert adjust_prices(rows, announced)["close"].to_list()[:2] == [100.0, 102.0]
     empty_row = bars(A=[100.0, 102.0, None])
-    assert adjusted(empty_row, announced)["close"].to_list() == [100.0, 102.0, None]
+    assert adjust_prices(empty_row, announced)["close"].to_list() == [100.0, 102.0, None]
 
 
 def test_traded_value_as_a_volume_is_left_alone() -> None:
     rows = bars(A=[100.0, 104.0, 53.0])
     told = events({"date": day(2), "factor": 0.5})
-    assert adjusted(rows, told, volume_unit="value")["volume"].equals(rows["volume"])
+    assert adjust_prices(rows, told, volume_unit="value")["volume"].equals(rows["volume"])
 
 
 def test_without_actions_every_bit_stays() -> None:
@@ -91,10 +90,10 @@ def test_without_actions_every_bit_stays() -> None:
     rows = bars(A=list(rng.lognormal(0.0, 5.0, 200)), B=[None, 1e-300, 1e300])
     rows = rows.with_columns(volume=pl.when(pl.col("volume") > 500.0).then("volume"))
     for told in (Actions.empty(), events({"symbol": "US:C", "date": day(2), "factor": 0.5})):
-        done = adjusted(rows, told)
+        done = adjust_prices(rows, told)
         assert done.drop("adjustment").equals(rows)
         assert done["adjustment"].to_list() == [1.0] * rows.height
-    assert adjusted(rows.clear(), events({"date": day(2), "factor": 0.5})).height == 0
+    assert adjust_prices(rows.clear(), events({"date": day(2), "factor": 0.5})).height == 0
 
 
 def test_a_split_told_under_the_old_ticker_reaches_the_rows_under_either() -> None:
@@ -104,7 +103,7 @@ def test_a_split_told_under_the_old_ticker_reaches_the_rows_under_either() -> No
         {"symbol": "US:OLD", "date": day(3), "kind": "rename", "to": "US:NEW"},
         {"symbol": "US:NEW", "date": day(4), "factor": 0.1},
     )
-    assert adjusted(rows, told)["adjustment"].to_list() == pytest.approx([0.05, 0.05, 0.1, 0.1, 1.0], abs=1e-16)
+    assert adjust_prices(rows, told)["adjustment"].to_list() == pytest.approx([0.05, 0.05, 0.1, 0.1, 1.0], abs=1e-16)
 
 
 def test_a_split_on_the_day_of_the_rename_may_bear_either_ticker() -> None:
@@ -114,7 +113,7 @@ def test_a_split_on_the_day_of_the_rename_may_bear_either_ticker() -> None:
             {"symbol": symbol, "date": day(2), "factor": 0.5},
             {"symbol": "US:OLD", "date": day(2), "kind": "rename", "to": "US:NEW"},
         )
-        assert adjusted(rows, told)["close"].to_list() == [50.0, 51.0, 51.0]
+        assert adjust_prices(rows, told)["close"].to_list() == [50.0, 51.0, 51.0]
 
 
 @st.composite
@@ -156,15 +155,15 @@ def test_neither_the_order_of_rows_nor_that_of_actions_matters(
 ) -> None:
     rows, told = market
     order = np.random.default_rng(seed).permutation(rows.height)
-    whole = adjusted(rows, told)
-    assert adjusted(rows[order], told.reverse()).equals(whole[order])
+    whole = adjust_prices(rows, told)
+    assert adjust_prices(rows[order], told.reverse()).equals(whole[order])
 
 
 @given(market=markets())
 @settings(max_examples=60, deadline=None)
 def test_every_price_is_the_product_of_what_follows_it(market: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     rows, told = market
-    done = adjusted(rows, told)
+    done = adjust_prices(rows, told)
     last = dict(rows.group_by("symbol").agg(pl.col("date").max()).iter_rows())
     for row in done.iter_rows(named=True):
         factor = 1.0
@@ -186,51 +185,11 @@ def test_a_later_view_differs_from_an_earlier_one_by_one_factor_per_symbol(
     market: tuple[pl.DataFrame, pl.DataFrame], cut: int
 ) -> None:
     rows, told = market
-    early = adjusted(rows.filter(pl.col("date") <= day(cut)), told)
-    late = adjusted(rows, told).filter(pl.col("date") <= day(cut))
+    early = adjust_prices(rows.filter(pl.col("date") <= day(cut)), told)
+    late = adjust_prices(rows, told).filter(pl.col("date") <= day(cut))
     ratio = early.select("symbol", ratio=late["adjustment"] / early["adjustment"])
     spread = ratio.group_by("symbol").agg(least=pl.col("ratio").min(), most=pl.col("ratio").max())
     np.testing.assert_allclose(spread["least"].to_numpy(), spread["most"].to_numpy(), rtol=1e-12)
-
-
-def cumulative(*rows: tuple[date, float, float], symbol: str = "US:A") -> pl.DataFrame:
-    schema = ["date", "price_factor", "split_factor"]
-    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(symbol=pl.lit(symbol))
-
-
-def test_cumulative_factors_become_the_ratios_between_their_rows() -> None:
-    table = cumulative((day(0), 0.72, 0.25), (day(9), 0.72, 0.25), (day(19), 0.9, 0.25), (date(2050, 12, 31), 0.9, 0.5))
-    told = actions_of_factors(pl.concat([table, table.with_columns(symbol=pl.lit("US:B"))]).reverse())
-    assert told.columns == [name for name in Actions.dtypes if name != "row"]
-    assert told.filter(pl.col("symbol") == "US:A").select("date", "kind", "factor").rows() == [
-        (day(10), "dividend", pytest.approx(0.8)),
-        (day(20), "split", 0.5),
-    ]
-    assert told.filter(pl.col("symbol") == "US:B").height == 2
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ((day(9), 0.0, 1.0), "no positive number"),
-        ((day(9), None, 1.0), "no positive number"),
-        ((day(9), 1.0, float("nan")), "no positive number"),
-        ((day(9), 1.0, -2.0), "no positive number"),
-        ((None, 1.0, 1.0), "no positive number"),
-        ((day(0), 1.0, 1.0), "share symbol and date"),
-    ],
-)
-def test_a_factor_that_is_none_is_refused_because_its_neighbours_cannot_be_known(row: Any, said: str) -> None:
-    with pytest.raises(SourceError, match=said):
-        actions_of_factors(pl.concat([cumulative((day(0), 1.0, 1.0)), cumulative(row)], how="vertical_relaxed"))
-
-
-def test_a_sleeve_of_raw_prices_needs_a_source_that_tells_of_splits() -> None:
-    mine = Sleeve(name="mine", calendar="XNYS", adjustment="raw")
-    with pytest.raises(ConfigError, match=r"\[source\] factors"):
-        demand_factors(mine, None)
-    demand_factors(mine, Actions.empty())
-    demand_factors(mine.model_copy(update={"adjustment": "total"}), None)
 
 
 def lean(found: Find) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -242,7 +201,7 @@ def lean(found: Find) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 def test_real_prices_follow_their_factor_file(shared_data: Find) -> None:
     rows, told, factors = lean(shared_data)
     by_day = factors.sort("date").select("date", "symbol", product=pl.col("price_factor") * pl.col("split_factor"))
-    done = adjusted(rows, told).sort("date")
+    done = adjust_prices(rows, told).sort("date")
     seen = done.join_asof(by_day, on="date", by="symbol", strategy="forward", check_sortedness=False)
     seen = seen.drop_nulls("product").with_columns(raw=pl.col("close") / pl.col("adjustment"))
     last = pl.col("product").sort_by("date").last().over("symbol")
@@ -257,7 +216,7 @@ def test_real_prices_follow_their_factor_file(shared_data: Find) -> None:
 
 def test_no_return_jumps_where_a_real_split_was_known(shared_data: Find) -> None:
     rows, told, _ = lean(shared_data)
-    done = adjusted(rows, told).sort("symbol", "date")
+    done = adjust_prices(rows, told).sort("symbol", "date")
     change = (pl.col("close") / pl.col("close").shift(1) - 1.0).over("symbol")
     raw = (pl.col("close") / pl.col("adjustment")).over("symbol")
     moves = done.with_columns(change=change, raw=raw / raw.shift(1).over("symbol") - 1.0)
@@ -290,6 +249,6 @@ def test_a_view_of_a_day_shows_the_prices_of_that_day(shared_data: Find, as_of: 
     assert stamp.date() >= last
     seen = rows.filter(pl.col("date") <= last, pl.col("symbol") == "US:AAPL")
     sleeve = Sleeve(name="mine", calendar="XNYS", adjustment="raw")
-    done = adjusted(seen, known_actions(told, sleeve=sleeve, as_of=as_of).valid)
+    done = adjust_prices(seen, known_actions(told, sleeve=sleeve, as_of=as_of).valid)
     assert done.filter(pl.col("date") == last)["adjustment"].to_list() == [1.0]
     assert done.filter(pl.col("date") == date(2014, 6, 6))["close"].item() == pytest.approx(friday, rel=1e-6)
