@@ -14,7 +14,7 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.graph.stage import TableRule, stage
-from quant_core.ingest.cleaning.arrivals import VALUES, Arrivals, Verdicts, arrivals_of
+from quant_core.ingest.cleaning.arrivals import VALUES, arrivals_of, seen_of
 from quant_core.ingest.cleaning.drift import (
     bar_numbers,
     history_alignment,
@@ -101,12 +101,16 @@ def bars(raw: pl.DataFrame, actions: pl.DataFrame, *, sleeve: Sleeve, as_of: str
         return Split(Bars.empty())
     sessions = sessions_of(raw["date"], sleeve.market)
     actions = known_actions(actions, sleeve=sleeve, as_of=as_of).valid
-    came = arrivals_of(raw, actions, sessions, sleeve.calendar)
-    _judge_density(came.seen, sleeve)
-    table = _on_one_scale(_series(raw, came, sessions), actions, sleeve)
-    judged = judged_series(np.ascontiguousarray(table["close"].to_numpy()), came.seen)
-    kept = _kept(table, came, judged, sleeve)
-    lost = pl.concat([came.lost, *_verdicts(came, judged)]).sort("row")
+    arrived = arrivals_of(raw, actions, sessions, sleeve.calendar)
+    seen = seen_of(arrived)
+    _judge_density(seen, sleeve)
+    is_sound = arrived["rule"].is_null()
+    sound = arrived if is_sound.all() else arrived.filter(is_sound)
+    table = _on_one_scale(_series(raw, sound, sessions), actions, sleeve)
+    judged = judged_series(np.ascontiguousarray(table["close"].to_numpy()), seen)
+    kept = _kept(table, sound["code"], judged, sleeve)
+    lost = arrived.filter(pl.col("rule").is_not_null()).select("row", "rule", "detail")
+    lost = pl.concat([lost, *_verdicts(sound["row"], judged)]).sort("row")
     return Split(kept, excluded_rows(raw[lost["row"]], lost["rule"], lost["detail"]))
 
 
@@ -124,12 +128,12 @@ def _judge_density(seen: Seen, sleeve: Sleeve) -> None:
         )
 
 
-def _series(raw: pl.DataFrame, came: Arrivals, sessions: pl.DataFrame) -> pl.DataFrame:
+def _series(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that may be bars, sorted by symbol and date, as sent."""
-    given = raw.select("date", came.symbols, *VALUES)
-    is_whole = came.rows.size == raw.height and bool((came.rows == np.arange(raw.height)).all())
-    table = given if is_whole else given[came.rows]
-    return table.with_columns(sessions["available_at"].gather(came.place))
+    given, rows = raw.select("date", *VALUES), sound["row"]
+    is_whole = rows.len() == raw.height and rows.is_sorted()
+    table = given if is_whole else given[rows]
+    return table.with_columns(sound["symbol"], sessions["available_at"].gather(sound["place"]))
 
 
 def _on_one_scale(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) -> pl.DataFrame:
@@ -139,7 +143,7 @@ def _on_one_scale(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) ->
     return table.with_columns(adjustment=pl.lit(1.0))
 
 
-def _kept(table: pl.DataFrame, came: Arrivals, judged: Judged, sleeve: Sleeve) -> pl.DataFrame:
+def _kept(table: pl.DataFrame, code: pl.Series, judged: Judged, sleeve: Sleeve) -> pl.DataFrame:
     """Return the bars that stay, with their lives and flags."""
     is_kept = judged.is_kept
     told = table.with_columns(
@@ -147,13 +151,12 @@ def _kept(table: pl.DataFrame, came: Arrivals, judged: Judged, sleeve: Sleeve) -
     )
     kept = told if is_kept.all() else told.filter(is_kept)
     is_split = suspected_splits(kept, volume_unit=sleeve.volume_unit).to_numpy()
-    flags = flags_of(kept, came.code[is_kept], judged.is_stall[is_kept], is_split)
+    flags = flags_of(kept, code.to_numpy()[is_kept], judged.is_stall[is_kept], is_split)
     return kept.with_columns(flags).select(*Bars.dtypes)
 
 
-def _verdicts(came: Arrivals, judged: Judged) -> tuple[Verdicts, Verdicts]:
+def _verdicts(rows: pl.Series, judged: Judged) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the verdicts on bars that leave because of their neighbours."""
-    rows = pl.Series("row", came.rows, dtype=pl.Int64)
     change = pl.Series("change", judged.change)
     toxic = pl.DataFrame([rows, change]).filter(judged.is_toxic)
     percent = (100.0 * pl.col("change")).round(1)

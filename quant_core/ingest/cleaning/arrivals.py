@@ -5,18 +5,16 @@ What the bars then say of each other is judged in jumps_and_stalls.py; both are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.ingest.cleaning.jumps_and_stalls import NO_SIGNS, Seen
+from quant_core.ingest.cleaning.jumps_and_stalls import Seen, is_sign_of_life
 from quant_core.ingest.corporate_actions.effects import follow_renames
 from quant_core.market.arrays import Ints, Mask
 from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import Bars
-from quant_core.market.contracts.verdicts import VERDICT_SCHEMA, verdicts
+from quant_core.market.contracts.verdicts import verdicts
 from quant_core.market.sessions import places_of
 
 VALUES = ("open", "high", "low", "close", "volume")
@@ -25,39 +23,10 @@ THIN = 0.05
 
 Places = npt.NDArray[np.int32]
 Codes = npt.NDArray[np.int32]
-Verdicts = pl.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class Arrivals:
-    """The landed rows that may be bars, sorted by symbol and date, and verdicts on the others.
-
-    Attributes
-    ----------
-    rows : int64 [R]
-        Position of each in the landing.
-    place : int32 [R]
-        Row of the table of sessions it stands in.
-    code : int32 [R]
-        A number per symbol, in the order of symbols.
-    symbols : pl.Series
-        Of the landing: each row's symbol, renames followed.
-    seen : Seen
-        They, and the rows that are no bars yet show that their ticker was there.
-    lost : DataFrame
-        row (position in the landing), rule, detail.
-    """
-
-    rows: Ints
-    place: Places
-    code: Codes
-    symbols: pl.Series
-    seen: Seen
-    lost: Verdicts
-
-
-def arrivals_of(raw: pl.DataFrame, actions: pl.DataFrame, sessions: pl.DataFrame, calendar: str) -> Arrivals:
-    """Sort out the rows of a landing.
+def arrivals_of(raw: pl.DataFrame, actions: pl.DataFrame, sessions: pl.DataFrame, calendar: str) -> pl.DataFrame:
+    """Return every landed row with the first rule it breaks, if any.
 
     Parameters
     ----------
@@ -67,57 +36,58 @@ def arrivals_of(raw: pl.DataFrame, actions: pl.DataFrame, sessions: pl.DataFrame
         Of the dates of `raw`, as `sessions_of` returns them.
     calendar : str
         Its name, for the reasons.
+
+    Returns
+    -------
+    DataFrame
+        Sorted by symbol, date and arrival: row (position in the landing), symbol (renames followed), code (a number per
+        symbol, in their order), place (row of `sessions`), session (its ordinal), rule and detail (null: a bar so far).
     """
     place = places_of(raw["date"], sessions)
-    is_there = sessions["is_session"].to_numpy()[place]
-    off = _verdicts(np.flatnonzero(~is_there), "off_session", f"{calendar} is closed on that date")
-    codes = codes_of(raw["symbol"])
-    far = _strays(raw, place, codes.code, is_there, sessions)
-    is_there[far["row"].to_numpy()] = False
-    rules = {name: holds for name, holds in Bars.holds.items() if set(holds.meta.root_names()) <= {*raw.columns}}
-    broken = verdicts(raw, rules)
-    broken = broken.filter(is_there[broken["row"].to_numpy()])
-    is_sound = is_there.copy()
-    is_sound[broken["row"].to_numpy()] = False
-    symbols, early = _renamed(raw, actions, is_sound)
-    if symbols is not None:
-        codes = codes_of(symbols)
-    is_sound[early["row"].to_numpy()] = False
-    signs = broken.filter(~pl.col("rule").is_in(NO_SIGNS))["row"].to_numpy()
-    is_seen = is_sound.copy()
-    is_seen[signs] = is_seen[early["row"].to_numpy()] = True
-    seen = _in_order_of_arrival(raw, is_seen)
-    order = order_of(codes.code[seen], place[seen])
-    seen = seen if order is None else seen[order]
-    sound = np.flatnonzero(is_sound[seen])
-    code, at = codes.code[seen], place[seen]
-    is_last = np.ones(sound.size, dtype=np.bool_)
-    is_last[:-1] = (code[sound[1:]] != code[sound[:-1]]) | (at[sound[1:]] != at[sound[:-1]])
-    bars = sound[is_last]
-    again = _superseded(raw, seen[sound[~is_last]], seen[bars[np.cumsum(is_last)[~is_last]]])
-    session = sessions["session"].to_numpy()
-    final = int(session[place[~_marked(far, raw.height)].max()])
-    return Arrivals(
-        seen[bars],
-        at[bars],
-        code[bars],
-        raw["symbol"] if symbols is None else symbols,
-        Seen(code, session[at], bars, final),
-        pl.concat([off, far, broken, early, again]),
+    code = codes_of(raw["symbol"]).code
+    is_off = ~sessions["is_session"].to_numpy()[place]
+    rows = pl.DataFrame([raw["symbol"], pl.Series("code", code), pl.Series("place", place)]).with_columns(
+        row=pl.int_range(pl.len()),
+        session=sessions["session"].gather(place),
+        rule=pl.lit(None, dtype=pl.String),
+        detail=pl.lit(None, dtype=pl.String),
     )
+    closed = pl.lit(f"{calendar} is closed on that date").alias("detail")
+    off = pl.DataFrame({"row": np.flatnonzero(is_off)})
+    rows = _blame(rows, off.select("row", pl.lit("off_session").alias("rule"), closed))
+    rows = _blame(rows, _strays(raw, place, code, rows["rule"].is_null().to_numpy(), sessions))
+    rules = {name: holds for name, holds in Bars.holds.items() if set(holds.meta.root_names()) <= {*raw.columns}}
+    rows = _blame(rows, verdicts(raw, rules))
+    rows = _follow_renames(rows, raw, actions)
+    rows = _in_order(rows, raw)
+    return _supersede(rows, raw)
 
 
-def _verdicts(rows: Ints, rule: str, detail: str) -> Verdicts:
-    return pl.DataFrame({"row": rows}, schema={"row": pl.Int64}).with_columns(rule=pl.lit(rule), detail=pl.lit(detail))
+def seen_of(rows: pl.DataFrame) -> Seen:
+    """Return the rows that show a ticker was there, bars or not.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `arrivals_of` returns them.
+    """
+    is_broken = rows["rule"].null_count() < rows.height
+    timely = rows.filter(pl.col("rule").ne_missing("far_future")) if is_broken else rows
+    final = timely.select(pl.col("session").max()).item()
+    seen = rows.filter(is_sign_of_life().fill_null(value=True)) if is_broken else rows
+    bars = seen["rule"].is_null().to_numpy()
+    return Seen(seen["code"].to_numpy(), seen["session"].to_numpy(), np.flatnonzero(bars), final)
 
 
-def _marked(verdict: Verdicts, size: int) -> Mask:
-    marks = np.zeros(size, dtype=np.bool_)
-    marks[verdict["row"].to_numpy()] = True
-    return marks
+def _blame(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Fill in rule and detail of rows, each found by its position, that break no earlier rule."""
+    first = found.filter(rows["rule"].gather(found["row"]).is_null())
+    if first.is_empty():
+        return rows
+    return rows.with_columns(rows[name].clone().scatter(first["row"], first[name]) for name in ("rule", "detail"))
 
 
-def _strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessions: pl.DataFrame) -> Verdicts:
+def _strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessions: pl.DataFrame) -> pl.DataFrame:
     """Find rows of a time that had not come when they did: a mistyped year.
 
     A row with a stamp is one if its session is more than FARTHEST sessions after the stamp, whatever else is known. So
@@ -169,31 +139,41 @@ def _thin_dates(code: Codes, place: Places, is_there: Mask, session: Ints) -> di
     return thin
 
 
-def _renamed(raw: pl.DataFrame, actions: pl.DataFrame, is_sound: Mask) -> tuple[pl.Series | None, Verdicts]:
-    """Return the symbols after renames, if any, and verdicts on sound rows that bore a symbol before it was given."""
+def _follow_renames(rows: pl.DataFrame, raw: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
+    """Put rows under the last symbol of their asset; a row that bore a symbol before it was given breaks a rule."""
     if not (actions["kind"] == "rename").any():
-        return None, pl.DataFrame(schema=VERDICT_SCHEMA)
+        return rows
     moved = follow_renames(raw.select("date", "symbol").with_row_index("row"), actions)
-    symbols = raw["symbol"].to_frame().with_row_index("row").update(moved.valid.select("row", "symbol"), on="row")
-    early = moved.exclusions.select(*VERDICT_SCHEMA)
-    return symbols["symbol"], early.filter(is_sound[early["row"].to_numpy()])
+    symbol = raw["symbol"].to_frame().with_row_index("row").update(moved.valid.select("row", "symbol"), on="row")
+    symbols = symbol["symbol"]
+    return _blame(rows, moved.exclusions).with_columns(symbols, pl.Series("code", codes_of(symbols).code))
 
 
-def _in_order_of_arrival(raw: pl.DataFrame, is_there: Mask) -> Ints:
-    """Return the positions of rows by `known_at`, then `row`; what has no stamp came first."""
+def _in_order(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
+    """Sort rows by symbol and date, those of one key by `known_at`, then `row`; a row without a stamp came first."""
     stamp, row = raw["known_at"].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy(), raw["row"].to_numpy()
-    if (stamp[1:] >= stamp[:-1]).all() and (row[1:] >= row[:-1]).all():
-        return np.flatnonzero(is_there)
-    order = np.lexsort((row, stamp))
-    return order[is_there[order]]
+    if not ((stamp[1:] >= stamp[:-1]).all() and (row[1:] >= row[:-1]).all()):
+        rows = rows[np.lexsort((row, stamp))]
+    order = order_of(rows["code"].to_numpy(), rows["place"].to_numpy())
+    return rows if order is None else rows[order]
 
 
-def _superseded(raw: pl.DataFrame, rows: Ints, kept: Ints) -> Verdicts:
-    """Tell rows that came again as they were from rows that came anew with other values."""
-    early, late = raw[rows].select(*VALUES), raw[kept].select(*VALUES).rename(lambda name: f"{name}_kept")
-    is_same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_kept")) for name in VALUES)
-    return pl.concat([early, late], how="horizontal").select(
-        pl.Series("row", rows, dtype=pl.Int64),
+def _supersede(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
+    """Blame each sound row that a later sound row with its key replaces, told apart by whether their values differ."""
+    is_sound = rows["rule"].is_null()
+    sound = rows.select("row", "code", "place").with_row_index("at")
+    sound = sound if is_sound.all() else sound.filter(is_sound)
+    code, place = pl.col("code"), pl.col("place")
+    is_early = sound.select((code == code.shift(-1)) & (place == place.shift(-1))).to_series().fill_null(value=False)
+    if not is_early.any():
+        return rows
+    last = sound.select(pl.when(~is_early).then("row").backward_fill()).to_series().filter(is_early)
+    again = sound.filter(is_early)
+    early, late = (raw.select(*VALUES)[at] for at in (again["row"], last))
+    is_same = pl.all_horizontal(pl.col(name).eq_missing(late[name]) for name in VALUES)
+    found = early.select(
+        again["at"].alias("row"),
         rule=pl.when(is_same).then(pl.lit("duplicate_row")).otherwise(pl.lit("restated_row")),
-        detail=pl.format("row {} has the same key and arrived later", raw["row"].gather(kept)),
+        detail=pl.format("row {} has the same key and arrived later", raw["row"].gather(last)),
     )
+    return _blame(rows, found)
