@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from quant_core.errors import PanelError, UnknownNameError, UsageError
 from quant_core.features.catalogue import catalogue
@@ -171,5 +170,7 @@ def _bars_of(panels: Mapping[str, Panel]) -> pl.DataFrame:
 
 def _series(name: str, column: Column, known: Mask) -> pl.Series:
     # Most columns begin with unknown values, so `all` stops early; polars counts nulls when asked.
+    import pyarrow as pa
+
     bits = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
     return pl.Series(name, pa.Array.from_buffers(pa.float64(), column.size, [bits, pa.py_buffer(column)]))

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from quant_core.errors import ContractError, UsageError
 from quant_core.features.catalogue import catalogue
@@ -152,7 +151,7 @@ def _split_symbols(table: SortedBars, columns: int) -> Iterator[SortedBars]:
 
 def _write(tables: Iterator[pl.DataFrame], files: Mapping[Path, Sequence[str]], threads: int | None) -> None:
     """Write the tables one below the other, each file its columns; files are written side by side."""
-    writers: dict[Path, pq.ParquetWriter] = {}
+    writers: dict[Path, Any] = {}
     try:
         while (table := next(tables, None)) is not None:
             run_parts(partial(_append, table, files, writers), list(files), threads=threads)
@@ -164,6 +163,8 @@ def _write(tables: Iterator[pl.DataFrame], files: Mapping[Path, Sequence[str]], 
 
 
 def _append(table: pl.DataFrame, files: Mapping[Path, Sequence[str]], writers: dict[Path, Any], path: Path) -> None:
+    import pyarrow.parquet as pq
+
     rows = table.select("date", "symbol", *files[path]).to_arrow()
     if path not in writers:
         labels = ["date", "symbol"]

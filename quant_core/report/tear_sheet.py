@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import polars as pl
 from markupsafe import Markup
 from pydantic import Field
@@ -24,6 +23,9 @@ from quant_core.report.figures import written
 from quant_core.report.headline import HeadlineParams, headline_of
 from quant_core.report.series import calendar_returns, curves, every
 from quant_core.report.spreadsheet import csv_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _STATED = {"asset_cap", "cluster_cap", "funding_per_8h"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Year")
@@ -169,7 +171,9 @@ def _charts(
     return {name: None if svg is None else Markup(svg) for name, svg in drawn.items()}
 
 
-def _template() -> jinja2.Template:
+def _template() -> Template:
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("quant_core.report", ""),
         autoescape=True,

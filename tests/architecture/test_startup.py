@@ -31,7 +31,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         (HELP, {"numpy", "polars", "pydantic", "jsonschema", "pyarrow", "jinja2"}),
         (SUMMARY, {"pyarrow", "jinja2"}),
-        (REGISTRY, {"jsonschema"}),
+        (REGISTRY, {"jsonschema", "pyarrow", "jinja2"}),
     ],
     ids=["help", "summary", "registry"],
 )
