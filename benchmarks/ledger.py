@@ -24,7 +24,7 @@ from quant_core.evidence.ledger.transaction import Entry as Recorded
 from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.settings import CHECKOUT
 
-SECONDS, MEGABYTES = 5.0, 100.0
+SECONDS, MEGABYTES = 15.0, 100.0
 DURABLE, GROUPED, P99_MS = 500.0, 10_000.0, 10.0
 WRITERS, GROUP = 8, 100
 STATUS = Path("/proc/self/status")

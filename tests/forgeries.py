@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quant_core.evidence.ledger.anchors import Anchor
 from quant_core.evidence.ledger.canonical import canonical
-from quant_core.evidence.ledger.chain import FIRST_PREV, chained
+from quant_core.evidence.ledger.chain import FIRST_PREV, hash_after
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.ledger.segments import Segment
 from quant_core.evidence.verification.report import VerifyReport
@@ -27,7 +27,7 @@ def payload_of(line: bytes) -> bytes:
 
 
 def line_with(prev: str, payload: bytes) -> bytes:
-    return b'{"hash":"' + chained(prev, payload).encode() + b'","payload":' + payload + b"}\n"
+    return b'{"hash":"' + hash_after(prev, payload).encode() + b'","payload":' + payload + b"}\n"
 
 
 def rehashed(payloads: Iterable[bytes], prev: str = FIRST_PREV) -> list[bytes]:

@@ -73,12 +73,12 @@ class Position:
         return Position(0, self.seq, self.head, self.ledger_id, self.segment + 1)
 
 
-def chained(prev: str, payload: bytes) -> str:
+def hash_after(prev: str, payload: bytes) -> str:
     """Return the hash of the record with this payload after the record with hash `prev`."""
     return hashlib.sha256(prev.encode("ascii") + payload).hexdigest()
 
 
-def written(payload: dict[str, Any]) -> tuple[bytes, Record]:
+def build_line(payload: dict[str, Any]) -> tuple[bytes, Record]:
     """Return the line for a payload whose `prev` is the hash before it, and the record any reader will see in it.
 
     Raises
@@ -88,7 +88,7 @@ def written(payload: dict[str, Any]) -> tuple[bytes, Record]:
     """
     fields = plain(payload)
     raw = encoded(fields)
-    digest = chained(payload["prev"], raw)
+    digest = hash_after(payload["prev"], raw)
     line = _OPEN + digest.encode("ascii") + _MIDDLE + raw + _CLOSE
     if len(line) > MAX_LINE:
         raise UsageError(
@@ -115,7 +115,7 @@ def record_in(line: bytes) -> Record:
         if error.kind == "unknown_format":
             raise EvidenceError(f"the ledger goes on in another format: {error.detail}. Upgrade.") from error
         raise TamperedError(f"a line of the ledger is no record: {error}") from error
-    if digest != chained(record.prev, payload):
+    if digest != hash_after(record.prev, payload):
         raise TamperedError(f"the hash of record {record.seq} is not that of its payload.")
     return record
 
@@ -174,7 +174,7 @@ def is_torn(tail: bytes, head: str) -> bool:
         digest, payload = split_line(tail[:-1] + b"\n")
     except PayloadError:
         return True
-    return tail.endswith(b"\0") or digest != chained(head, payload)
+    return tail.endswith(b"\0") or digest != hash_after(head, payload)
 
 
 def split_line(line: bytes) -> tuple[str, bytes]:

@@ -12,7 +12,7 @@ from quant_core.evidence.ledger.chain import (
     Position,
     Record,
     as_record,
-    chained,
+    hash_after,
     is_torn,
     read_fields,
     split_line,
@@ -99,14 +99,14 @@ def check_line(raw: bytes, place: Position) -> Line:
     except PayloadError as error:
         return Line("", None, (fault_at(place, error.kind, error.detail),), place.after(len(raw), place.head))
     faults: list[Fault] = []
-    is_intact = digest == chained(place.head, payload)
+    is_intact = digest == hash_after(place.head, payload)
     fields: dict[str, Any] | None = None
     try:
         fields = read_fields(payload)
     except PayloadError as error:
         faults.append(fault_at(place, error.kind, error.detail))
     if not is_intact and fields is not None:
-        is_intact = digest == chained(fields["prev"], payload)
+        is_intact = digest == hash_after(fields["prev"], payload)
     if not is_intact:
         faults.append(fault_at(place, "hash_mismatch", f"hash {digest[:12]} is not that of the payload"))
     if fields is None or not is_intact:

@@ -20,7 +20,15 @@ from typing import Any
 from quant_core.errors import EvidenceError, TamperedError, UsageError
 from quant_core.evidence.files.documents import flush, flush_path, staged, sweep
 from quant_core.evidence.files.writer import this_process
-from quant_core.evidence.ledger.chain import FORMAT, MAX_LINE, Position, Record, digests_in, place_after_last, written
+from quant_core.evidence.ledger.chain import (
+    FORMAT,
+    MAX_LINE,
+    Position,
+    Record,
+    build_line,
+    digests_in,
+    place_after_last,
+)
 from quant_core.evidence.ledger.checkpoints import CHECKPOINT, EVERY, SEAL, grow, stated, tree_before
 from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 from quant_core.evidence.ledger.segments import sealed_path, sealed_segments
@@ -198,7 +206,7 @@ class Transaction:
 
 def _next(place: Position, entry: Entry) -> tuple[bytes, Position, Record]:
     """Return the line of an entry at `place`, the place behind it, and its record."""
-    line, record = written(
+    line, record = build_line(
         {
             "seq": place.seq,
             "prev": place.head,

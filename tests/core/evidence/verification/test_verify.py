@@ -5,7 +5,7 @@ import pytest
 
 from quant_core.errors import EvidenceError, TamperedError, TornTailError
 from quant_core.evidence.ledger.canonical import canonical
-from quant_core.evidence.ledger.chain import FIRST_PREV, chained
+from quant_core.evidence.ledger.chain import FIRST_PREV, hash_after
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.verification.report import VerifyReport
 from quant_core.evidence.verification.verify import verify_ledger
@@ -26,7 +26,7 @@ def rehashed(payloads: list[bytes], prev: str = FIRST_PREV) -> list[bytes]:
     """Lines whose hashes fit the payloads, whatever these say: the work of a forger with this source at hand."""
     lines = []
     for payload in payloads:
-        prev = chained(prev, payload)
+        prev = hash_after(prev, payload)
         lines.append(b'{"hash":"' + prev.encode() + b'","payload":' + payload + b"}\n")
     return lines
 
@@ -147,7 +147,7 @@ def test_a_tail_written_anew_is_found_by_anchors_only(tmp_path):
         fields = payload.replace(b'"number":5', b'"number":6') if number == 5 else payload
         fields = fields.replace(fields.split(b'"prev":"')[1][:64], prev.encode())
         forged += rehashed([fields], prev)
-        prev = chained(prev, fields)
+        prev = hash_after(prev, fields)
     assert prev != head
     assert verdict_on(tmp_path / "b.jsonl", forged).ok
     report = verify_ledger(Ledger(tmp_path / "b.jsonl"), [anchor])
