@@ -7,6 +7,7 @@ import numpy as np
 from quant_core.allocation.allocator import allocator
 from quant_core.allocation.threads import one_thread
 from quant_core.market.panel import Matrix, Panel
+from quant_core.meter import loading
 
 
 @allocator()
@@ -21,9 +22,10 @@ def hrp(returns: Panel) -> Matrix:
     """
     if returns.shape[1] == 1:
         return np.ones(1)
-    from skfolio.cluster import HierarchicalClustering
-    from skfolio.optimization import HierarchicalRiskParity
-    from skfolio.seriation import HierarchicalSeriation
+    with loading():
+        from skfolio.cluster import HierarchicalClustering
+        from skfolio.optimization import HierarchicalRiskParity
+        from skfolio.seriation import HierarchicalSeriation
 
     # HRP reads the order of the leaves only. Told a number of clusters, skfolio does not search for the best one, which
     # costs a fifth of the fit; the weights are the same to the bit.

@@ -13,6 +13,7 @@ from quant_core.allocation.caps import Caps
 from quant_core.allocation.threads import one_thread
 from quant_core.errors import InfeasibleError
 from quant_core.market.panel import Matrix, Panel
+from quant_core.meter import loading
 
 _NOTHING = 1e-6
 _GAP = 1e-6
@@ -32,7 +33,8 @@ def minimum_variance(returns: Panel, *, caps: Caps) -> Matrix:
 
     Source: Ledoit & Wolf (2004), Journal of Multivariate Analysis 88(2), for the covariance.
     """
-    from skfolio.moments import LedoitWolf
+    with loading():
+        from skfolio.moments import LedoitWolf
 
     with one_thread():
         covariance = LedoitWolf().fit(returns.values / returns.values.std(ddof=1)).covariance_
@@ -44,8 +46,9 @@ def minimum_variance(returns: Panel, *, caps: Caps) -> Matrix:
 
 def _least_variance(covariance: Matrix, caps: Caps) -> Matrix:
     """Minimise w'Sw / 2 with sum w = capacity, 0 <= w <= asset cap, sum of each cluster <= cluster cap."""
-    import clarabel
-    from scipy.sparse import csc_matrix
+    with loading():
+        import clarabel
+        from scipy.sparse import csc_matrix
 
     size, clusters = covariance.shape[0], caps.membership
     left = np.vstack([np.ones((1, size)), clusters, np.eye(size), -np.eye(size)])

@@ -11,6 +11,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from quant_core.meter import loading
+
 
 def one_thread() -> AbstractContextManager[Any]:
     """Hold every linear algebra library at one thread."""
@@ -21,6 +23,7 @@ def one_thread() -> AbstractContextManager[Any]:
 @cache
 def _controller() -> ThreadpoolController:
     """Look for the libraries once, after all of them are loaded: 1.1 ms that each window would pay per method."""
-    import skfolio.optimization  # noqa: F401 - loads every library the methods use
+    with loading():
+        import skfolio.optimization  # noqa: F401 - loads every library the methods use
 
     return ThreadpoolController()

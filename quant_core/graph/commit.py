@@ -25,8 +25,8 @@ from quant_core.evidence.store.store import Store
 from quant_core.graph.finished import Finished
 from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec
-from quant_core.market.contracts.meter import metered
 from quant_core.market.contracts.rule_names import with_current_names
+from quant_core.meter import metered
 
 Parts = Mapping[Part, DataRef]
 """The files of one version of a table."""

@@ -14,8 +14,8 @@ import polars as pl
 from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.evidence.store.store import Store
 from quant_core.graph.stage import StageSpec
-from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.split import Split, confirm, validate
+from quant_core.meter import counted
 
 EXCLUSION_KEY = ("rule", "row")
 # Of fewer rows a share says little: one bad row in ten is no reason to refuse the other nine.

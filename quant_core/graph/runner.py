@@ -37,9 +37,9 @@ from quant_core.graph.resume import Resumption
 from quant_core.graph.stage import StageSpec
 from quant_core.kernels._jit import report_compilations
 from quant_core.market.calendar import instant_of
-from quant_core.market.contracts.meter import metered
 from quant_core.market.sleeves import SleeveFile
 from quant_core.masking import masked
+from quant_core.meter import metered
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
 Progress = Callable[[StageSpec, str], None]

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quant_core.kernels.workspace import empty
+from quant_core.meter import loading
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,7 +63,8 @@ def cache_folder(module: Path | str = __file__) -> Path:
 
 @functools.cache
 def _source_hash(module: Path) -> str:
-    import numba
+    with loading():
+        import numba
 
     digest = hashlib.sha256(numba.__version__.encode())
     for source in _sources_of(module):
@@ -188,7 +190,8 @@ def _dispatcher(function: FunctionType, *, is_callee: bool) -> Callable[..., Any
     A callee gets no Python wrapper, which would cost as much to compile as the function, and no cache of its own:
     numba's cache does not distinguish a function with wrappers from one without.
     """
-    import numba
+    with loading():
+        import numba
 
     scope = dict(function.__globals__)
     for name in _names_in(function.__code__):

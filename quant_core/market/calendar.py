@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import polars as pl
 
 from quant_core.errors import CalendarError, ConfigError, UnknownNameError, WindowError
+from quant_core.meter import loading
 
 ALWAYS_OPEN = "24/7"
 WEEKDAYS = "24/5"
@@ -171,7 +172,8 @@ def _bounds(name: str) -> tuple[date | None, date | None]:
 
     Any opened calendar knows them. It is opened over a fixed month, so that no clock is asked.
     """
-    from exchange_calendars import get_calendar
+    with loading():
+        from exchange_calendars import get_calendar
 
     known = get_calendar(name, start="2024-01-02", end="2024-01-31")
     earliest, latest = known.bound_min(), known.bound_max()
@@ -200,8 +202,9 @@ def _exchange_sessions(name: str, first: date, last: date) -> pl.DataFrame:
 
 
 def _opened_sessions(name: str, first: date, last: date, latest: date | None) -> pl.DataFrame:
-    from exchange_calendars import get_calendar
-    from pandas import DateOffset, Timestamp
+    with loading():
+        from exchange_calendars import get_calendar
+        from pandas import DateOffset, Timestamp
 
     end = Timestamp(last) + DateOffset(years=1)
     opened = get_calendar(name, start=Timestamp(first), end=end if latest is None else min(end, Timestamp(latest)))

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.graph.catalog import Catalog, collect
+from quant_core.meter import loading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
@@ -112,7 +113,8 @@ def svg_of(draw: Callable[[Figure], None], *, name: str, label: str, size: tuple
     size : (int, int)
         Width and height in user units: a font of 9 is 9 units high.
     """
-    from matplotlib.figure import Figure
+    with loading():
+        from matplotlib.figure import Figure
 
     text = io.StringIO()
     with _style():
@@ -124,7 +126,8 @@ def svg_of(draw: Callable[[Figure], None], *, name: str, label: str, size: tuple
 
 def png_of(draw: Callable[[Figure], None], *, size: tuple[int, int]) -> bytes:
     """Draw into a figure of `size` pixels and return it as PNG."""
-    from matplotlib.figure import Figure
+    with loading():
+        from matplotlib.figure import Figure
 
     image = io.BytesIO()
     with _style():
@@ -137,7 +140,8 @@ def png_of(draw: Callable[[Figure], None], *, size: tuple[int, int]) -> bytes:
 @contextmanager
 def _style() -> Iterator[None]:
     """Hold the style in force: rcParams are global, so one figure at a time and nothing of the user's own settings."""
-    from matplotlib import style
+    with loading():
+        from matplotlib import style
 
     with _STYLE_LOCK, warnings.catch_warnings(), style.context(["default", _STYLE]):
         # Tickers may be in any script: a browser has the glyph, a PNG shows a box.

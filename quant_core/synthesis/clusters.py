@@ -18,6 +18,7 @@ from quant_core.graph.stage import Params, stage
 from quant_core.market.contracts.synthesis import Clusters
 from quant_core.market.panel import Matrix, axes_of
 from quant_core.market.universe import universe_mask
+from quant_core.meter import loading
 from quant_core.synthesis.correlation import mean_correlation, mutually_known
 
 Labels = npt.NDArray[np.int32]
@@ -130,7 +131,8 @@ def window_labels(window: tuple[int, int, int], shared: Mapping[str, Any]) -> La
 @cache
 def _libraries() -> ThreadpoolController:
     """Look for the BLAS libraries once, when all of them are loaded: 1 to 3 ms that each window would pay."""
-    import scipy.cluster.hierarchy  # noqa: F401 - brings a BLAS of its own
+    with loading():
+        import scipy.cluster.hierarchy  # noqa: F401 - brings a BLAS of its own
 
     return ThreadpoolController()
 
@@ -154,8 +156,9 @@ def ward_labels(correlation: Matrix, clusters: int | None = None) -> Labels:
     wanted = min(default_clusters(size) if clusters is None else clusters, size)
     if wanted == 1:
         return np.ones(size, dtype=np.int32)
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
+    with loading():
+        from scipy.cluster.hierarchy import fcluster, linkage
+        from scipy.spatial.distance import squareform
 
     distance = np.sqrt(np.maximum((1.0 - correlation) / 2.0, 0.0))
     tree = linkage(squareform(distance, checks=False), method="ward")

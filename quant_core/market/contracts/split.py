@@ -18,9 +18,9 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.market.contracts.columns import Column, Declaration, TableRow, columns_of, declaration_of
-from quant_core.market.contracts.meter import counted
 from quant_core.market.contracts.rule_names import defect_name
 from quant_core.market.contracts.verdicts import verdicts
+from quant_core.meter import counted
 
 if TYPE_CHECKING:
     import pandera.polars as pa

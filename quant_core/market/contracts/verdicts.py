@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_core.kernels.keys import mark_superseded
 from quant_core.market.codes import LONG, Codes, codes_of
-from quant_core.market.contracts.meter import counted
+from quant_core.meter import counted
 
 Rows = npt.NDArray[np.int64]
 VERDICT_SCHEMA = {"row": pl.Int64(), "rule": pl.String(), "detail": pl.String()}

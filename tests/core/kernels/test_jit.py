@@ -210,6 +210,7 @@ def test_a_changed_file_in_a_sub_folder_changes_the_cache_folder_of_its_callers(
     (copy / "sums").mkdir(parents=True)
     for name in ("__init__.py", "_jit.py", "workspace.py"):
         (copy / name).write_text((room / name).read_text())
+    (copy.parent / "meter.py").write_text((room.parent / "meter.py").read_text())
     for folder in (copy.parent, copy / "sums"):
         (folder / "__init__.py").touch()
     (copy / "outer.py").write_text(f"{import_line}\n")

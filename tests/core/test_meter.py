@@ -3,8 +3,8 @@ import types
 
 import pytest
 
-from quant_core.market.contracts import meter as module
-from quant_core.market.contracts.meter import counted, metered
+from quant_core import meter as module
+from quant_core.meter import counted, loading, metered
 
 
 @pytest.fixture
@@ -55,3 +55,24 @@ def test_a_judgement_that_fails_took_its_time_all_the_same(clock: list[float]) -
     refuse_outside = counted(lambda: "not metered")
     assert refuse_outside() == "not metered"
     assert (meter.seconds, meter.depth) == (1.0, 0)
+
+
+def test_imports_count_as_loading_and_not_as_validation(clock: list[float]) -> None:
+    with metered() as meter:
+        with loading():
+            clock.append(2.0)
+        counted(clock.append)(5.0)
+    assert (meter.loading, meter.seconds) == (2.0, 3.0)
+
+
+def test_loading_inside_loading_counts_once(clock: list[float]) -> None:
+    with metered() as meter, loading():
+        clock.append(1.0)
+        with loading():
+            clock.append(3.0)
+    assert meter.loading == 3.0
+
+
+def test_loading_outside_a_meter_is_not_counted() -> None:
+    with loading():
+        pass

@@ -1,6 +1,6 @@
-"""How long tables were held against their contracts and rules: what validation costs a run.
+"""Meters: how much of a stage's time is validation of tables, and how much is loading of libraries.
 
-What it finds is split.py's.
+What validation finds is the business of market/contracts; who imports a heavy library wraps the import in `loading()`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ R = TypeVar("R")
 
 @dataclass
 class Meter:
-    """Seconds spent in judging tables while it ran; a judgement inside another counts once.
+    """Seconds of validation and of loading while it ran; one inside another counts once.
 
     Attributes
     ----------
     seconds : float
+        Validation.
     loading : float
-        Seconds of judgements that had to load a library first, which happens once in a process.
+        Imports, and validation that had to load a library first; both happen once in a process.
     """
 
     seconds: float = 0.0
@@ -46,6 +47,22 @@ def metered() -> Iterator[Meter]:
         yield meter
     finally:
         _running.reset(token)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Count what is imported inside as loading; inside a validation that is done already."""
+    meter = _running.get()
+    if meter is None or meter.depth:
+        yield
+        return
+    meter.depth += 1
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        meter.depth -= 1
+        meter.loading += perf_counter() - start
 
 
 def counted(function: Callable[P, R]) -> Callable[P, R]:
