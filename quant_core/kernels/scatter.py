@@ -144,7 +144,7 @@ def fill_returns(close: Column, life: Column, is_provisional: Column, starts: Pl
 
     close, column: [R]; life, is_provisional: [R], or empty where all is one life and no row provisional; starts:
     [symbols + 1], any of them. The previous close is that of the symbol's last row with one. A close that is not above
-    zero and finite is not known. The same as `step_returns` of matrices, without a matrix.
+    zero and finite is not known.
 
     NaN: without a close, at the first row of a life, and at a provisional row.
     """

@@ -1,39 +1,14 @@
-"""Moving statistics of how a symbol trades: price impact and bars without movement, and the returns all of them need.
+"""Moving statistics of how a symbol trades: price impact and bars without movement.
 
-Moments live in moving.py, whose conventions hold here too.
+Moments live in moving.py, whose conventions hold here too; the returns all of them need in scatter.py.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from quant_core.kernels._jit import LANES, Matrix, kernel
 from quant_core.kernels.doubling import chunk_rows, fill_silent_rows, strip_columns, sum_windows
-
-
-@kernel
-def step_returns(close: Matrix, life: Matrix, is_provisional: Matrix, out: Matrix) -> None:
-    """Return close / previous close - 1 of each symbol, within one life. All: [T, N]; is_provisional: 0 or 1.
-
-    The previous close is that of the symbol's last bar, however many rows ago.
-
-    NaN: without a close, at the first bar of a life, and at a provisional bar.
-    """
-    T, N = close.shape
-    last, era = np.empty(LANES), np.empty(LANES)
-    for lo in range(0, N, LANES):
-        left, right = np.uintp(lo), np.uintp(min(N, lo + LANES))
-        last[:], era[:] = np.nan, np.nan
-        for t in range(T):
-            for j in range(left, right):
-                price, i = close[t, j], j - left
-                is_known = not math.isnan(price)
-                is_step = is_known & (life[t, j] == era[i]) & (is_provisional[t, j] == 0.0)
-                out[t, j] = price / last[i] - 1.0 if is_step else np.nan
-                last[i] = price if is_known else last[i]
-                era[i] = life[t, j] if is_known else era[i]
 
 
 @kernel

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 
@@ -17,7 +20,6 @@ from quant_core.kernels.scatter import (
     mark_days,
     number_days,
 )
-from quant_core.kernels.trading import step_returns
 
 NAN, INF = float("nan"), float("inf")
 
@@ -95,9 +97,9 @@ def test_the_first_row_from_a_date_on(day: int) -> None:
 
 @pytest.mark.parametrize("share_unknown", [0.0, 0.05])
 @pytest.mark.parametrize("marks", ["both", "life", "is_open", "none"])
-def test_returns_along_rows_are_those_of_matrices(marks: str, share_unknown: float) -> None:
+def test_returns_along_rows_are_those_of_the_definition(marks: str, share_unknown: float) -> None:
     rng = np.random.default_rng(8)
-    is_there, row, starts = long_table(20, 120, 0.9)
+    _, row, starts = long_table(20, 120, 0.9)
     close = np.exp(rng.normal(size=row.size))
     close[rng.random(row.size) < share_unknown] = NAN
     life = (row > 60) * np.repeat(rng.random(20) < 0.5, np.diff(starts)) * float(marks in {"both", "life"})
@@ -106,13 +108,25 @@ def test_returns_along_rows_are_those_of_matrices(marks: str, share_unknown: flo
     found = np.empty(row.size)
     fill_returns(close, *given, starts[:8], found)
     fill_returns(close, *given, starts[7:], found)
-    matrices = []
-    for column in (close, life, is_open):
-        matrix = np.full((20, 120), NAN)
-        matrix[is_there] = column
-        matrices.append(np.ascontiguousarray(matrix.T))
-    expected = step_returns.apply(*matrices).T[is_there]
-    np.testing.assert_array_equal(found, expected)
+    pairs = itertools.pairwise(starts)
+    expected = [returns_of(close[low:high], life[low:high], is_open[low:high]) for low, high in pairs]
+    np.testing.assert_array_equal(found, np.concatenate(expected))
+
+
+def returns_of(close: np.ndarray, life: np.ndarray, is_open: np.ndarray) -> list[float]:
+    found = []
+    for k, price in enumerate(close):
+        earlier = [i for i in range(k) if not math.isnan(close[i])]
+        is_known = not math.isnan(price) and earlier and life[earlier[-1]] == life[k] and not is_open[k]
+        found.append(price / close[earlier[-1]] - 1.0 if is_known else NAN)
+    return found
+
+
+def test_no_return_crosses_lives_or_belongs_to_an_open_jump() -> None:
+    close, found = np.array([10.0, 11.0, 1.0, NAN, 2.0, 40.0]), np.empty(6)
+    life, is_open = np.array([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]), np.array([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    fill_returns(close, life, is_open, np.array([0, 6]), found)
+    np.testing.assert_allclose(found, [NAN, 0.1, NAN, NAN, 1.0, NAN])
 
 
 def test_a_price_that_is_no_price_has_no_return() -> None:

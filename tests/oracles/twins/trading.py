@@ -10,8 +10,6 @@ from tests.oracles.twins.moving import move_mean
 from tests.oracles.windows import NAN, cells, over_windows
 
 SAMPLES = {
-    "life": lambda x: (np.arange(len(x)) >= 35)[:, None] * np.ones(x.shape),
-    "is_provisional": lambda x: (np.arange(x.size).reshape(x.shape) % 11 == 7).astype(float),
     "value": lambda x: np.where(np.arange(x.size).reshape(x.shape) % 9 == 4, 0.0, np.exp(x) * 1e5),
 }
 
@@ -34,13 +32,3 @@ def move_amihud(returns: np.ndarray, value: np.ndarray, window: int, min_count: 
         returns.shape
     )
     return move_mean(impact, window, min_count)
-
-
-def step_returns(close: np.ndarray, life: np.ndarray, is_provisional: np.ndarray) -> np.ndarray:
-    def value(t: int, j: int) -> float:
-        earlier = [k for k in range(t) if not math.isnan(close[k, j])]
-        if math.isnan(close[t, j]) or not earlier or life[earlier[-1], j] != life[t, j] or is_provisional[t, j]:
-            return NAN
-        return close[t, j] / close[earlier[-1], j] - 1.0
-
-    return cells(close, value)
