@@ -25,7 +25,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quant_core.features.catalogue import feature
-from quant_core.features.lives import lives_apart
+from quant_core.features.levels import lives_apart
 from quant_core.features.steps import Feature, Function
 from quant_core.kernels.cross_section import rank_share_rows, scale_rows
 from quant_core.kernels.decay import move_decay_linear, move_product

@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 
-from quant_core.features.lives import lives_apart, stays_of
+from quant_core.features.levels import lives_apart, stays_of
 
 NAN = np.nan
 
