@@ -10,9 +10,9 @@ import dagster as dg
 from quant_assets.assets import stage_assets
 from quant_assets.assets.tracking import tracking_asset
 from quant_assets.checks import audits
+from quant_assets.environments import resources_of
 from quant_assets.jobs import sleeve_pipeline
 from quant_assets.partitions import sleeve_partitions
-from quant_assets.resources.environments import resources_of
 from quant_assets.schedules import close_schedule
 from quant_assets.sensors import canceled_runs, failed_runs, finished_runs, raw_files, stale_tables
 from quant_core.errors import UnknownNameError

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from tiny_desk import TABLES, Desk, events_of
 
+from quant_assets.environments import resources_of
 from quant_assets.io_managers import key_of
-from quant_assets.resources.environments import resources_of
 from quant_core.graph.plan import resolve_plan
 from quant_core.graph.runner import opened_run
 from quant_core.market.sleeves import find_sleeve
