@@ -1,1 +1,4 @@
-"""What became of runs: trials, promotion, replay. Reads evidence and runs the graph."""
+"""Commands over past runs and what they left: summary, exclusions, why, diff, replay, checks of ledger and store.
+
+They read evidence; replay and `diff --attribute` also compute stages again. How a run is made lives in graph/.
+"""

@@ -60,8 +60,8 @@ def scrub(home: Path | None, *, as_json: bool) -> None:
 def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> None:
     """Delete old versions of features and factors that a replay makes again, and files no record names.
 
-    Kept for ever: all other tables. Kept of features and factors: the last five versions of each table, and what open,
-    pinned and promoted runs committed or were made from. Each deletion is recorded in the ledger.
+    Kept for ever: all other tables. Kept of features and factors: the last five versions of each table, and what open
+    and pinned runs committed or were made from. Each deletion is recorded in the ledger.
     """
     from quant_core.evidence.upkeep.collect import collect, collectable
     from quant_core.graph.registry import StageRegistry
