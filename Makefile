@@ -11,6 +11,9 @@ endif
 override QUANT_HOME := $(abspath $(or $(QUANT_HOME),$(CURDIR)/.quant))
 export QUANT_HOME
 export DAGSTER_HOME ?= $(CURDIR)
+# Without compiled modules every process compiles all it imports. They lie in the environment, none beside the sources.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.venv/pycache
 # The child processes of a run share the machine with it.
 export RAY_USAGE_STATS_ENABLED = 0
 BIN := .venv/bin
