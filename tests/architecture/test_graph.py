@@ -1,6 +1,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -25,9 +26,22 @@ PLATFORM = sorted((CHECKOUT / "quant_assets").rglob("*.py"))
 LOCATION = "import os, definitions; from quant_assets.location import code_location; code_location(os.environ)"
 
 
+SLEEVES = ("crypto_sim", "us_equities")
+FAMILIES = {"trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha101", "alpha158"}
+
+
 @pytest.fixture(scope="module")
-def definitions() -> dg.Definitions:
-    return code_location({"QUANT_SLEEVES": str(CHECKOUT / "config" / "sleeves")}, today=date(2025, 12, 31))
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    """The code location of the sleeves that come with the project, whatever else lies beside them."""
+    folder = tmp_path_factory.mktemp("sleeves")
+    for name in SLEEVES:
+        shutil.copy(CHECKOUT / "config" / "sleeves" / f"{name}.toml", folder)
+    return code_location({"QUANT_SLEEVES": str(folder)}, today=date(2025, 12, 31))
+
+
+def is_reviewed(key: dg.AssetKey) -> bool:
+    """Return whether the snapshot holds an asset: a family that somebody adds is made by the rule of the others."""
+    return key.path[0] != "features" or key.path[1] in FAMILIES
 
 
 def printed_by(code: str) -> str:
@@ -44,11 +58,12 @@ def test_the_graph_is_the_one_reviewed(definitions: dg.Definitions, snapshot: Sn
     assets = {
         key.to_user_string(): {
             "group": graph.get(key).group_name,
-            "parents": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+            "parents": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys if is_reviewed(parent)),
             "checks": sorted(check.name for check in graph.get(key).check_keys),
             "kinds": sorted(graph.get(key).kinds),
         }
         for key in sorted(graph.get_all_asset_keys())
+        if is_reviewed(key)
     }
     repository = definitions.get_repository_def()
     assert {

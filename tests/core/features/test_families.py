@@ -51,7 +51,8 @@ def test_a_family_that_is_off_is_an_empty_table() -> None:
 
 
 def test_the_big_families_are_off_by_default() -> None:
-    assert {entry.family for entry in catalogue().values()} - set(FamilyParams().families) == {"alpha101", "alpha158"}
+    known = {entry.family for entry in catalogue().values()}
+    assert known - set(FamilyParams().families) >= {"alpha101", "alpha158"}
 
 
 def test_an_unknown_family_lists_the_near_matches() -> None:

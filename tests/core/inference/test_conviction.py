@@ -18,8 +18,9 @@ from quant_core.market.contracts.split import validate
 
 Conviction = conviction_contract(Factors)
 NAMES = [name for name in Factors.dtypes if name not in ("date", "symbol")]
-DIRECTIONAL = {"momentum", "momentum_12_1", "skew"}
-LONG_ONLY = {"cvar", "drawdown"}
+FACTS = {name: Factors.schema.columns[name].metadata for name in NAMES}
+DIRECTIONAL = {name for name, facts in FACTS.items() if facts["directional"]}
+LONG_ONLY = {name for name, facts in FACTS.items() if facts["is_long_only"]}
 START = date(2024, 1, 1)
 
 
@@ -101,7 +102,9 @@ def test_a_short_mirrors_directional_factors_keeps_quality_and_is_silent_on_the_
     frame = table([(0, "X:A", dict.fromkeys(NAMES, 0.8))])
     long, short = scored(frame, shorts=True).sort("direction").rows(named=True)
     for name in NAMES:
-        expected = None if name in LONG_ONLY else np.log(0.2 if name in DIRECTIONAL else 0.8) / (len(NAMES) - 2)
+        expected = (
+            None if name in LONG_ONLY else np.log(0.2 if name in DIRECTIONAL else 0.8) / (len(NAMES) - len(LONG_ONLY))
+        )
         assert short[f"contribution_{name}"] == (None if expected is None else pytest.approx(expected, rel=1e-13))
         assert long[f"contribution_{name}"] == pytest.approx(np.log(0.8) / len(NAMES), rel=1e-13)
     assert (long["coverage"], short["coverage"]) == (1.0, pytest.approx(1.0 - len(LONG_ONLY) / len(NAMES)))
