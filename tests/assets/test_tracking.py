@@ -230,7 +230,9 @@ def test_three_replays_leave_one_run_and_one_point(home: Path) -> None:
     assert dump(MLflowTracker(home).uri) == once
 
 
-@pytest.mark.parametrize("survived", [0, 1, 2])
+@pytest.mark.parametrize(
+    "survived", [pytest.param(0, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_a_projector_that_dies_in_between_loses_and_doubles_nothing(
     home: Path, created: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int
 ) -> None:

@@ -217,7 +217,11 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return run(tmp_path_factory.mktemp("leaks") / "changed", bars, families=ALL_FAMILIES)
 
 
-@pytest.mark.parametrize("change", [moved, dropped, joined], ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    "change",
+    [moved, pytest.param(dropped, marks=pytest.mark.slow), pytest.param(joined, marks=pytest.mark.slow)],
+    ids=lambda change: change.__name__,
+)
 def test_no_table_knows_its_future(told: Told, tmp_path: Path, change: Change) -> None:
     other = run(tmp_path / "other", perturbed(market(), REBALANCE, change))
     assert leaks(told, other, REBALANCE) == {}
@@ -241,7 +245,13 @@ def test_the_market_gives_every_table_something_to_say_before_the_cut(whole: Tol
     assert not whole.tables["ingest.bars"].filter("is_provisional").height
 
 
-@pytest.mark.parametrize(("jump", "families"), [(0.1, ""), (8.0, ALL_FAMILIES)], ids=["fall", "rise"])
+@pytest.mark.parametrize(
+    ("jump", "families"),
+    [
+        pytest.param(0.1, "", id="fall"),
+        pytest.param(8.0, ALL_FAMILIES, id="rise", marks=pytest.mark.slow),
+    ],
+)
 def test_a_jump_still_on_trial_reaches_no_decision(tmp_path: Path, jump: float, families: str) -> None:
     own = pl.col("symbol") == JUDGED
     stays = own & (pl.col("date") >= DAYS[298])
@@ -297,12 +307,13 @@ def trained_on_the_test_block(schedule: pl.DataFrame) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("stage", "spoilt", "change"),
     [
-        ("features.trend", {"bars": next_close}, moved),
-        ("ingest.universe", {"bars": survivors}, dropped),
-        ("alpha.factors", {"features": over_its_own_mean}, moved),
-        ("allocation.weights", {"schedule": trained_on_the_test_block}, moved),
+        pytest.param("features.trend", {"bars": next_close}, moved, id="next bar"),
+        pytest.param("ingest.universe", {"bars": survivors}, dropped, id="survivors", marks=pytest.mark.slow),
+        pytest.param(
+            "alpha.factors", {"features": over_its_own_mean}, moved, id="whole-sample mean", marks=pytest.mark.slow
+        ),
+        pytest.param("allocation.weights", {"schedule": trained_on_the_test_block}, moved, id="test block"),
     ],
-    ids=["next bar", "survivors", "whole-sample mean", "test block"],
 )
 def test_a_planted_leak_is_named(
     tmp_path: Path, stage: str, spoilt: dict[str, Callable[[Any], Any]], change: Change

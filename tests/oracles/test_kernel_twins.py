@@ -67,7 +67,7 @@ def test_the_number_of_worst_returns_is_exact_for_every_sample_size(level: float
 
 
 def test_machine_code_rounds_like_python() -> None:
-    x = matrix()[:, :2]
+    x = matrix()[:30, :2]
     for plain, args in (
         (moving.move_std, (12, 7)),
         (paths.move_autocorrelation, (12, 1, 7)),

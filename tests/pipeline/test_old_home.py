@@ -96,7 +96,7 @@ def test_a_record_of_a_run_can_be_shown(call: Call) -> None:
     assert run_id in call("ledger", "show", run_id)
 
 
-@pytest.mark.parametrize("run", [FIRST, SECOND])
+@pytest.mark.parametrize("run", [pytest.param(FIRST, marks=pytest.mark.slow), SECOND])
 def test_its_runs_replay_to_the_hashes_they_recorded(call: Call, run: str) -> None:
     if made_with() != json.loads(GOLDEN.read_text())["made_with"]:
         pytest.skip("other versions of the libraries write other bytes")

@@ -60,6 +60,7 @@ def test_a_second_run_of_equal_inputs_yields_equal_bytes(small_run: Small) -> No
     assert again.run_id != result.run_id
 
 
+@pytest.mark.slow  # the laws of leaks ask the same of bars cut at an earlier date
 def test_appending_bars_changes_no_earlier_row_of_any_table(small_run: Small, tmp_path: Path) -> None:
     _, result = small_run
     cut = result.frame("ingest.raw")["date"].unique().sort()[-61]

@@ -234,7 +234,7 @@ def test_every_session_of_every_symbol_is_a_bar_or_in_one_stretch(
         ("us_raw_2015_2017_1d", "XNYS", 334, 700, True),
         ("fx_cfd_lean_1d", "24/5", 146, 402, False),  # 24/5 has no holidays: Christmas and New Year are missing
         ("uk_ftse100_close_1d", "XLON", 29, 29, False),  # two sessions missing for all 64 symbols
-        ("us_eod_2017_1d", "XNYS", 39_767, 74_678, False),
+        pytest.param("us_eod_2017_1d", "XNYS", 39_767, 74_678, False, marks=pytest.mark.slow),
         ("crypto_coingecko_2021_1d", "24/7", 1_934, 8_647, True),
     ],
 )

@@ -53,7 +53,7 @@ def test_sundays_of_currencies_are_off_session(shared_data: Find, ingest_source:
     ("name", "calendar", "toxic"),
     [
         ("us_raw_2015_2017_1d", "XNYS", 86),
-        ("crypto_coingecko_2021_1d", "24/7", 515),
+        pytest.param("crypto_coingecko_2021_1d", "24/7", 515, marks=pytest.mark.slow),
         ("crypto_binance_2021_2022_1d", "24/7", 0),
     ],
 )

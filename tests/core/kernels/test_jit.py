@@ -200,7 +200,11 @@ print(*(_jit.cache_folder(room / name).name for name in ("outer.py", "sums/inner
 
 
 @pytest.mark.parametrize(
-    "import_line", ["from quant_core.kernels.sums.inner import f", "import quant_core.kernels.sums"]
+    "import_line",
+    [
+        "from quant_core.kernels.sums.inner import f",
+        pytest.param("import quant_core.kernels.sums", marks=pytest.mark.slow),
+    ],
 )
 def test_a_changed_file_in_a_sub_folder_changes_the_cache_folder_of_its_callers(
     tmp_path: Path, import_line: str

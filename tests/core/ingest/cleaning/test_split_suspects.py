@@ -235,7 +235,7 @@ def test_once_the_known_splits_are_applied_none_of_them_is_suspected(shared_data
 @pytest.mark.parametrize(
     ("name", "count"),
     [
-        ("us_eod_2017_1d", 12),
+        pytest.param("us_eod_2017_1d", 12, marks=pytest.mark.slow),
         ("us_raw_2015_2017_1d", 41),
         ("us_sp500_5yr_1d", 0),
         ("crypto_binance_perp_1d", 0),
