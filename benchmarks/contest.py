@@ -108,11 +108,11 @@ class Contest:
     name : str
         What is computed, and of which size.
     peer : str
-        Whom we are held against, with its version.
+        The library we are measured against, with its version.
     ours, theirs : callable
         Without arguments; data are made beforehand.
     agree : callable
-        Takes both answers and raises AssertionError when they differ: a faster wrong answer is no answer.
+        Takes both answers and raises AssertionError when they differ: a faster wrong answer does not count.
     moved : int
         Bytes that must at least be read and written: how close to copying memory our way comes.
     elements : int

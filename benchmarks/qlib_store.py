@@ -57,7 +57,7 @@ def factors_of(table: pl.DataFrame, *, kernels: int) -> Iterator[Computed]:
     data, cache = import_module("qlib.data").D, import_module("qlib.data.cache").H
     with TemporaryDirectory() as folder:
         _write(table, Path(folder))
-        # WARNING and above: its greeting is no result.
+        # WARNING and above: its greeting is not a result.
         qlib.init(
             provider_uri=folder,
             region="us",

@@ -1,6 +1,6 @@
 """What commands cost before they compute: their wall time as a multiple of importing polars, in turn, each a process.
 
-The whole run of the demo sleeve stands beside them: most of a short run is loading of libraries.
+The whole run of the demo sleeve is measured too: most of a short run is loading of libraries.
 """
 
 from __future__ import annotations
