@@ -1,13 +1,19 @@
-"""Tables that tests of several rooms put together by hand."""
+"""Tables and matrices that tests of several rooms put together by hand."""
 
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from quant_core.market.contracts.ingest import Universe
 
 FOREVER = date(2100, 1, 1)
+
+
+def column(*values: float) -> np.ndarray:
+    """Return a matrix of one symbol."""
+    return np.array(values, dtype=float)[:, None]
 
 
 def intervals(rows: Sequence[tuple[str, date, date | None, bool, str]]) -> pl.DataFrame:

@@ -6,7 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from quant_core import cli
 from quant_core.settings import CHECKOUT
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call_quant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs `quant` in this process: its exit code, stdout and stderr."""
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["quant", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return called
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A small market with everything bars can have: gaps, late listings, lives, flat bars, bars without trades."""
+"""Small markets: a plain one with its sleeve, and one with all that bars can have: gaps, lives, bars without trades."""
 
 from __future__ import annotations
 
@@ -10,10 +10,51 @@ import polars as pl
 
 T = 700
 PRICES = ("open", "high", "low", "close", "vwap")
+SLEEVE = """
+[sleeve]
+name = "small"
+calendar = "24/7"
+[source]
+kind = "parquet"
+path = "bars.parquet"
+[synthesis]
+clusters = 4
+top = 2
+floor = 4
+cap = 8
+[allocation]
+methods = ["equal_weight", "inverse_volatility", "hrp", "minimum_variance"]
+headline = "hrp"
+[backtest]
+train = 200
+test = 20
+step = 20
+"""
+ALL_FAMILIES = """
+[features]
+families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
+"""
 
 
 def day(k: int) -> date:
     return date(2020, 1, 1) + timedelta(days=k)
+
+
+def plain_market(symbols: int = 12, bars: int = 420, seed: int = 3) -> pl.DataFrame:
+    """Return bars without gaps of symbols that move with the market: nothing of them is excluded."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(0.0003, 0.01, (bars, 1))
+    returns = common + rng.normal(0.0002, 0.02, (bars, symbols))
+    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
+    names = [f"SIM:S{j:02d}" for j in range(symbols)]
+    dates = pl.date_range(date(2022, 1, 1), date(2022, 1, 1) + timedelta(days=bars - 1), eager=True)
+    spread = 1.0 + np.abs(rng.normal(0.0, 0.005, close.shape))
+    columns = {"close": close, "open": close, "high": close * spread, "low": close / spread}
+    columns["volume"] = rng.lognormal(12.0, 0.5, close.shape)
+    return pl.DataFrame(
+        {"date": np.repeat(dates.to_numpy(), symbols), "symbol": names * bars}
+        | {name: values.ravel() for name, values in columns.items()}
+    ).with_columns(pl.col("date").cast(pl.Date))
 
 
 @cache

@@ -1,9 +1,6 @@
-import datetime as dt
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
-import polars as pl
 import pytest
 
 from quant_assets.location import code_location
@@ -13,45 +10,14 @@ from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings
+from tests.markets import SLEEVE, plain_market
 
-SMALL = """
-[sleeve]
-name = "small"
-calendar = "24/7"
-[source]
-kind = "parquet"
-path = "bars.parquet"
+SMALL = f"""{SLEEVE}
 [features]
 families = ["trend", "volatility", "predictability", "liquidity", "tail", "alpha158"]
 [alpha.factors]
-KMID = { map = "rank", role = "alpha", directional = true }
-[synthesis]
-clusters = 4
-top = 2
-floor = 4
-cap = 8
-[allocation]
-methods = ["equal_weight", "hrp"]
-headline = "hrp"
-[backtest]
-train = 200
-test = 20
-step = 20
+KMID = {{ map = "rank", role = "alpha", directional = true }}
 """
-
-
-def market(symbols: int = 12, bars: int = 420) -> pl.DataFrame:
-    rng = np.random.default_rng(5)
-    returns = rng.normal(0.0003, 0.01, (bars, 1)) + rng.normal(0.0002, 0.02, (bars, symbols))
-    days = [dt.date(2022, 1, 1) + dt.timedelta(days=i) for i in range(bars)]
-    return pl.DataFrame(
-        {
-            "date": [day for day in days for _ in range(symbols)],
-            "symbol": [f"SIM:S{j:02d}" for j in range(symbols)] * bars,
-            "close": (100.0 * np.cumprod(1.0 + returns, axis=0)).ravel(),
-            "volume": rng.lognormal(12.0, 0.5, bars * symbols),
-        }
-    )
 
 
 def test_the_real_graph_and_the_script_write_the_same_bytes_of_every_table(
@@ -59,7 +25,7 @@ def test_the_real_graph_and_the_script_write_the_same_bytes_of_every_table(
 ) -> None:
     sleeves = tmp_path / "sleeves"
     sleeves.mkdir()
-    market().write_parquet(sleeves / "bars.parquet")
+    plain_market().write_parquet(sleeves / "bars.parquet")
     (sleeves / "small.toml").write_text(SMALL)
     monkeypatch.setenv("QUANT_HOME", str(tmp_path / "dagster"))
     monkeypatch.setenv("QUANT_SLEEVES", str(sleeves))

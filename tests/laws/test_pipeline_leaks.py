@@ -17,30 +17,10 @@ from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import read_sleeve
 from quant_core.market.universe import universe_mask
 from quant_core.settings import Settings
+from tests.markets import ALL_FAMILIES
+from tests.markets import SLEEVE as SMALL
 
-SLEEVE = """
-[sleeve]
-name = "leaks"
-calendar = "24/7"
-[source]
-kind = "parquet"
-path = "bars.parquet"
-[synthesis]
-clusters = 4
-top = 2
-floor = 4
-cap = 8
-[allocation]
-methods = ["equal_weight", "hrp", "minimum_variance"]
-[backtest]
-train = 200
-test = 20
-step = 20
-"""
-ALL_FAMILIES = """
-[features]
-families = ["trend", "volatility", "predictability", "liquidity", "tail", "ratings", "alpha158", "alpha101"]
-"""
+SLEEVE = SMALL.replace('name = "small"', 'name = "leaks"')
 SYMBOLS, BARS = 14, 400
 DAYS = [dt.date(2022, 1, 1) + dt.timedelta(days=k) for k in range(BARS)]
 # The close of a rebalance, where one bar of hindsight pays at once, and a close between two rebalances.

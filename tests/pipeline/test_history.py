@@ -27,8 +27,9 @@ from quant_core.lifecycle.runs import run_named
 from quant_core.lifecycle.why import told as why_told
 from quant_core.lifecycle.why import why
 from quant_core.settings import CHECKOUT
+from tests.markets import SLEEVE, plain_market
 
-from .conftest import SLEEVE, Place, market
+from .conftest import Place
 
 BARS = 282
 
@@ -39,9 +40,9 @@ FLOOR = "synthesis.decisions.floor"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A home with two finished runs of one sleeve: `small~1`, then `small` after a restated price and another floor."""
     folder = tmp_path_factory.mktemp("history")
-    made = Place(folder / "market", folder / "home").write(market(bars=BARS))
+    made = Place(folder / "market", folder / "home").write(plain_market(bars=BARS))
     made.run()
-    restated = market(bars=BARS).with_columns(
+    restated = plain_market(bars=BARS).with_columns(
         close=pl.when((pl.col("symbol") == "SIM:S03") & (pl.col("date") >= dt.date(2022, 6, 1)))
         .then(pl.col("close") * 1.02)
         .otherwise("close")
@@ -266,7 +267,7 @@ def test_commands_print_and_exit_by_what_they_found(
 
 
 def test_a_run_that_committed_nothing_cannot_be_replayed(tmp_path: Path) -> None:
-    place = Place(tmp_path / "market", tmp_path / "home").write(market(bars=60))
+    place = Place(tmp_path / "market", tmp_path / "home").write(plain_market(bars=60))
     with pytest.raises(MissingVersionError, match="no committed version"):
         place.run(only=["synthesis.selection"])
     evidence = Evidence(place.home)

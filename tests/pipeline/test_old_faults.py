@@ -33,8 +33,9 @@ from quant_core.market.contracts.split import Contract
 from quant_core.market.panel import panels_of
 from quant_core.market.sleeves import SleeveFile, read_sleeve
 from quant_core.settings import Settings
+from tests.markets import SLEEVE, plain_market
 
-from .conftest import SLEEVE, Place, market, up_to
+from .conftest import Place, up_to
 
 Small = tuple[Place, RunResult]
 REGISTRY = StageRegistry.load("quant_core")
@@ -243,7 +244,7 @@ def test_sectors_of_the_sleeve_file_reach_the_universe_and_the_seats_of_the_sele
     sectors = {f"SIM:S{j:02d}": "tech" if j < 6 else ("bank", "oil")[j % 2] for j in range(11)}
     policy = SLEEVE.replace("train = 200", "train = 120").replace("top = 2", "top = 12").replace("cap = 8", "cap = 12")
     text = "\n".join([policy, "[sleeve.sectors]", *(f'"{name}" = "{sector}"' for name, sector in sectors.items())])
-    place = Place(tmp_path / "market", tmp_path / "home").write(market(12, 200), text)
+    place = Place(tmp_path / "market", tmp_path / "home").write(plain_market(12, 200), text)
     result = place.run(only=up_to("synthesis.decisions"))
     told = dict(result.frame("ingest.universe").select("symbol", "sector").unique().iter_rows())
     assert told == sectors | {"SIM:S11": None}
@@ -444,7 +445,7 @@ ALIKE = ("SIM:A_B", "SIM_A:B", "SIM:A:B", "SIM:A-B", "SIM:a_b", "SIM_A_B:C", "SI
 
 
 def test_symbols_that_differ_in_one_mark_never_share_a_column_an_atom_or_a_price(tmp_path: Path) -> None:
-    bars = market(len(ALIKE), 200)
+    bars = plain_market(len(ALIKE), 200)
     names = dict(zip(sorted(bars["symbol"].unique()), ALIKE, strict=True))
     bars = bars.with_columns(pl.col("symbol").replace_strict(names))
     text = SLEEVE.replace("train = 200", "train = 120")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from quant_core import cli
 from quant_core.settings import CHECKOUT
 from tests.golden.make_tables import GOLDEN, made_with
 
@@ -27,17 +26,11 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call_quant: Callable[..., tuple[int, str, str]], unpacked: Path, tmp_path: Path) -> Call:
     home = shutil.copytree(unpacked, tmp_path / "home")
 
     def called(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr("sys.argv", ["quant", *arguments, "--home", str(home)])
-        got = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            got = int(end.code or 0)
-        out, err = capsys.readouterr()
+        got, out, err = call_quant(*arguments, "--home", str(home))
         assert got == code, err
         return out
 

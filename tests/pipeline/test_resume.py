@@ -18,8 +18,9 @@ from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import StageSpec
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import CHECKOUT, Settings
+from tests.markets import plain_market
 
-from .conftest import Place, market
+from .conftest import Place
 
 BARS = 260
 INGEST = ("ingest.raw", "ingest.actions", "ingest.bars", "ingest.exclusions", "ingest.returns")
@@ -52,7 +53,7 @@ DAGRunner(Settings(home=Path(sys.argv[2]))).run(read_sleeve(Path(sys.argv[1])))
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, dict[str, str]]:
     folder = tmp_path_factory.mktemp("resume")
-    place = Place(folder / "market", folder / "home").write(market(bars=BARS))
+    place = Place(folder / "market", folder / "home").write(plain_market(bars=BARS))
     return place, hashes(place.run().refs)
 
 
@@ -91,11 +92,11 @@ def test_a_plain_run_takes_over_what_a_stopped_one_had_finished(
 def test_nothing_is_taken_over_when_parameters_or_data_differ(
     undisturbed: tuple[Place, dict[str, str]], tmp_path: Path
 ) -> None:
-    place = Place(tmp_path / "market", tmp_path / "home").write(market(bars=BARS))
+    place = Place(tmp_path / "market", tmp_path / "home").write(plain_market(bars=BARS))
     stopped_at(place, "ingest.returns", INGEST)
     assert not taken_over(place.home, place.run(overrides={"synthesis.decisions": {"floor": 3}}, only=INGEST).run_id)
     stopped_at(place, "ingest.returns", INGEST)
-    place.write(market(bars=BARS - 5))
+    place.write(plain_market(bars=BARS - 5))
     run = place.run(only=INGEST).run_id
     assert taken_over(place.home, run) <= {"ingest.actions", "ingest.exclusions"}  # empty, before and after
 

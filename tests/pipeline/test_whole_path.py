@@ -16,8 +16,9 @@ from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import RunResult
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.settings import CHECKOUT
+from tests.markets import ALL_FAMILIES, SLEEVE, plain_market
 
-from .conftest import ALL_FAMILIES, SLEEVE, Place, market, up_to
+from .conftest import Place, up_to
 
 Small = tuple[Place, RunResult]
 
@@ -65,7 +66,7 @@ def test_appending_bars_changes_no_earlier_row_of_any_table(small_run: Small, tm
     _, result = small_run
     cut = result.frame("ingest.raw")["date"].unique().sort()[-61]
     place = Place(tmp_path / "market", tmp_path / "home")
-    shorter = place.write(market().filter(pl.col("date") <= cut), SLEEVE + ALL_FAMILIES).run()
+    shorter = place.write(plain_market().filter(pl.col("date") <= cut), SLEEVE + ALL_FAMILIES).run()
     undated = {"ingest.universe", "alpha.evaluation", "backtest.metrics", "backtest.schedule"}
     for stage in sorted(set(result.refs) - undated):
         early, whole = shorter.frame(stage), result.frame(stage)
@@ -81,7 +82,7 @@ def test_knowledge_time_cuts_the_landing(small_run: Small, tmp_path: Path) -> No
     cut = result.frame("ingest.raw")["date"].unique().sort()[-61]
     weights = up_to("allocation.weights")
     then = Place(place.folder, tmp_path / "home").run(as_of=str(cut), only=weights)
-    cut_file = Place(tmp_path / "market", tmp_path / "other").write(market().filter(pl.col("date") < cut))
+    cut_file = Place(tmp_path / "market", tmp_path / "other").write(plain_market().filter(pl.col("date") < cut))
     cut_file = cut_file.run(only=weights)
     assert then.frame("ingest.bars")["date"].max() == cut_file.frame("ingest.bars")["date"].max()
     assert then.frame("allocation.weights").equals(cut_file.frame("allocation.weights"))
@@ -125,7 +126,7 @@ def test_one_stage_can_be_executed_by_its_id_with_references_only(small_run: Sma
 
 
 def test_a_refused_stage_commits_nothing_and_closes_the_run_as_failed(tmp_path: Path) -> None:
-    bars = market(bars=260)
+    bars = plain_market(bars=260)
     broken = bars.with_columns(high=pl.col("low") * 0.5)
     place = Place(tmp_path / "market", tmp_path / "home").write(broken)
     with pytest.raises(GateError, match="budget"):
@@ -145,7 +146,7 @@ def test_an_unknown_family_lists_the_near_ones(place: Place) -> None:
 
 
 def test_a_close_only_source_runs_with_liquidity_unknown(tmp_path: Path) -> None:
-    place = Place(tmp_path / "market", tmp_path / "home").write(market().select("date", "symbol", "close"))
+    place = Place(tmp_path / "market", tmp_path / "home").write(plain_market().select("date", "symbol", "close"))
     result = place.run()
     liquidity = result.frame("features.liquidity")
     assert liquidity["amihud"].null_count() == liquidity.height

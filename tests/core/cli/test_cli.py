@@ -1,34 +1,24 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from quant_core import cli
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import DAGRunner
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings
 
+Call = Callable[..., tuple[int, str, str]]
 SLEEVE = '[sleeve]\nname = "mine"\ncalendar = "24/7"\n[source]\nkind = "parquet"\npath = "bars.csv"\n'
 ROWS = "date,symbol,close\n2024-01-01,X:A,10\n2024-01-02,X:A,11\n"
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+def call(call_quant: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setenv("QUANT_HOME", str(tmp_path / "home"))
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["quant", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return called
+    return call_quant
 
 
 def sleeve(folder: Path, bars: str | None = ROWS, text: str = SLEEVE) -> str:

@@ -20,16 +20,13 @@ from quant_core.features.alpha101_operators import (
     ts_argmax,
     ts_rank,
 )
+from tests.builders import column
 
 NAN = np.nan
 
 
 def row(*values: float) -> np.ndarray:
     return np.array([values], dtype=float)
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def same(found: np.ndarray, *expected: float) -> bool:

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from quant_core.kernels.complexity import move_permutation_entropy, move_tied_patterns, move_turbulence
+from tests.builders import column
 
 NAN = np.nan
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_entropy_counts_the_orders_of_neighbours() -> None:

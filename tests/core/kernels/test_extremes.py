@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from quant_core.kernels.extremes import move_argmax, move_argmin, move_max, move_min
+from tests.builders import column
 
 NAN, INF = np.nan, np.inf
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_the_oldest_of_equal_extremes_counts() -> None:

@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from quant_core.kernels.moving import move_kurtosis, move_mean, move_skewness, move_std
+from tests.builders import column
 
 NAN = np.nan
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_a_window_of_three_averages_three_rows() -> None:

@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from quant_core.kernels.ordered import move_cvar, move_median, move_quantile, move_rank
+from tests.builders import column
 
 NAN, INF = np.nan, np.inf
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_the_median_of_an_even_number_is_the_mean_of_the_middle_two() -> None:

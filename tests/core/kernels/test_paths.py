@@ -10,12 +10,9 @@ from quant_core.kernels.paths import (
     move_drawdown,
     move_efficiency,
 )
+from tests.builders import column
 
 NAN = np.nan
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def returns_of(*prices: float) -> np.ndarray:

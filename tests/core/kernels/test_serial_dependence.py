@@ -12,12 +12,9 @@ from quant_core.kernels.serial_dependence import (
     move_memory_depth,
     move_variance_ratio,
 )
+from tests.builders import column
 
 NAN = np.nan
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_ljung_box_weighs_squared_correlations_by_their_pairs() -> None:

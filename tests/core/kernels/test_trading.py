@@ -3,12 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from quant_core.kernels.trading import move_amihud, move_zero_share
+from tests.builders import column
 
 NAN = np.nan
-
-
-def column(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)[:, None]
 
 
 def test_zero_share_counts_known_returns_only() -> None:

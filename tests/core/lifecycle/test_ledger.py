@@ -1,30 +1,19 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from quant_core import cli
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.settings import CHECKOUT
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(call_quant, tmp_path, monkeypatch):
     monkeypatch.setenv("QUANT_HOME", str(tmp_path))
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["quant", "ledger", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return called
+    return partial(call_quant, "ledger")
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from quant_core import cli
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.upkeep.references import KEPT_VERSIONS
@@ -15,20 +15,9 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(call_quant: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.setenv("QUANT_HOME", str(tmp_path))
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["quant", "store", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return called
+    return partial(call_quant, "store")
 
 
 def versions(home: Path, count: int, stage: str = "features.trend") -> list[DataRef]:
