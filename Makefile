@@ -67,7 +67,7 @@ test-slow: setup ## environments built from the lock, browser, faults
 check: $(READY) ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy quant_core quant_assets benchmarks definitions.py examples
+	$(BIN)/mypy quant_core quant_assets benchmarks definitions.py examples docs/screenshots.py
 	$(BIN)/lint-imports --no-cache
 
 fix: $(READY) ## format and mend what can be mended

@@ -146,11 +146,10 @@ def graph_picture(page: Page, home: Path) -> None:
 
 def figures_of(home: Path) -> dict[str, Any]:
     """Return the headline figures the tear sheet shows, and the SHA-256 of the table they are read from."""
-    from quant_core.evidence.commits import Evidence
-
+    from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.lifecycle.summary import summary_of
 
-    summary = summary_of(Evidence(home), SLEEVE)
+    summary = summary_of(EvidenceReader(home), SLEEVE)
     rows = {row["metric"]: row["value"] for row in summary["figures"] if row["portfolio"] == summary["headline"]}
     table = summary["refs"]["backtest.metrics"]["sha256"]
     return {"backtest.metrics": table, "figures": {name: rows[name] for name in FIGURES}}
