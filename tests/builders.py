@@ -1,4 +1,4 @@
-"""Tables and matrices that tests of several rooms put together by hand."""
+"""Tables, matrices and sets of stages that tests of several rooms put together."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -6,9 +6,16 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from quant_core.graph.registry import StageRegistry
 from quant_core.market.contracts.ingest import Universe
 
 FOREVER = date(2100, 1, 1)
+
+
+def up_to(*ids: str) -> set[str]:
+    """Return these stages and all that they need."""
+    specs = map(StageRegistry.load("quant_core").get, ids)
+    return set(ids) | {id for spec in specs if spec.parents for id in up_to(*spec.parents)}
 
 
 def column(*values: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import read_sleeve
 from quant_core.market.universe import universe_mask
 from quant_core.settings import Settings
+from tests.builders import up_to
 from tests.markets import ALL_FAMILIES
 from tests.markets import SLEEVE as SMALL
 
@@ -307,14 +308,7 @@ def test_a_planted_leak_is_named(
     registry = StageRegistry(
         replace(spec, function=leaking) if spec.id == stage else spec for spec in REGISTRY.values()
     )
-    needed = ancestors(stage)
+    needed = sorted(up_to(stage))
     one = run(tmp_path / "one", market(), registry, needed)
     other = run(tmp_path / "other", perturbed(market(), REBALANCE, change), registry, needed)
     assert list(leaks(one, other, REBALANCE)) == [stage]
-
-
-def ancestors(stage: str) -> list[str]:
-    found = {stage}
-    for spec in reversed(REGISTRY.ordered()):
-        found |= set(spec.parents) if spec.id in found else set()
-    return sorted(found)

@@ -6,17 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings
 from tests.markets import ALL_FAMILIES, SLEEVE, plain_market
-
-
-def up_to(*ids: str) -> set[str]:
-    """Return these stages and all that they need."""
-    specs = map(StageRegistry.load("quant_core").get, ids)
-    return set(ids) | {id for spec in specs if spec.parents for id in up_to(*spec.parents)}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,13 +7,13 @@ import pytest
 
 from quant_core.allocation.weights import WeightsParams
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS
 from quant_core.ingest.sources.simulator import Simulation, SimulatorParams, simulate
 from quant_core.market.panel import axes_of
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import CHECKOUT, Settings
+from tests.builders import up_to
 from tests.golden.make_tables import GOLDEN, hashes_of, made_with
 
 SLEEVES = CHECKOUT / "config" / "sleeves"
@@ -22,17 +21,9 @@ ROUNDING = 1e-9
 DAY = timedelta(days=1)
 
 
-def ancestors(stage: str) -> Iterable[str]:
-    registry = StageRegistry.load("quant_core")
-    found = {stage}
-    for spec in reversed(registry.ordered()):
-        found |= set(spec.parents) if spec.id in found else set()
-    return found
-
-
 def run(name: str, home: Path, until: str, **given: object) -> RunResult:
     file = find_sleeve(name, SLEEVES)
-    return DAGRunner(Settings(home=home)).run(file, only=ancestors(until), overrides=given or None)  # type: ignore[arg-type]
+    return DAGRunner(Settings(home=home)).run(file, only=up_to(until), overrides=given or None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

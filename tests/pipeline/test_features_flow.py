@@ -19,9 +19,10 @@ from quant_core.graph.stage import stage
 from quant_core.market.contracts.features import FeatureStoreSchema, ValueColumn
 from quant_core.market.sleeves import read_sleeve
 from quant_core.settings import Settings
+from tests.builders import up_to
 from tests.markets import ALL_FAMILIES, SLEEVE
 
-from .conftest import Place, up_to
+from .conftest import Place
 
 REGISTRY = StageRegistry.load("quant_core")
 ONE_OF_EACH = {"KMID": "alpha158", "alpha006": "alpha101", "recommend_all": "ratings", "mean_return_10": "short"}

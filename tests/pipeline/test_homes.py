@@ -11,8 +11,9 @@ import pytest
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import RunResult
 from quant_core.settings import CHECKOUT
+from tests.builders import up_to
 
-from .conftest import Place, up_to
+from .conftest import Place
 
 Small = tuple[Place, RunResult]
 # Tools leave these in any checkout; none of them is ours.

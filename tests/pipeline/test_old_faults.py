@@ -33,9 +33,10 @@ from quant_core.market.contracts.split import Contract
 from quant_core.market.panel import panels_of
 from quant_core.market.sleeves import SleeveFile, read_sleeve
 from quant_core.settings import Settings
+from tests.builders import up_to
 from tests.markets import SLEEVE, plain_market
 
-from .conftest import Place, up_to
+from .conftest import Place
 
 Small = tuple[Place, RunResult]
 REGISTRY = StageRegistry.load("quant_core")

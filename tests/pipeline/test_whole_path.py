@@ -16,9 +16,10 @@ from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import RunResult
 from quant_core.lifecycle.summary import summary_of, told
 from quant_core.settings import CHECKOUT
+from tests.builders import up_to
 from tests.markets import ALL_FAMILIES, SLEEVE, plain_market
 
-from .conftest import Place, up_to
+from .conftest import Place
 
 Small = tuple[Place, RunResult]
 

@@ -23,6 +23,7 @@ from quant_core.ingest.sources.source import Batch, Landed, sources
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
 from tests.core.ingest.reading.fault_server import FakeTime, Fault, FaultServer, served
+from tests.core.ingest.sources.batches import marks_of, rows_of
 
 pytest.importorskip("requests")
 pytest.importorskip("tenacity")
@@ -112,14 +113,6 @@ def stream(server: FaultServer, time: FakeTime, told: list[str]) -> Stream:
 
 
 @pytest.fixture
-def read(stream: Stream) -> Read:
-    def done(*given: Any, **more: Any) -> list[Batch]:
-        return list(stream(*given, **more))
-
-    return done
-
-
-@pytest.fixture
 def day(read: Read, archive: Archive) -> Callable[..., Batch]:
     """Read one daily file with that text in it."""
 
@@ -130,14 +123,6 @@ def day(read: Read, archive: Archive) -> Callable[..., Batch]:
         return batch
 
     return done
-
-
-def rows_of(batches: list[Batch]) -> pl.DataFrame:
-    return pl.concat(batch.rows.valid for batch in batches)
-
-
-def marks_of(batches: list[Batch]) -> dict[str, str]:
-    return {name: mark for batch in batches for name, mark in batch.marks.items()}
 
 
 def files_asked(server: FaultServer) -> list[str]:

@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-import polars as pl
 import pytest
 
 from quant_core.errors import ConfigError, MissingExtraError, SourceError, UnavailableError, UnknownKeyError
@@ -14,6 +13,7 @@ from quant_core.ingest.sources import ccxt as door
 from quant_core.ingest.sources.source import Batch, Landed, sources
 from quant_core.market.sleeves import Sleeve
 from tests.core.ingest.reading.fault_server import FakeTime, Fault, FaultServer, served
+from tests.core.ingest.sources.batches import marks_of, rows_of
 
 library = pytest.importorskip("ccxt")
 SLEEVE = Sleeve(name="test", calendar="24/7")
@@ -90,22 +90,6 @@ def stream(options: dict[str, Any], time: FakeTime) -> Stream:
         yield from entry.batches(entry.options(given), SLEEVE, Landed(marks or {}, now))
 
     return made
-
-
-@pytest.fixture
-def read(stream: Stream) -> Read:
-    def done(*given: Any, **more: Any) -> list[Batch]:
-        return list(stream(*given, **more))
-
-    return done
-
-
-def rows_of(batches: list[Batch]) -> pl.DataFrame:
-    return pl.concat(batch.rows.valid for batch in batches)
-
-
-def marks_of(batches: list[Batch]) -> dict[str, str]:
-    return {name: mark for batch in batches for name, mark in batch.marks.items()}
 
 
 def asked_bars(server: FaultServer) -> int:

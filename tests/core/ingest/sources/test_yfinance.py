@@ -16,6 +16,7 @@ from quant_core.ingest.sources.source import Batch, Landed, sources
 from quant_core.market.calendar import calendar
 from quant_core.market.sleeves import Sleeve
 from tests.core.ingest.reading.fault_server import FakeTime, Fault, FaultServer, served
+from tests.core.ingest.sources.batches import marks_of
 
 pytest.importorskip("tenacity")
 FIRST = date(2024, 1, 2)
@@ -91,18 +92,6 @@ def stream(time: FakeTime, told: list[str]) -> Stream:
         yield from entry.batches(entry.options(options), sleeve, Landed(marks or {}, now, told.append))
 
     return made
-
-
-@pytest.fixture
-def read(stream: Stream) -> Read:
-    def done(*given: Any, **more: Any) -> list[Batch]:
-        return list(stream(*given, **more))
-
-    return done
-
-
-def marks_of(batches: list[Batch]) -> dict[str, str]:
-    return {name: mark for batch in batches for name, mark in batch.marks.items()}
 
 
 def later(yahoo: Yahoo, day: date) -> datetime:
