@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from quant_assets.assets.factory import asset_of
-from quant_core.graph.plan import union_of_inputs
+from quant_core.graph.parameters import union_of_inputs
 from quant_core.graph.registry import StageRegistry
 from quant_core.market.sleeves import SleeveFile
 

@@ -1,4 +1,4 @@
-"""Dagster's form of a stage's parameters: what the Launchpad shows and accepts. Real validation is graph/plan.py's."""
+"""Dagster's form of a stage's parameters: what the Launchpad shows and accepts. Real validation is graph/parameters.py's."""
 
 import types
 from typing import Annotated, Any, Optional, Union, get_args, get_origin

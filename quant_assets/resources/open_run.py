@@ -17,7 +17,7 @@ from quant_core.evidence.files.documents import make_folder
 from quant_core.evidence.files.writer import Writer, boot_id, process_start
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.graph.plan import Plan
+from quant_core.graph.parameters import Plan
 from quant_core.graph.runner import opened_run
 
 

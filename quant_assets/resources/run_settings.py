@@ -1,6 +1,6 @@
 """The settings of one Dagster run: what the launch gave, above the resource's own fields, above the environment.
 
-Parameters of stages are resolved here too; which value wins is decided in graph/plan.py.
+Parameters of stages are resolved here too; which value wins is decided in graph/parameters.py.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from quant_core.errors import ConfigError, UsageError
-from quant_core.graph.plan import Plan, resolve_plan
+from quant_core.graph.parameters import Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import Settings

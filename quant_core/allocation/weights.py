@@ -1,6 +1,6 @@
 """The stage that weighs the atoms of every rebalance by every method, each from its own train rows.
 
-Methods live one per file, limits in caps.py, who can be weighed in history.py. Trading the weights is backtest's.
+Methods live one per file, limits in caps.py, who can be weighed in eligible_atoms.py. Trading the weights is backtest's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from quant_core.allocation.allocator import allocators
 from quant_core.allocation.caps import Caps, capped
-from quant_core.allocation.history import common_history
+from quant_core.allocation.eligible_atoms import common_history
 from quant_core.errors import ConfigError, InfeasibleError, PanelError
 from quant_core.graph.compute import Compute
 from quant_core.graph.stage import Params, stage

@@ -19,7 +19,7 @@ from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.differences import ContextDiff
 from quant_core.graph.landing import Landing
-from quant_core.graph.plan import resolve_plan
+from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed, opened_run, secrets_masked
 from quant_core.graph.stage import StageSpec

@@ -31,7 +31,7 @@ from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
 from quant_core.graph.landing import Clock, Landing, silent, utc_now
-from quant_core.graph.plan import Overrides, Plan, resolve_plan
+from quant_core.graph.parameters import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.resume import Resumption
 from quant_core.graph.stage import StageSpec

@@ -21,7 +21,7 @@ from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.differences import OutcomeDiff
-from quant_core.graph.plan import recorded_plan
+from quant_core.graph.parameters import recorded_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.compare.outcome import outcome_diff
 from quant_core.lifecycle.compare.recompute import Recomputed, Workshop, inputs_among

@@ -21,7 +21,7 @@ from quant_core.evidence.runs.manifest import code_facts
 from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Parts
 from quant_core.graph.compute import Compute, SerialCompute
-from quant_core.graph.plan import recorded_plan
+from quant_core.graph.parameters import recorded_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.lifecycle.compare.recompute import Workshop, inputs_among

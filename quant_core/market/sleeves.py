@@ -1,6 +1,6 @@
 """Sleeves: a universe with one calendar, one source and one policy, read from one TOML file each.
 
-What the room tables of a file mean is decided by the stages' params (graph/plan.py).
+What the room tables of a file mean is decided by the stages' params (graph/parameters.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The selection ladder: hierarchical threshold relaxation (HTR) over one cross-section of candidates.
 
 Pure: one table in, the same rows with their verdict out. The vetoes are entries of vetoes.py, the sizes and the sector
-limit live in seats.py, candidates are gathered in decisions.py.
+limit live in quotas.py, candidates are gathered in decisions.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from quant_core.errors import UnknownNameError
 from quant_core.graph.stage import Params
 from quant_core.market.panel import Mask
-from quant_core.synthesis.seats import Codes, Kept, best_of, kept_of, order_within, size_of
+from quant_core.synthesis.quotas import Codes, Kept, best_of, kept_of, order_within, size_of
 from quant_core.synthesis.vetoes import Judgement, judged, vetoes
 
 Stages = npt.NDArray[np.int8]

@@ -8,7 +8,7 @@ from tiny_desk import TABLES, Desk, events_of
 
 from quant_assets.environments import resources_of
 from quant_assets.io_managers import key_of
-from quant_core.graph.plan import resolve_plan
+from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.runner import opened_run
 from quant_core.market.sleeves import find_sleeve
 

@@ -21,7 +21,7 @@ from typing import Any
 from quant_core.errors import QuantError
 from quant_core.evidence.ledger.canonical import strict_object
 from quant_core.evidence.runs.manifest import manifest_path, read_manifest
-from quant_core.graph.plan import _room_tables
+from quant_core.graph.parameters import _room_tables
 from quant_core.ingest.corporate_actions.factor_file import read_factors
 from quant_core.ingest.reading.delimited import delimited
 from quant_core.ingest.reading.tabular import TableParams, read_table

@@ -12,7 +12,7 @@ from quant_core import cli
 from quant_core.alpha.catalogue import catalogue
 from quant_core.errors import ConfigError, UnknownNameError, UsageError
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.graph.plan import union_of_inputs
+from quant_core.graph.parameters import union_of_inputs
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.graph.stage import stage

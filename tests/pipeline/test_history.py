@@ -77,7 +77,7 @@ def test_comments_are_no_change_of_code_and_a_constant_is(tmp_path: Path) -> Non
     for name in ("quant_core", "locks"):
         shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     before = code_facts(tmp_path)
-    file = tmp_path / "quant_core" / "synthesis" / "seats.py"
+    file = tmp_path / "quant_core" / "synthesis" / "quotas.py"
     file.write_text("# A comment.\n\n" + file.read_text().replace('"""', '"""Another docstring. ', 1))
     commented = code_facts(tmp_path)
     assert commented.source_hash != before.source_hash
@@ -87,7 +87,7 @@ def test_comments_are_no_change_of_code_and_a_constant_is(tmp_path: Path) -> Non
     assert before.modules is not None
     assert changed.modules is not None
     assert {name for name in changed.modules if changed.modules[name] != before.modules[name]} == {
-        "quant_core.synthesis.seats"
+        "quant_core.synthesis.quotas"
     }
 
 

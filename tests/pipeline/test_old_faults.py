@@ -25,7 +25,7 @@ from quant_core.graph.commit import Reader, commit_finished
 from quant_core.graph.compute import SerialCompute
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
-from quant_core.graph.plan import resolve_plan
+from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.graph.stage import Params, StageSpec

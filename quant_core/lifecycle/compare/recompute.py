@@ -20,7 +20,7 @@ from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Parts, parts_of
 from quant_core.graph.compute import Compute
 from quant_core.graph.finished import EXCLUSION_KEY
-from quant_core.graph.plan import Plan
+from quant_core.graph.parameters import Plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed
 from quant_core.graph.stage import StageSpec

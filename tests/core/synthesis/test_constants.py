@@ -3,7 +3,7 @@ import pytest
 from quant_core.inference import log_mps
 from quant_core.synthesis.clusters import ClusterParams, default_clusters
 from quant_core.synthesis.ladder import LadderParams
-from quant_core.synthesis.seats import size_of
+from quant_core.synthesis.quotas import size_of
 
 CONSTANTS = {
     "cluster lookbacks": (ClusterParams().lookbacks, (60, 120, 200)),

@@ -1,6 +1,6 @@
 import numpy as np
 
-from quant_core.allocation.history import CONSTANT, SHORT_HISTORY, common_history
+from quant_core.allocation.eligible_atoms import CONSTANT, SHORT_HISTORY, common_history
 
 NAN = np.nan
 

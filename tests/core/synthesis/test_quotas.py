@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from quant_core.synthesis.seats import best_of, kept_of, order_within, size_of
+from quant_core.synthesis.quotas import best_of, kept_of, order_within, size_of
 
 A, B, C = 1, 2, 3
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from quant_core.errors import ConfigError, UnknownNameError, UsageError
 from quant_core.graph.compute import SerialCompute
-from quant_core.graph.plan import resolve_plan
+from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import executed
 from quant_core.graph.stage import Params, StageSpec, derived, stage
