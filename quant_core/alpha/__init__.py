@@ -1,1 +1,1 @@
-"""Factors: features mapped to probabilities across the eligible members of a date, and how well they predict."""
+"""Factors: maps features to probabilities across the eligible members of a date, and measures how well they predict."""

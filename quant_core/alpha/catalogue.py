@@ -1,4 +1,4 @@
-"""What a factor is, and the catalogue of all of them.
+"""Defines a factor, and the catalogue of all of them.
 
 A factor is a function in a file of this room: its name is the column, its positional parameters are the feature columns
 it reads, the first sentence of its docstring describes it. A sleeve makes a factor of one feature by naming it
@@ -57,7 +57,7 @@ class Factor:
     role: Role = "alpha"
 
     def column(self, *, is_off: bool = False) -> ValueColumn:
-        """Return its column in the factor table; the facts inference needs travel with it.
+        """Return its column in the factor table, with the facts that inference needs.
 
         Parameters
         ----------

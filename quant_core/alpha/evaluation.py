@@ -1,4 +1,4 @@
-"""What all dates together say about a factor: mean information coefficient, its significance, turnover, coverage.
+"""Figures of a factor over all dates: mean information coefficient, its significance, turnover, coverage.
 
 The coefficients of single dates are in information_coefficients.py.
 """
@@ -45,7 +45,7 @@ def evaluation(coefficients: pl.DataFrame) -> pl.DataFrame:
 
 
 def _figures(own: pl.DataFrame) -> dict[str, float | int]:
-    rank_ic = _known(own["rank_ic"])
+    rank_ic = _known_values(own["rank_ic"])
     test = mean_test(rank_ic)
     spread = float("nan")
     if rank_ic.size > 1:
@@ -64,9 +64,9 @@ def _figures(own: pl.DataFrame) -> dict[str, float | int]:
 
 
 def _mean(column: pl.Series) -> float:
-    values = _known(column)
+    values = _known_values(column)
     return float(np.mean(values)) if values.size else float("nan")
 
 
-def _known(column: pl.Series) -> npt.NDArray[np.float64]:
+def _known_values(column: pl.Series) -> npt.NDArray[np.float64]:
     return column.drop_nulls().to_numpy()

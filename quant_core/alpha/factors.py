@@ -52,9 +52,9 @@ def factors(features: Mapping[str, pl.DataFrame], universe: pl.DataFrame, *, par
     tables = [table for table in features.values() if not table.is_empty()]
     if not tables:
         return factors_contract(params).empty()
-    places = _places(tables)
+    places = _axes_of_tables(tables)
     dates, symbols = places[0].dates, places[0].symbols
-    members = universe_mask(universe, dates, symbols) & _present(places)
+    members = universe_mask(universe, dates, symbols) & _present_cells(places)
     row, column = np.nonzero(members)
     rows = Axes(dates, symbols, row, column)
     source = {
@@ -68,7 +68,7 @@ def factors(features: Mapping[str, pl.DataFrame], universe: pl.DataFrame, *, par
 
 
 def _probabilities(entry: Factor, source: Mapping[str, tuple[Axes, pl.Series]], rows: Axes, members: Mask) -> pl.Series:
-    """Return one factor at the table's rows; null throughout where the family of a feature is off."""
+    """Return one factor at the table's rows; null in all rows if the family of a feature is off."""
     if not all(name in source for name in entry.inputs):
         return pl.repeat(None, rows.row.size, dtype=pl.Float64, eager=True).alias(entry.name)
     features = (where.panel(values).values for where, values in (source[name] for name in entry.inputs))
@@ -76,8 +76,8 @@ def _probabilities(entry: Factor, source: Mapping[str, tuple[Axes, pl.Series]], 
     return rows.gather(Panel(entry.map(raw, members), rows.dates, rows.symbols), entry.name)
 
 
-def _places(tables: Sequence[pl.DataFrame]) -> list[Axes]:
-    """Return where the rows of each table lie on the dates and symbols of all; equal keys are looked up once."""
+def _axes_of_tables(tables: Sequence[pl.DataFrame]) -> list[Axes]:
+    """Return the place of each table's rows on the dates and symbols of all tables; equal keys are looked up once."""
     dates = pl.concat([table["date"].unique() for table in tables]).unique().sort()
     symbols = pl.concat([table["symbol"].unique() for table in tables]).unique().sort().to_list()
     found = [axes_of(tables[0], dates=dates, symbols=symbols)]
@@ -87,7 +87,7 @@ def _places(tables: Sequence[pl.DataFrame]) -> list[Axes]:
     return found
 
 
-def _present(places: Sequence[Axes]) -> Mask:
+def _present_cells(places: Sequence[Axes]) -> Mask:
     mask = np.zeros((len(places[0].dates), len(places[0].symbols)), dtype=np.bool_)
     for where in places:
         mask[where.row, where.column] = True

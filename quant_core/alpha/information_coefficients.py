@@ -1,6 +1,6 @@
 """How well each factor ordered the returns that followed, date by date.
 
-What all dates together say is in evaluation.py. Nothing here feeds a decision: an information coefficient dated t is
+Figures over all dates are in evaluation.py. Nothing here feeds a decision: an information coefficient dated t is
 known only after its horizon has passed.
 """
 
@@ -24,7 +24,7 @@ _TOP = 0.8
 
 
 class InformationParams(Params):
-    """Over which horizons factors are judged."""
+    """Horizons over which factors are evaluated."""
 
     horizons: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(1, 20), min_length=1, description="Bars of the forward returns that factors are judged on."
@@ -59,9 +59,9 @@ def information_coefficients(
         future = forward_returns(realised, rows, horizon)
         cells = _member_cells(where, rows)
         for name in names:
-            judged = _judged(where.panel(factors[name]).values[rows], future, cells)
+            scores = _score_factor(where.panel(factors[name]).values[rows], future, cells)
             tables.append(
-                judged.with_columns(
+                scores.with_columns(
                     dates.gather(rows).alias("date"), factor=pl.lit(name), horizon=pl.lit(horizon, dtype=pl.Int32)
                 ).filter(pl.col("coverage").is_not_null())
             )
@@ -103,14 +103,14 @@ def forward_returns(returns: Matrix, rows: npt.NDArray[np.int64], horizon: int) 
 
 @dataclass(frozen=True)
 class _Cells:
-    """The members of each row moved to its left end: a row of a thousand symbols with fifty members has fifty slots."""
+    """Places of the members of each row, packed to the left: a thousand symbols with fifty members need fifty slots."""
 
     row: npt.NDArray[np.int64]
     column: npt.NDArray[np.int64]
     slot: npt.NDArray[np.int64]
     count: npt.NDArray[np.int64]
 
-    def packed(self, values: Matrix) -> Matrix:
+    def pack(self, values: Matrix) -> Matrix:
         """Return the members' values of a matrix [K, N] as [K, slots]; NaN behind the last member of a row."""
         out = np.full((self.count.size, int(self.count.max(initial=0))), np.nan)
         out[self.row, self.slot] = values[self.row, self.column]
@@ -148,9 +148,9 @@ def top_turnover(values: Matrix) -> Matrix:
     return turnover
 
 
-def _judged(values: Matrix, future: Matrix, cells: _Cells) -> pl.DataFrame:
+def _score_factor(values: Matrix, future: Matrix, cells: _Cells) -> pl.DataFrame:
     """Return ic, rank_ic, pairs, coverage and turnover of one factor, one row per row of the matrices."""
-    own, next_returns = cells.packed(values), cells.packed(future)
+    own, next_returns = cells.pack(values), cells.pack(future)
     coverage = np.full(cells.count.shape, np.nan)
     np.divide(np.sum(~np.isnan(own), axis=1), cells.count, out=coverage, where=cells.count > 0)
     columns = {

@@ -62,7 +62,7 @@ def cdf(values: Matrix, mask: Mask) -> Matrix:
     """Map by the normal distribution function of the cross-sectional z-score."""
     from scipy.special import ndtr
 
-    return _floored(ndtr(_standardised(values, mask)))
+    return _raise_to_floor(ndtr(_standardise(values, mask)))
 
 
 @ScoreMap
@@ -70,13 +70,13 @@ def logistic(values: Matrix, mask: Mask) -> Matrix:
     """Map by the logistic function of the cross-sectional z-score."""
     from scipy.special import expit
 
-    return _floored(expit(_standardised(values, mask)))
+    return _raise_to_floor(expit(_standardise(values, mask)))
 
 
 @ScoreMap
 def zscore(values: Matrix, mask: Mask) -> Matrix:
     """Map linearly by the cross-sectional z-score, clipped at three standard deviations."""
-    return _floored(0.5 + np.clip(_standardised(values, mask), -_WIDEST, _WIDEST) / (2.0 * _WIDEST))
+    return _raise_to_floor(0.5 + np.clip(_standardise(values, mask), -_WIDEST, _WIDEST) / (2.0 * _WIDEST))
 
 
 @ScoreMap
@@ -89,7 +89,7 @@ def minmax(values: Matrix, mask: Mask) -> Matrix:
     width = 0.5 * highest - 0.5 * lowest
     share = np.full(values.shape, 0.5)
     np.divide(0.5 * values - 0.5 * lowest, width, out=share, where=is_known & (width > 0.0))
-    return _floored(np.where(is_known, share, np.nan))
+    return _raise_to_floor(np.where(is_known, share, np.nan))
 
 
 SCORE_MAPS = Catalog(
@@ -98,11 +98,11 @@ SCORE_MAPS = Catalog(
 """Every score map by name."""
 
 
-def _standardised(values: Matrix, mask: Mask) -> Matrix:
+def _standardise(values: Matrix, mask: Mask) -> Matrix:
     """Return the z-score of each known member, 0 in rows without spread, NaN elsewhere."""
     z = zscore_rows.apply(values, mask)
     return np.where(np.isnan(z) & mask & ~np.isnan(values), 0.0, z)
 
 
-def _floored(p: Matrix) -> Matrix:
+def _raise_to_floor(p: Matrix) -> Matrix:
     return np.clip(p, FLOOR, 1.0 - FLOOR)

@@ -70,7 +70,7 @@ def factors_of(params: FactorParams, descriptions: Mapping[str, str] | None = No
     ----------
     params : FactorParams
     descriptions : mapping of feature to sentence, optional
-        What the sleeve's own factors are described by.
+        Descriptions of the sleeve's own factors.
     """
     own = (
         Factor(
