@@ -22,13 +22,13 @@ _SHORT_LOSS = 1.0
 
 
 class AtomParams(Params):
-    """Which rule the winners follow."""
+    """The rule the winners follow."""
 
     logic: str = Field(default="trend", description="Rule that turns a winner into a position path.")
 
     @field_validator("logic")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_logic(cls, name: str) -> str:
         return logics()[name].name
 
 
@@ -41,7 +41,7 @@ def atoms(selection: pl.DataFrame, *, params: AtomParams) -> pl.DataFrame:
     ).select(*Atoms.dtypes)
 
 
-def short_gain_bounded(table: pl.DataFrame) -> str | None:
+def find_excess_short_gains(table: pl.DataFrame) -> str | None:
     """No short stream earns more than 100 % in a bar: what it shorts cannot fall further."""
     wild = table.filter(pl.col("atom").str.ends_with("_SHORT") & (pl.col("atom_return") > 1.0))
     if wild.is_empty():
@@ -58,7 +58,7 @@ def atom_metrics(table: pl.DataFrame) -> Mapping[str, float]:
     "synthesis.atom_returns",
     inputs={"atoms": "synthesis.atoms", "returns": "ingest.returns"},
     output=AtomReturns,
-    rules=(TableRule("short_gain_bounded", short_gain_bounded),),
+    rules=(TableRule("short_gain_bounded", find_excess_short_gains),),
     metrics=atom_metrics,
 )
 def atom_returns(atoms: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
@@ -99,7 +99,7 @@ def _positions(returns: pl.DataFrame, rows: pl.DataFrame, logic: str) -> pl.Seri
 
 
 def sign_faults(atoms: pl.DataFrame, atom_returns: pl.DataFrame, returns: pl.DataFrame) -> pl.DataFrame:
-    """Hold the streams of `trend` atoms against raw returns: long is r, short is -min(r, 1), without tolerance.
+    """Compare the streams of `trend` atoms with raw returns: long is r, short is -min(r, 1), without tolerance.
 
     Parameters
     ----------

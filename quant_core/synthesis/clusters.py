@@ -1,4 +1,4 @@
-"""Stage synthesis.clusters: who moves together, per rebalance. The correlation itself lives in correlation.py."""
+"""Stage synthesis.clusters: groups symbols that move together, per rebalance. Correlations are in correlation.py."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from quant_core.market.contracts.synthesis import Clusters
 from quant_core.market.panel import Matrix, axes_of
 from quant_core.market.universe import universe_mask
 from quant_core.meter import loading
-from quant_core.synthesis.correlation import mean_correlation, mutually_known
+from quant_core.synthesis.correlation import find_mutual_columns, mean_correlation
 
 Labels = npt.NDArray[np.int32]
 _FEWEST, _MOST, _PER_ROOT = 4, 25, 1.25
 
 
 class ClusterParams(Params):
-    """How similarity is measured and cut."""
+    """How similarity is measured and cut into clusters."""
 
     lookbacks: tuple[int, ...] = Field(default=(60, 120, 200), description="Bars of each correlation averaged.")
     clusters: int | None = Field(default=None, ge=1, description="Clusters; null: round(1.25 sqrt(N)) within 4 to 25.")
@@ -34,7 +34,7 @@ class ClusterParams(Params):
 
     @field_validator("lookbacks")
     @classmethod
-    def _positive(cls, lookbacks: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_lookbacks(cls, lookbacks: tuple[int, ...]) -> tuple[int, ...]:
         if not lookbacks or min(lookbacks) < 2:
             raise ValueError("needs at least one lookback, each of at least 2 bars")
         return lookbacks
@@ -122,7 +122,7 @@ def window_labels(window: tuple[int, int, int], shared: Mapping[str, Any]) -> La
     with _libraries().limit(limits=1, user_api="blas"):
         longest = np.ascontiguousarray(train[-max(lookbacks) :, columns])
         correlation = mean_correlation(longest, lookbacks, min_overlap=shared["min_overlap"])
-        kept = mutually_known(correlation)
+        kept = find_mutual_columns(correlation)
         if kept.any():
             labels[columns[kept]] = ward_labels(correlation[np.ix_(kept, kept)], shared["clusters"])
     return labels
@@ -130,7 +130,7 @@ def window_labels(window: tuple[int, int, int], shared: Mapping[str, Any]) -> La
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """Look for the BLAS libraries once, when all of them are loaded: 1 to 3 ms that each window would pay."""
+    """Find the BLAS libraries once, when all of them are loaded: it saves 1 to 3 ms per window."""
     with loading():
         import scipy.cluster.hierarchy  # noqa: F401 - brings a BLAS of its own
 

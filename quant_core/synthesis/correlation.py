@@ -1,4 +1,4 @@
-"""Correlation of return series that are not known on the same dates. Turning it into clusters happens in clusters.py.
+"""Correlation of return series that are not known on the same dates. clusters.py turns it into clusters.
 
 Pairwise-complete by masked matrix products: pairs of fully known columns cost one product, and only columns with gaps
 pay for the sums over common rows. The caller holds BLAS to one thread.
@@ -35,7 +35,7 @@ def pairwise_correlation(block: Matrix, *, min_overlap: int) -> Matrix:
         that is constant or too short by itself is NaN throughout, its diagonal included.
     """
     known = ~np.isnan(block)
-    standard, is_usable = _standardised(block, known, min_overlap)
+    standard, is_usable = _standardise(block, known, min_overlap)
     correlation = np.asarray(standard.T @ standard)
     gapped = np.flatnonzero(is_usable & ~known.all(axis=0))
     if gapped.size:
@@ -78,7 +78,7 @@ def mean_correlation(train: Matrix, lookbacks: Iterable[int], *, min_overlap: in
     return np.divide(total, counted, out=np.full_like(total, np.nan), where=counted > 0.0)
 
 
-def mutually_known(correlation: Matrix) -> Mask:
+def find_mutual_columns(correlation: Matrix) -> Mask:
     """Choose columns of which every pair has a correlation.
 
     Parameters
@@ -88,7 +88,7 @@ def mutually_known(correlation: Matrix) -> Mask:
     Returns
     -------
     bool [N]
-        Columns without a correlation of their own go first; then, while a pair is unknown, the column with the most
+        Columns without any correlation are dropped first; then, while a pair is unknown, the column with the most
         unknown pairs, and of equals the last one.
     """
     kept = ~np.isnan(np.diagonal(correlation))
@@ -103,8 +103,8 @@ def mutually_known(correlation: Matrix) -> Mask:
     return kept
 
 
-def _standardised(block: Matrix, known: Mask, min_overlap: int) -> tuple[Matrix, Mask]:
-    """Centre each column and scale it to unit length, 0 where unknown; say which columns vary and are long enough."""
+def _standardise(block: Matrix, known: Mask, min_overlap: int) -> tuple[Matrix, Mask]:
+    """Centre each column and scale it to unit length, 0 where unknown; return it with the mask of usable columns."""
     count = known.sum(axis=0)
     filled = np.where(known, block, 0.0)
     centred = np.where(known, block - filled.sum(axis=0) / np.maximum(count, 1), 0.0)

@@ -1,6 +1,6 @@
 """Stage synthesis.decisions: why each symbol is in or out at each rebalance.
 
-Gathers the candidates and runs ladder.py on every date; the ladder knows no table but its own cross-section.
+Gathers the candidates and runs ladder.py on every date; the ladder reads only its own cross-section.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from quant_core.synthesis.ladder import STRICT, LadderParams, ladder
 from quant_core.synthesis.vetoes import features_read
 
 METADATA = ("sector",)
-# A veto may well hit all of a handful; only over this many symbols and dates does that point to the veto.
+# A veto may well hit all of a few symbols; with this many symbols and dates, the fault is the veto's.
 _FEWEST_SYMBOLS, _FEWEST_DATES = 5, 5
 
 
@@ -33,14 +33,14 @@ class DecisionParams(LadderParams):
 
     @field_validator("required_metadata")
     @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_metadata_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in METADATA:
                 raise UnknownNameError("metadata", name, METADATA)
         return names
 
 
-def universal_veto(table: pl.DataFrame) -> str | None:
+def find_universal_veto(table: pl.DataFrame) -> str | None:
     """No veto removes every eligible candidate on every date: such a veto judges its own bug, not the market.
 
     Silent under 5 symbols or 5 dates.
@@ -53,7 +53,7 @@ def universal_veto(table: pl.DataFrame) -> str | None:
     return f"{', '.join(total)}: fired on all {judged.height} candidates of all dates." if total else None
 
 
-def nothing_selected(table: pl.DataFrame) -> str | None:
+def find_empty_selection(table: pl.DataFrame) -> str | None:
     """Somebody is selected on some date."""
     if table["is_selected"].any():
         return None
@@ -89,8 +89,8 @@ def decision_metrics(table: pl.DataFrame) -> Mapping[str, float]:
     names=lambda params: features_read(),
     output=Decisions,
     rules=(
-        TableRule("universal_veto", universal_veto),
-        TableRule("nothing_selected", nothing_selected),
+        TableRule("universal_veto", find_universal_veto),
+        TableRule("nothing_selected", find_empty_selection),
     ),
     metrics=decision_metrics,
 )
@@ -110,7 +110,7 @@ def decisions(
     One row per date, eligible symbol and direction scored on that date (LONG where nothing was scored); a scored symbol
     that is not eligible keeps its row as `not_eligible`. Statistics and convictions are those of the rebalance date.
     """
-    scored = _scored(conviction, params.scorer).join(schedule.select("date"), on="date", how="semi")
+    scored = _convictions_of(conviction, params.scorer).join(schedule.select("date"), on="date", how="semi")
     _judge_sectors(sleeve, universe, params)
     rows = _members(universe, schedule["date"], scored)
     rows = rows.join(clusters, on=["date", "symbol"], how="left")
@@ -133,7 +133,7 @@ def _height(candidates: pl.DataFrame) -> float:
     return float(candidates.height)
 
 
-def _scored(conviction: pl.DataFrame, scorer: str) -> pl.DataFrame:
+def _convictions_of(conviction: pl.DataFrame, scorer: str) -> pl.DataFrame:
     """Return date, symbol, direction and conviction of one scorer."""
     own = conviction.filter(pl.col("scorer") == scorer)
     if own.is_empty() and not conviction.is_empty():
@@ -142,7 +142,7 @@ def _scored(conviction: pl.DataFrame, scorer: str) -> pl.DataFrame:
 
 
 def _judge_sectors(sleeve: Sleeve, universe: pl.DataFrame, params: LadderParams) -> None:
-    """Refuse a sector limit that no selection could keep: too few sectors, and nobody of unknown sector."""
+    """Refuse a sector limit that no selection can keep: too few sectors, and no symbol of unknown sector."""
     symbols = set(universe["symbol"].unique().to_list())
     sectors = {sleeve.sectors[symbol] for symbol in symbols & set(sleeve.sectors)}
     if symbols and symbols <= set(sleeve.sectors) and len(sectors) * params.sector_limit < 1.0 - 1e-9:
@@ -167,7 +167,7 @@ def _members(universe: pl.DataFrame, dates: pl.Series, scored: pl.DataFrame) -> 
 
 
 def _with_statistics(rows: pl.DataFrame, families: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Add the statistics the vetoes look at; null where a family does not know one."""
+    """Add the statistics the vetoes read; null where a family has none."""
     wanted = features_read()
     dates = rows.select("date").unique()
     for family in families:

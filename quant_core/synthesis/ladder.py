@@ -1,7 +1,7 @@
 """The selection ladder: hierarchical threshold relaxation (HTR) over one cross-section of candidates.
 
-Pure: one table in, the same rows with their verdict out. The vetoes are entries of vetoes.py, the sizes and the sector
-limit live in quotas.py, candidates are gathered in decisions.py.
+Pure: one table in, the same rows with their verdict out. Vetoes are in vetoes.py, sizes and the sector limit in
+quotas.py; decisions.py gathers the candidates.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from quant_core.errors import UnknownNameError
 from quant_core.graph.stage import Params
 from quant_core.market.panel import Mask
-from quant_core.synthesis.quotas import Codes, Kept, best_of, kept_of, order_within, size_of
-from quant_core.synthesis.vetoes import Judgement, judged, vetoes
+from quant_core.synthesis.quotas import Codes, SeatedRecruits, assign_seats, best_of, order_within, size_of
+from quant_core.synthesis.vetoes import VetoResult, judge_candidates, vetoes
 
 Stages = npt.NDArray[np.int8]
 STRICT, RELAXED, FORCED, FALLBACK = 1, 2, 3, 4
@@ -53,7 +53,7 @@ class LadderParams(Params):
 
     @field_validator("cap")
     @classmethod
-    def _above_floor(cls, cap: int | None, info: ValidationInfo) -> int | None:
+    def _check_above_floor(cls, cap: int | None, info: ValidationInfo) -> int | None:
         floor = info.data.get("floor")
         if cap is not None and floor is not None and cap < floor:
             raise ValueError(f"cap={cap} is below floor={floor}")
@@ -61,13 +61,13 @@ class LadderParams(Params):
 
     @field_validator("strict_limits")
     @classmethod
-    def _every_strict(cls, given: dict[str, float]) -> dict[str, float]:
+    def _complete_strict_limits(cls, given: dict[str, float]) -> dict[str, float]:
         _judge_names(given)
         return {name: given.get(name, veto.strict) for name, veto in vetoes().items()}
 
     @field_validator("relaxed_limits")
     @classmethod
-    def _every_relaxed(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+    def _complete_relaxed_limits(cls, given: dict[str, float], info: ValidationInfo) -> dict[str, float]:
         _judge_names(given)
         strict: dict[str, float] = info.data.get("strict_limits", {})
         relaxed = {}
@@ -108,7 +108,7 @@ class Pool:
     venue: Codes
     sector: Codes
     is_open: Mask
-    judgement: Judgement
+    judgement: VetoResult
 
 
 def ladder(candidates: pl.DataFrame, policy: LadderParams) -> pl.DataFrame:
@@ -141,20 +141,20 @@ def ladder(candidates: pl.DataFrame, policy: LadderParams) -> pl.DataFrame:
     size = int(ordered.filter("is_eligible")["symbol"].n_unique())
     floor, cap = size_of(size, floor=policy.floor, cap=policy.cap)
     won = np.zeros(ordered.height, dtype=np.int8)
-    kept = kept_of(won, pool.sector, cap=cap, sector_limit=policy.sector_limit)
+    kept = assign_seats(won, pool.sector, cap=cap, sector_limit=policy.sector_limit)
     for stage in SELECTED:
-        won = _climbed(pool, won, stage, policy, floor=floor, cap=cap)
-        kept = kept_of(won, pool.sector, cap=cap, sector_limit=policy.sector_limit)
+        won = _recruit(pool, won, stage, policy, floor=floor, cap=cap)
+        kept = assign_seats(won, pool.sector, cap=cap, sector_limit=policy.sector_limit)
         if kept.count >= floor:
             break
     selected = pl.Series("stage", np.where(kept.is_kept, won, 0), dtype=pl.Int8)
     return ordered.with_columns(
-        pl.Series("rank", _ranks(pool), dtype=pl.Int32).replace(0, None),
+        pl.Series("rank", _rank_within_seat(pool), dtype=pl.Int32).replace(0, None),
         pool.judgement.names("vetoes", pool.judgement.strict),
         pool.judgement.names("unknown", pool.judgement.unknown),
         selected.replace(0, None),
         pl.Series("is_selected", kept.is_kept),
-        _reasons(ordered, pool, won, kept, stage),
+        _reasons_of(ordered, pool, won, kept, stage),
     ).sort("symbol", "direction")
 
 
@@ -167,7 +167,7 @@ def _pool(ordered: pl.DataFrame, policy: LadderParams) -> Pool:
         venue=_codes(ordered, "identity"),
         sector=_codes(ordered, "sector") * ordered["sector"].is_not_null().to_numpy(),
         is_open=is_eligible & ordered["conviction"].is_not_null().to_numpy(),
-        judgement=judged(
+        judgement=judge_candidates(
             ordered,
             policy.strict_limits,
             policy.relaxed_limits,
@@ -183,60 +183,60 @@ def _codes(frame: pl.DataFrame, *columns: str) -> Codes:
     return np.asarray(numbered.to_series().cast(pl.Int64).to_numpy())
 
 
-def _climbed(pool: Pool, won: Stages, stage: int, policy: LadderParams, *, floor: int, cap: int) -> Stages:
-    """Return the stage that recruited each candidate, after `stage` had its turn."""
+def _recruit(pool: Pool, won: Stages, stage: int, policy: LadderParams, *, floor: int, cap: int) -> Stages:
+    """Return the stage that recruited each candidate, once `stage` has recruited."""
     if stage == FALLBACK:
-        return _fallback(pool, won, policy, floor=floor, cap=cap)
+        return _recruit_fallback(pool, won, policy, floor=floor, cap=cap)
     is_clustered = pool.is_open & (pool.cluster > 0)
     if stage == FORCED:
-        return _forced(pool, won, is_clustered & ~pool.judgement.is_barred)
+        return _recruit_by_force(pool, won, is_clustered & ~pool.judgement.is_barred)
     vetoed = pool.judgement.is_vetoed_strictly if stage == STRICT else pool.judgement.is_vetoed_relaxed
-    contenders = _contenders(pool, won, is_clustered & ~vetoed)
-    recruits = contenders & (order_within(pool.seat, contenders) + _winners(pool.seat, won) < policy.top)
+    contenders = _find_contenders(pool, won, is_clustered & ~vetoed)
+    recruits = contenders & (order_within(pool.seat, contenders) + _count_winners(pool.seat, won) < policy.top)
     return np.where(recruits, np.int8(stage), won)
 
 
-def _winners(codes: Codes, won: Stages) -> npt.NDArray[np.int64]:
-    """Return how many winners there are of each row's code."""
+def _count_winners(codes: Codes, won: Stages) -> npt.NDArray[np.int64]:
+    """Return the number of winners with each row's code."""
     return np.bincount(codes[won > 0], minlength=codes.max(initial=0) + 1)[codes]
 
 
-def _contenders(pool: Pool, won: Stages, among: Mask) -> Mask:
-    """Return the best row of each economic identity, of those that have no winner yet."""
-    return best_of(pool.venue, among & (_winners(pool.venue, won) == 0))
+def _find_contenders(pool: Pool, won: Stages, among: Mask) -> Mask:
+    """Return the best row of each economic identity that has no winner yet."""
+    return best_of(pool.venue, among & (_count_winners(pool.venue, won) == 0))
 
 
-def _forced(pool: Pool, won: Stages, among: Mask) -> Stages:
+def _recruit_by_force(pool: Pool, won: Stages, among: Mask) -> Stages:
     """Recruit one row of each cluster without a winner, best conviction first, no identity twice."""
     won = won.copy()
     while True:
-        is_left = among & (_winners(pool.cluster, won) == 0) & (_winners(pool.venue, won) == 0)
+        is_left = among & (_count_winners(pool.cluster, won) == 0) & (_count_winners(pool.venue, won) == 0)
         if not is_left.any():
             return won
         won[np.argmax(is_left)] = FORCED
 
 
-def _fallback(pool: Pool, won: Stages, policy: LadderParams, *, floor: int, cap: int) -> Stages:
+def _recruit_fallback(pool: Pool, won: Stages, policy: LadderParams, *, floor: int, cap: int) -> Stages:
     """Recruit one by one, always from the cluster with the fewest winners, until the floor is met or nobody is left."""
-    contenders = _contenders(pool, won, pool.is_open & ~pool.judgement.is_barred)
-    load = _winners(pool.cluster, won) + order_within(pool.cluster, contenders)
+    contenders = _find_contenders(pool, won, pool.is_open & ~pool.judgement.is_barred)
+    load = _count_winners(pool.cluster, won) + order_within(pool.cluster, contenders)
     queue = np.flatnonzero(contenders)
     won = won.copy()
     for row in queue[np.argsort(load[queue], kind="stable")]:
-        if kept_of(won, pool.sector, cap=cap, sector_limit=policy.sector_limit).count >= floor:
+        if assign_seats(won, pool.sector, cap=cap, sector_limit=policy.sector_limit).count >= floor:
             break
         won[row] = FALLBACK
     return won
 
 
-def _ranks(pool: Pool) -> Codes:
+def _rank_within_seat(pool: Pool) -> Codes:
     """Rank within cluster and direction by conviction, vetoed or not; 0 without conviction or cluster."""
     is_ranked = pool.is_open & (pool.cluster > 0)
     return np.where(is_ranked, order_within(pool.seat, is_ranked) + 1, 0)
 
 
-def _reasons(ordered: pl.DataFrame, pool: Pool, won: Stages, kept: Kept, reached: int) -> pl.Series:
-    """Say in one word why each candidate is in or out; the first that holds, from the outside in."""
+def _reasons_of(ordered: pl.DataFrame, pool: Pool, won: Stages, kept: SeatedRecruits, reached: int) -> pl.Series:
+    """Return the reason why each candidate is in or out, in one word; the first case that holds counts."""
     judgement = pool.judgement
     vetoed = judgement.is_vetoed_strictly if reached == STRICT else judgement.is_vetoed_relaxed
     symbol = _codes(ordered, "symbol")

@@ -1,4 +1,4 @@
-"""How many may win and who of the recruits keeps a seat: floor, cap, sector limit. Who is recruited is in ladder.py."""
+"""Decides how many may win and which recruits keep a seat: floor, cap, sector limit. ladder.py recruits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
-    """Which recruits keep their seat and why the others do not, each bool [n]."""
+class SeatedRecruits:
+    """Masks of the recruits that keep their seat, and of why the others do not, each bool [n]."""
 
     is_kept: Mask
     is_over_sector: Mask
@@ -33,8 +33,8 @@ class Kept:
 def size_of(eligible: int, *, floor: int | None = None, cap: int | None = None) -> tuple[int, int]:
     """Return floor and cap for a number of eligible symbols.
 
-    A given number stands; one that is not given is min(15, ceil(N / 3)) for the floor and min(25, N // 2), at least 1,
-    for the cap, and gives way to the other.
+    A given number is used as it is. One that is not given is min(15, ceil(N / 3)) for the floor and min(25, N // 2),
+    at least 1, for the cap, and gives way to the other.
     """
     least = min(_FLOOR, -(-eligible // 3)) if floor is None else floor
     most = max(1, min(_CAP, eligible // 2)) if cap is None else cap
@@ -52,7 +52,7 @@ def best_of(codes: Codes, among: Mask) -> Mask:
 
 
 def order_within(codes: Codes, among: Mask) -> Codes:
-    """Return how many rows `among` stand before each of them under its code; 0 for the others."""
+    """Return how many rows of `among` come before each row with its code; 0 for rows outside `among`."""
     rows = np.flatnonzero(among)
     by_code = rows[np.argsort(codes[rows], kind="stable")]
     run = codes[by_code]
@@ -62,7 +62,7 @@ def order_within(codes: Codes, among: Mask) -> Codes:
     return order
 
 
-def kept_of(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_limit: float) -> Kept:
+def assign_seats(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_limit: float) -> SeatedRecruits:
     """Cut recruits to the sector limit and to the cap.
 
     The selection is the largest in which no known sector has more than `sector_limit` of all seats; one seat is always
@@ -95,4 +95,4 @@ def kept_of(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_limit:
         size = allowed
     is_kept = np.zeros(won.size, dtype=np.bool_)
     is_kept[by_stage[fits[by_stage]][:cap]] = True
-    return Kept(is_kept, is_recruit & ~fits, fits & ~is_kept)
+    return SeatedRecruits(is_kept, is_recruit & ~fits, fits & ~is_kept)

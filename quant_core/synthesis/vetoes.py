@@ -1,6 +1,6 @@
-"""What keeps a symbol out before it competes: one frozen entry per veto, found by type. Who wins: ladder.py.
+"""Vetoes keep a symbol out before it competes: one frozen entry per veto, found by type. Who wins: ladder.py.
 
-A veto removes what is worse than chance and never demands significance; a statistic that is not known does not veto.
+A veto removes symbols worse than chance and never demands significance; an unknown statistic does not veto.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quant_core.graph.catalog import Catalog, collect
 from quant_core.market.panel import Mask, Matrix
 
 OF_CANDIDATES = ("missing_metadata",)
-"""Statistics that are no feature: columns of the candidates themselves."""
+"""Statistics that are columns of the candidates themselves, not features."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Veto:
     Attributes
     ----------
     name : str
-        As it stands in a decision's `vetoes` and `unknown`, and in the limits of a sleeve file.
+        As written in a decision's `vetoes` and `unknown`, and in the limits of a sleeve file.
     column : str
         The statistic, a column of any feature family or of the candidates.
     worse : "above", "below" or "inside"
@@ -69,7 +69,7 @@ def vetoes(package: str = "quant_core.synthesis") -> Catalog[Veto]:
 
 
 def features_read() -> dict[str, str]:
-    """Return the features the vetoes look at, each with the veto that names it first."""
+    """Return the features the vetoes read, each with the veto that names it first."""
     found: dict[str, str] = {}
     for veto in vetoes().values():
         if veto.column not in OF_CANDIDATES:
@@ -87,7 +87,7 @@ METADATA = Veto("metadata", "missing_metadata", "above", strict=0.0, is_statisti
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class VetoResult:
     """Which vetoes fire on which candidates: `strict`, `relaxed` and `unknown` are bool [vetoes, n] in name order."""
 
     strict: Mask
@@ -118,15 +118,15 @@ class Judgement:
         return texts.gather(place.ravel())
 
 
-def judged(
+def judge_candidates(
     candidates: pl.DataFrame,
     strict: Mapping[str, float],
     relaxed: Mapping[str, float],
     *,
     hardening_median: float,
     hardening_step: float,
-) -> Judgement:
-    """Hold every candidate against every veto.
+) -> VetoResult:
+    """Check every candidate against every veto.
 
     Hardening comes first and once: where the median of a hardened statistic over the eligible symbols is above
     `hardening_median`, both of its limits are lowered by `hardening_step`.
@@ -134,7 +134,7 @@ def judged(
     Parameters
     ----------
     candidates : DataFrame
-        symbol, is_eligible, is_benchmark and the statistics; one without a column is not known.
+        symbol, is_eligible, is_benchmark and the statistics; a statistic without a column is not known.
     strict, relaxed : mapping of veto name to limit
     hardening_median, hardening_step : float
         Unit of the statistic.
@@ -151,7 +151,7 @@ def judged(
         fired[i] = applies & veto.fires(values, strict[veto.name] - step)
         fired_relaxed[i] = applies & veto.fires(values, relaxed[veto.name] - step)
         unknown[i] = np.isnan(values)
-    return Judgement(fired, fired_relaxed, unknown)
+    return VetoResult(fired, fired_relaxed, unknown)
 
 
 def _statistic(candidates: pl.DataFrame, column: str) -> Matrix:

@@ -9,7 +9,7 @@ from quant_core.graph.catalog import Catalog
 from quant_core.market.contracts.split import validate
 from quant_core.market.contracts.synthesis import AtomReturns, Atoms
 from quant_core.synthesis import atoms as room
-from quant_core.synthesis.atoms import AtomParams, atom_returns, atoms, short_gain_bounded, sign_faults
+from quant_core.synthesis.atoms import AtomParams, atom_returns, atoms, find_excess_short_gains, sign_faults
 from quant_core.synthesis.logics import Logic, logics
 
 DAYS = [date(2022, 1, 1) + timedelta(days=k) for k in range(4)]
@@ -148,5 +148,5 @@ def test_the_stage_refuses_streams_that_lose_a_bar(monkeypatch):
 def test_a_short_that_gains_more_than_everything_is_refused():
     raw = returns(A=[0.1, 2.0, -0.3, 0.4])
     good = atom_returns(named((DAYS[0], "X:A", "SHORT"), (DAYS[0], "X:A", "LONG")), raw)
-    assert short_gain_bounded(good) is None
-    assert "a sign is wrong" in short_gain_bounded(good.with_columns(atom_return=-3.0 * pl.col("atom_return")))
+    assert find_excess_short_gains(good) is None
+    assert "a sign is wrong" in find_excess_short_gains(good.with_columns(atom_return=-3.0 * pl.col("atom_return")))

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quant_core.synthesis.correlation import mean_correlation, mutually_known, pairwise_correlation
+from quant_core.synthesis.correlation import find_mutual_columns, mean_correlation, pairwise_correlation
 
 
 def gapped(rng, rows=80, columns=7, share=0.3):
@@ -77,10 +77,10 @@ def test_a_pair_unknown_at_every_lookback_stays_unknown():
 def test_the_column_with_the_most_unknown_pairs_leaves_first_and_of_equals_the_last():
     correlation = np.eye(4)
     correlation[0, [1, 2]] = correlation[[1, 2], 0] = np.nan
-    assert mutually_known(correlation).tolist() == [False, True, True, True]
+    assert find_mutual_columns(correlation).tolist() == [False, True, True, True]
     pair = np.eye(3)
     pair[0, 1] = pair[1, 0] = np.nan
-    assert mutually_known(pair).tolist() == [True, False, True]
+    assert find_mutual_columns(pair).tolist() == [True, False, True]
     alone = np.eye(2)
     alone[0, 0] = np.nan
-    assert mutually_known(alone).tolist() == [False, True]
+    assert find_mutual_columns(alone).tolist() == [False, True]

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from quant_core.synthesis.quotas import best_of, kept_of, order_within, size_of
+from quant_core.synthesis.quotas import assign_seats, best_of, order_within, size_of
 
 A, B, C = 1, 2, 3
 
 
 def kept(won, sector, *, cap=25, limit=0.4):
-    found = kept_of(np.array(won, dtype=np.int8), np.array(sector, dtype=np.int64), cap=cap, sector_limit=limit)
+    found = assign_seats(np.array(won, dtype=np.int8), np.array(sector, dtype=np.int64), cap=cap, sector_limit=limit)
     return np.select(
         [found.is_kept, found.is_over_sector, found.is_over_cap], ["kept", "sector", "cap"], default="-"
     ).tolist()

@@ -7,7 +7,7 @@ import pytest
 from quant_core.errors import UnknownNameError
 from quant_core.features import catalogue, compute_features
 from quant_core.synthesis.ladder import LadderParams
-from quant_core.synthesis.vetoes import judged, vetoes
+from quant_core.synthesis.vetoes import judge_candidates, vetoes
 
 
 def candidates(**columns):
@@ -24,7 +24,7 @@ def candidates(**columns):
 
 def judgement(frame, **params):
     policy = LadderParams(**params)
-    return judged(
+    return judge_candidates(
         frame,
         policy.strict_limits,
         policy.relaxed_limits,
