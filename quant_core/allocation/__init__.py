@@ -1,1 +1,1 @@
-"""From atom streams to weights: one file per method, caps, the stage. Solvers live here and nowhere else."""
+"""From atom streams to weights: one file per method, caps, the stage. Solvers are used here and nowhere else."""

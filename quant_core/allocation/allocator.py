@@ -1,4 +1,4 @@
-"""`@allocator`: a function from train returns to weights becomes an entry that is found by its name.
+"""`@allocator`: a function from train returns to weights becomes an entry, looked up by its name.
 
 The methods live one per file beside this one; caps.py holds the limits, weights.py the stage.
 """
@@ -47,10 +47,10 @@ class Allocator:
 def allocator() -> Callable[[Callable[..., Matrix]], Allocator]:
     """Make a function an allocation method under its own name."""
 
-    def made(function: Callable[..., Matrix]) -> Allocator:
+    def as_allocator(function: Callable[..., Matrix]) -> Allocator:
         return Allocator(function.__name__, function)
 
-    return made
+    return as_allocator
 
 
 @cache

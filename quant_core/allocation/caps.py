@@ -1,4 +1,4 @@
-"""Limits on atoms and clusters, and the projection of weights onto them. Methods live one per file beside this one."""
+"""Limits on atoms and clusters, and the projection of weights onto them. Methods are one per file beside this one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FULL = 1.0 - 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Caps:
-    """What K atoms may weigh at most.
+    """The most that K atoms may weigh.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class Caps:
         return 1.0 if total >= _FULL else total
 
 
-def capped(weights: Matrix, caps: Caps) -> Matrix:
-    """Return the weights within `caps` that stay nearest to the proportions of `weights`.
+def apply_caps(weights: Matrix, caps: Caps) -> Matrix:
+    """Return the weights within `caps` that are closest to the proportions of `weights`.
 
     The projection in relative entropy: within a cluster, and between clusters, all that is not at a limit keeps its
     proportions, so what is at a limit is cut and what was cut is shared among the rest. Exact: water levels are solved,
@@ -74,21 +74,21 @@ def capped(weights: Matrix, caps: Caps) -> Matrix:
     budgets = room if room.sum() <= total else _cluster_budgets(weights, groups, caps, total)
     result = np.zeros_like(weights)
     for group, budget in zip(groups, budgets, strict=True):
-        result[group] = _filled(weights[group], caps.asset, float(budget))
+        result[group] = _fill_to_level(weights[group], caps.asset, float(budget))
     return result
 
 
 def _cluster_budgets(weights: Matrix, groups: list[npt.NDArray[np.intp]], caps: Caps, total: float) -> Matrix:
-    """Share `total` among clusters: raise one water level, and hold each cluster that meets its cap.
+    """Share `total` among clusters: raise one level for all, and fix each cluster that meets its cap.
 
-    Holding a cluster raises the level of the others, so a cluster once held stays held and at most C rounds are needed.
+    Fixing a cluster raises the level of the others, so a fixed cluster stays fixed and at most C rounds are needed.
     """
     budgets = np.zeros(len(groups))
     is_held = np.zeros(len(groups), dtype=np.bool_)
     while True:
         members = np.concatenate([group[:0] if held else group for held, group in zip(is_held, groups, strict=True)])
         trial = np.zeros_like(weights)
-        trial[members] = _filled(weights[members], caps.asset, total - caps.cluster * is_held.sum())
+        trial[members] = _fill_to_level(weights[members], caps.asset, total - caps.cluster * is_held.sum())
         sums = np.array([trial[group].sum() for group in groups])
         over = ~is_held & (sums > caps.cluster)
         if not over.any():
@@ -98,7 +98,7 @@ def _cluster_budgets(weights: Matrix, groups: list[npt.NDArray[np.intp]], caps: 
         is_held |= over
 
 
-def _filled(weights: Matrix, cap: float, total: float) -> Matrix:
+def _fill_to_level(weights: Matrix, cap: float, total: float) -> Matrix:
     """Return min(cap, level x weights) with the level at which it sums to `total`; beyond every cap, the cap."""
     positive = int(np.count_nonzero(weights))
     if total >= cap * positive:

@@ -1,4 +1,4 @@
-"""Which atoms a train window knows enough of to weigh. What is left out is told, with its reason, never filled."""
+"""Chooses the atoms with enough known bars in a train window. The others are reported with a reason, never filled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class History:
 
 
 def common_history(streams: Matrix, *, min_observations: int) -> History:
-    """Keep the atoms that share at least `min_observations` known bars, and leave out as few as that takes.
+    """Keep the atoms that share at least `min_observations` known bars; leave out as few as possible.
 
     While too few bars are common to all, the atom with the fewest known bars leaves (the last of equals). A stream that
     does not move on the common bars has no risk to weigh and leaves too.

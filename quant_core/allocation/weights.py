@@ -1,6 +1,6 @@
 """The stage that weighs the atoms of every rebalance by every method, each from its own train rows.
 
-Methods live one per file, limits in caps.py, who can be weighed in eligible_atoms.py. Trading the weights is backtest's.
+Methods are one per file, limits in caps.py, the choice of atoms in eligible_atoms.py. Backtest trades the weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from quant_core.allocation.allocator import allocators
-from quant_core.allocation.caps import Caps, capped
+from quant_core.allocation.caps import Caps, apply_caps
 from quant_core.allocation.eligible_atoms import common_history
 from quant_core.errors import ConfigError, InfeasibleError, PanelError
 from quant_core.graph.compute import Compute
@@ -72,7 +72,7 @@ class _Window:
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
-    """What all windows read; `least` is the number of bars the atoms of a window must share."""
+    """Data that all windows read; `least` is the number of bars the atoms of a window must share."""
 
     streams: Panel
     params: WeightsParams
@@ -129,15 +129,15 @@ def weights(
     train = int(schedule["row"].to_numpy().min()) + 1
     shared = _Shared(axes.panel(keyed["atom_return"]), params, params.min_observations or max(2, train // 2))
     windows = list(_windows(_with_clusters(atoms, clusters), schedule, shared.streams))
-    answers = compute.map(_answer, windows, shared=shared, cost=_size)
-    return Split(_table(atoms, answers, params.methods), _left_out(atoms, answers))
+    answers = compute.map(_weigh_window, windows, shared=shared, cost=_size)
+    return Split(_weights_table(atoms, answers, params.methods), _exclusions_of(atoms, answers))
 
 
 def _size(window: _Window) -> float:
     return float(window.columns.size)
 
 
-def _answer(window: _Window, shared: _Shared) -> _Answer:
+def _weigh_window(window: _Window, shared: _Shared) -> _Answer:
     """Weigh one rebalance by every method. Pure: the same window gives the same bits in any process."""
     params = shared.params
     streams = shared.streams.values[window.start : window.stop, window.columns]
@@ -156,12 +156,12 @@ def _answer(window: _Window, shared: _Shared) -> _Answer:
             f"{caps.capacity:.4f} of wealth under asset_cap={caps.asset} and cluster_cap={caps.cluster}. "
             'Raise a cap, select more, or set infeasible = "cash".'
         )
-    rows = [capped(allocators()[method](train, caps=caps), caps) for method in params.methods]
+    rows = [apply_caps(allocators()[method](train, caps=caps), caps) for method in params.methods]
     return _Answer(window.rows[kept], np.array(rows), reasons)
 
 
 def _with_clusters(atoms: pl.DataFrame, clusters: pl.DataFrame) -> pl.DataFrame:
-    """Label each atom with the cluster of its symbol; one that was not clustered stands alone under a label below 0."""
+    """Label each atom with the cluster of its symbol; an atom without a cluster is alone under a label below 0."""
     labels = clusters.select("date", "symbol", pl.col("cluster").cast(pl.Int64).alias("label"))
     alone = -1 - pl.col("symbol").rank("dense").cast(pl.Int64)
     joined = atoms.join(labels, on=["date", "symbol"], how="left", maintain_order="left")
@@ -176,7 +176,7 @@ def _windows(atoms: pl.DataFrame, schedule: pl.DataFrame, streams: Panel) -> Ite
     bounds = {date: (start, end) for date, start, end in blocks.iter_rows()}
     for (date,), table in atoms.partition_by("date", as_dict=True, maintain_order=True).items():
         if date not in bounds:
-            raise PanelError(f"atoms of {date}, which is no rebalance of the schedule; recompute synthesis.atoms.")
+            raise PanelError(f"atoms of {date}, which is not a rebalance of the schedule; recompute synthesis.atoms.")
         start, end = bounds[date]
         yield _Window(
             date=str(date),
@@ -188,7 +188,7 @@ def _windows(atoms: pl.DataFrame, schedule: pl.DataFrame, streams: Panel) -> Ite
         )
 
 
-def _table(atoms: pl.DataFrame, answers: list[_Answer], methods: tuple[str, ...]) -> pl.DataFrame:
+def _weights_table(atoms: pl.DataFrame, answers: list[_Answer], methods: tuple[str, ...]) -> pl.DataFrame:
     rows = np.concatenate([answer.rows for answer in answers])
     labels = atoms[rows].select("date", "atom", "symbol", "direction")
     every = np.concatenate([answer.weights for answer in answers], axis=1)
@@ -196,7 +196,7 @@ def _table(atoms: pl.DataFrame, answers: list[_Answer], methods: tuple[str, ...]
     return pl.concat(parts).select(*Weights.dtypes)
 
 
-def _left_out(atoms: pl.DataFrame, answers: list[_Answer]) -> pl.DataFrame:
+def _exclusions_of(atoms: pl.DataFrame, answers: list[_Answer]) -> pl.DataFrame:
     told: list[Any] = [reason for answer in answers for reason in answer.reasons]
     reasons = pl.DataFrame(told, schema=_REASON_SCHEMA, orient="row").sort("row")
     rows = atoms[reasons["row"].to_numpy()]

@@ -195,5 +195,5 @@ def test_names_and_settings_that_cannot_be_are_refused():
 def test_atoms_outside_the_schedule_are_refused():
     world = World()
     world.atoms = world.atoms.with_columns(pl.col("date").dt.offset_by("1d"))
-    with pytest.raises(PanelError, match="no rebalance"):
+    with pytest.raises(PanelError, match="not a rebalance"):
         world.weights()
