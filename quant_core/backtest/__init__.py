@@ -1,4 +1,4 @@
-"""What given weights would have earned: accounting, portfolios beside them, figures. Optimises nothing."""
+"""Computes what given weights would have earned: accounting, portfolios to compare, figures. Optimises nothing."""
 
 from quant_core.backtest.costs import Costs
 from quant_core.backtest.engine import BacktestEngine, EngineParams, RunData

@@ -1,4 +1,4 @@
-"""What trading and holding costs, and what is assumed of holdings that die. Charging it lives in kernels/accounting.py.
+"""Costs of trading and holding, and assumptions on holdings that die. kernels/accounting.py charges them.
 
 Market impact is not modelled: weights reach the simulator without traded volume. The tear sheet says so.
 """
@@ -40,7 +40,7 @@ class Costs(BaseModel):
 
 
 class CostParams(Params):
-    """What a sleeve may say about costs; what it leaves out comes from its calendar."""
+    """Costs that a sleeve may set; the others come from its calendar."""
 
     slippage_bps: float | None = Field(
         default=None, ge=0.0, description="Slippage one way, basis points. Default: 5 for sessions, 10 round the clock."
@@ -69,7 +69,7 @@ class CostParams(Params):
         )
 
     def exit_return(self, calendar: Calendar) -> float:
-        """Return what a dead holding makes of its last close on that calendar."""
+        """Return the return of a dead holding on its last close, on that calendar."""
         if self.delisting_return is not None:
             return self.delisting_return
         return 0.0 if calendar.is_always_open else -0.30

@@ -1,4 +1,4 @@
-"""`BacktestEngine`: one portfolio with everything a simulation needs, by dot access. Its arithmetic is simulate.py's.
+"""`BacktestEngine`: one portfolio with everything a simulation needs, by dot access. simulate.py computes.
 
 Which portfolios there are is decided in portfolios.py.
 """
@@ -30,7 +30,7 @@ class EngineParams(Params):
 
 
 class RunData(BaseModel):
-    """What one portfolio trades: K columns of symbols or atoms over T rows, with R rebalances.
+    """The data one portfolio trades on: K columns of symbols or atoms over T rows, with R rebalances.
 
     `returns` are those of what is held, so a short atom's column holds the return of its asset and its weight is
     negative. `universe` says which cells could be held; a weight elsewhere is an error.
@@ -84,7 +84,7 @@ class BacktestEngine:
             mode=self.params.mode,
             exits=data.exits,
             exit_return=self.params.delisting_return,
-            years=_years_between(data.returns),
+            years=_years_since_previous(data.returns),
             is_perpetual=data.is_perpetual,
         )
 
@@ -97,7 +97,7 @@ class BacktestEngine:
             raise DataError(f"a weight of {data.weights[k, j]:.6f} on {name} at {day}, when it could not be held.")
 
 
-def _years_between(returns: Panel) -> Matrix:
+def _years_since_previous(returns: Panel) -> Matrix:
     """Return the calendar years since the row before [T]; 0 at the first row."""
     days = returns.dates.cast(pl.Date).to_physical().to_numpy().astype(np.float64)
     return np.diff(days, prepend=days[:1]) / DAYS_PER_YEAR

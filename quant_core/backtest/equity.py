@@ -1,6 +1,6 @@
 """The stage that turns weights into wealth, with benchmark, raw and filtered pool beside every method.
 
-The accounting lives in simulate.py, the portfolios in portfolios.py, the figures in metrics.py.
+Accounting is in simulate.py, the portfolios in portfolios.py, the figures in metrics.py.
 """
 
 from __future__ import annotations

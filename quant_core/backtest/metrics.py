@@ -1,6 +1,6 @@
-"""The stage that says how every portfolio did, with intervals, against benchmark and pools.
+"""The stage that measures every portfolio, with intervals, against benchmark and pools.
 
-The formulas live in performance.py and statistics/; how they are shown is the report's.
+Formulas are in performance.py and statistics/; report/ shows them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class MetricsParams(CostParams):
 
 
 def _aggregates(metrics: pl.DataFrame) -> dict[str, float]:
-    """Return a handful of figures per portfolio for the ledger; what is not defined is left out."""
+    """Return a few figures per portfolio for the ledger; undefined ones are left out."""
     rows = metrics.filter(pl.col("metric").is_in(_AGGREGATES) & pl.col("value").is_not_null())
     named = rows.select("portfolio", "metric", "value").sort("portfolio", "metric")
     return {f"backtest.{portfolio}.{metric}": value for portfolio, metric, value in named.iter_rows()}
@@ -73,17 +73,17 @@ def metrics(equity: pl.DataFrame, *, params: MetricsParams, sleeve: Sleeve) -> p
     for name in names:
         book = {column: panel.column(name) for column, panel in panels.items()}
         figures = [
-            *_earned(returns[name], periods),
-            *_traded(book, periods),
-            *_against(name, returns, periods),
-            *_assumed(params, sleeve.market),
+            *_return_figures(returns[name], periods),
+            *_trading_figures(book, periods),
+            *_comparison_figures(name, returns, periods),
+            *_assumption_figures(params, sleeve.market),
         ]
         rows += [(name, metric, *figure) for metric, figure in figures]
     table = pl.DataFrame(rows, schema=Metrics.dtypes, orient="row")
     return table.with_columns(pl.col("value", "lower", "upper").fill_nan(None))
 
 
-def _plain(value: float) -> Figure:
+def _without_interval(value: float) -> Figure:
     return value, perf.UNDEFINED, perf.UNDEFINED
 
 
@@ -93,46 +93,46 @@ def _ratio(returns: Matrix, periods: float) -> Figure:
     return found.sharpe, found.lower, found.upper
 
 
-def _earned(returns: Matrix, periods: float) -> Iterator[tuple[str, Figure]]:
-    yield "bars", _plain(float(returns.size))
-    yield "total_return", _plain(perf.total_return(returns))
-    yield "annual_return", _plain(perf.annual_return(returns, periods_per_year=periods))
-    yield "annual_volatility", _plain(perf.annual_volatility(returns, periods_per_year=periods))
+def _return_figures(returns: Matrix, periods: float) -> Iterator[tuple[str, Figure]]:
+    yield "bars", _without_interval(float(returns.size))
+    yield "total_return", _without_interval(perf.total_return(returns))
+    yield "annual_return", _without_interval(perf.annual_return(returns, periods_per_year=periods))
+    yield "annual_volatility", _without_interval(perf.annual_volatility(returns, periods_per_year=periods))
     yield "sharpe", _ratio(returns, periods)
-    yield "sortino", _plain(perf.sortino(returns, periods_per_year=periods))
-    yield "calmar", _plain(perf.calmar(returns, periods_per_year=periods))
-    yield "max_drawdown", _plain(perf.max_drawdown(returns))
-    yield "var_95", _plain(perf.value_at_risk(returns))
-    yield "cvar_95", _plain(perf.expected_shortfall(returns))
-    yield "hit_rate", _plain(perf.hit_rate(returns))
+    yield "sortino", _without_interval(perf.sortino(returns, periods_per_year=periods))
+    yield "calmar", _without_interval(perf.calmar(returns, periods_per_year=periods))
+    yield "max_drawdown", _without_interval(perf.max_drawdown(returns))
+    yield "var_95", _without_interval(perf.value_at_risk(returns))
+    yield "cvar_95", _without_interval(perf.expected_shortfall(returns))
+    yield "hit_rate", _without_interval(perf.hit_rate(returns))
 
 
-def _traded(book: dict[str, Matrix], periods: float) -> Iterator[tuple[str, Figure]]:
-    """Yield what trading cost and what was held into the bars; the last row's positions have earned nothing yet."""
+def _trading_figures(book: dict[str, Matrix], periods: float) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of trading and of holdings; the last row's positions have not earned anything yet."""
     bars = book["equity"].size - 1
     for metric, column in (("turnover_per_year", "turnover"), ("cost_per_year", "cost")):
-        yield metric, _plain(float(book[column].sum()) * periods / bars if bars else perf.UNDEFINED)
+        yield metric, _without_interval(float(book[column].sum()) * periods / bars if bars else perf.UNDEFINED)
     for metric, column in (("mean_exposure", "exposure"), ("mean_held", "held")):
-        yield metric, _plain(float(book[column][:-1].mean()) if bars else perf.UNDEFINED)
-    yield "ruined", _plain(float(book["equity"].min() <= RUIN))
+        yield metric, _without_interval(float(book[column][:-1].mean()) if bars else perf.UNDEFINED)
+    yield "ruined", _without_interval(float(book["equity"].min() <= RUIN))
 
 
-def _against(name: str, returns: dict[str, Matrix], periods: float) -> Iterator[tuple[str, Figure]]:
+def _comparison_figures(name: str, returns: dict[str, Matrix], periods: float) -> Iterator[tuple[str, Figure]]:
     """Yield the comparisons: active figures against the benchmark, and what selection and optimisation added."""
     own, benchmark = returns[name], returns[BENCHMARK]
     active = own - benchmark
     annual = {key: perf.annual_return(stream, periods_per_year=periods) for key, stream in returns.items()}
-    yield "active_return", _plain(annual[name] - annual[BENCHMARK])
-    yield "tracking_error", _plain(perf.annual_volatility(active, periods_per_year=periods))
+    yield "active_return", _without_interval(annual[name] - annual[BENCHMARK])
+    yield "tracking_error", _without_interval(perf.annual_volatility(active, periods_per_year=periods))
     yield "information_ratio", _ratio(active, periods)
-    yield "beta", _plain(perf.beta(own, benchmark))
+    yield "beta", _without_interval(perf.beta(own, benchmark))
     if name not in (BENCHMARK, RAW_POOL):
-        yield "selection_alpha", _plain(annual[FILTERED_POOL] - annual[RAW_POOL])
+        yield "selection_alpha", _without_interval(annual[FILTERED_POOL] - annual[RAW_POOL])
     if name not in _POOLS:
-        yield "optimisation_alpha", _plain(annual[name] - annual[FILTERED_POOL])
+        yield "optimisation_alpha", _without_interval(annual[name] - annual[FILTERED_POOL])
 
 
-def _assumed(params: CostParams, calendar: Calendar) -> Iterator[tuple[str, Figure]]:
-    """Yield what the figures rest on, so that they are never read without it."""
-    yield "cost_bps", _plain(round(params.costs(calendar).rate * 1e4, 9))
-    yield "delisting_return", _plain(params.exit_return(calendar))
+def _assumption_figures(params: CostParams, calendar: Calendar) -> Iterator[tuple[str, Figure]]:
+    """Yield the assumptions behind the figures, so that they are never read without them."""
+    yield "cost_bps", _without_interval(round(params.costs(calendar).rate * 1e4, 9))
+    yield "delisting_return", _without_interval(params.exit_return(calendar))

@@ -1,6 +1,6 @@
 """Figures of one stream of returns, or of one against another: arrays in, one number out, NaN where it is not defined.
 
-Nothing is clipped and nothing is assumed below its least number of bars. Sharpe ratios and their intervals live in
+Nothing is clipped and nothing is assumed below its least number of bars. Sharpe ratios and their intervals are in
 statistics/sharpe.py; which figures are reported is decided in metrics.py.
 """
 

@@ -1,6 +1,6 @@
-"""Which portfolios stand beside each other: the allocation methods, the filtered pool, the raw pool, the benchmark.
+"""Builds the portfolios to compare: the allocation methods, the filtered pool, the raw pool, the benchmark.
 
-All trade on the same rows from the same start under the same costs. Simulating them lives in engine.py.
+All trade on the same rows from the same start under the same costs. engine.py simulates them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT_STOP = 1.0
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """What all portfolios of a sleeve share.
+    """Data that all portfolios of a sleeve share.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Market:
 
 @dataclass(frozen=True, eq=False)
 class AtomReturns:
-    """What each atom holds: the return of the position, its side and the symbol's column.
+    """The holding of each atom: the return of the position, its side and the symbol's column.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ def market_of(
     panel = axes.panel(returns["simple_return"])
     rows = schedule["row"].to_numpy().astype(np.int64)
     if rows.size and (rows.max() >= len(axes.dates) or not axes.dates.gather(rows).equals(schedule["date"])):
-        raise PanelError("the schedule does not lie on the dates of the returns; recompute backtest.schedule.")
+        raise PanelError("the schedule has dates that the returns lack; recompute backtest.schedule.")
     members = universe_mask(universe, axes.dates, axes.symbols)
     deaths = _death_cells(lives, axes.dates, axes.symbols, calendar)
     is_perpetual = pl.Series(axes.symbols, dtype=pl.String).str.contains(PERPETUAL).to_numpy()
@@ -129,7 +129,7 @@ def market_of(
 
 
 def atom_positions(atoms: pl.DataFrame, atom_returns: pl.DataFrame, market: Market) -> AtomReturns:
-    """Return what each atom ever selected holds, uncapped.
+    """Return the holding of each atom ever selected, uncapped.
 
     A stream stops at -1 for the optimiser; a simulation never caps a loss, so where the asset rose by more than 100 %
     against a short position, minus its own return stands.
@@ -185,14 +185,14 @@ def _single(market: Market, symbol: str) -> RunData:
 
 
 def _matrix(frame: pl.DataFrame, values: pl.Series, dates: pl.Series, atoms: tuple[str, ...]) -> Matrix:
-    """Return [R, K] of `values` by date and atom; what has no row is not held."""
+    """Return `values` as [R, K] by date and atom; an atom without a row is not held."""
     keyed = frame.select("date", pl.col("atom").alias("symbol"))
     held = axes_of(keyed, dates=dates, symbols=atoms).panel(values).values
     return np.where(np.isnan(held), 0.0, held)
 
 
 def _equal_rows(present: Matrix) -> Matrix:
-    """Share one equally among the ones of each row; a row without any stays cash."""
+    """Share 1 equally among the ones of each row; a row without ones stays cash."""
     count = present.sum(axis=1, keepdims=True)
     shares: Matrix = np.divide(present, count, out=np.zeros_like(present), where=count > 0.0)
     return shares

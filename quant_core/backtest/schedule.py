@@ -1,4 +1,4 @@
-"""The stage that cuts a sleeve's dates into walk-forward windows. How they are cut lives in market/calendar.py."""
+"""The stage that cuts a sleeve's dates into walk-forward windows. market/calendar.py cuts them."""
 
 from __future__ import annotations
 

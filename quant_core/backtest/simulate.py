@@ -1,4 +1,4 @@
-"""`simulate`: wealth over time from returns and the weights traded on the way. The loops live in kernels/accounting.py.
+"""`simulate`: wealth over time from returns and the weights traded on the way. Its loops are in kernels/accounting.py.
 
 Which weights, on which rows, is decided by its callers.
 """
@@ -23,7 +23,7 @@ RUIN = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What became of one unit of wealth.
+    """The path of one unit of wealth.
 
     Attributes
     ----------
@@ -135,18 +135,18 @@ def simulate(
         raise UsageError(f"a cost of {rate} of traded value; it must be at least 0 and below 1.")
     size, width = moves.shape
     perpetual = _perpetuals(is_perpetual, width)
-    borrow = _owed(held.borrow_per_year, (targets[:, ~perpetual] < 0.0).any(), years, size)
-    funding = _owed(held.funding_per_year, (targets[:, perpetual] > 0.0).any(), years, size)
+    borrow = _holding_fees(held.borrow_per_year, (targets[:, ~perpetual] < 0.0).any(), years, size)
+    funding = _holding_fees(held.funding_per_year, (targets[:, perpetual] > 0.0).any(), years, size)
     value, account, out = np.empty(width), np.empty(2), np.empty((size, 5))
     account_rows(
         moves, targets, rows, ends, borrow, funding, perpetual, mode == "atoms", rate, exit_return, RUIN,
         np.empty(width, dtype=np.bool_), np.empty(width), np.empty(2), value, account, out,
     )  # fmt: skip
-    return _simulation(value, account, out)
+    return _name_columns(value, account, out)
 
 
-def _simulation(value: Matrix, account: Matrix, out: Matrix) -> Simulation:
-    """Name what the kernel filled; see `account_rows` for the columns of `out`."""
+def _name_columns(value: Matrix, account: Matrix, out: Matrix) -> Simulation:
+    """Name the columns that the kernel filled; see `account_rows` for those of `out`."""
     equity = out[:, 0].copy()
     before = np.concatenate([[1.0], equity[:-1]])
     ruined_at = int(account[1]) if account[1] >= 0.0 else None
@@ -190,8 +190,8 @@ def _perpetuals(is_perpetual: npt.ArrayLike | None, width: int) -> Mask:
     return marks
 
 
-def _owed(fee: float, is_due: bool | np.bool_, years: npt.ArrayLike | None, size: int) -> Matrix:
-    """Return the fraction of exposure owed at each row [T] for a yearly fee; zeros where nobody owes it."""
+def _holding_fees(fee: float, is_due: bool | np.bool_, years: npt.ArrayLike | None, size: int) -> Matrix:
+    """Return the fraction of exposure owed at each row [T] for a yearly fee; zeros if the fee is not due."""
     if fee == 0.0 or not is_due:
         return np.zeros(size)
     if years is None:
