@@ -1,1 +1,1 @@
-"""What a run says to people: today's portfolio, orders, the tear sheet, one chart per room."""
+"""Shows a run to people: today's portfolio, orders, the tear sheet, one chart per room."""

@@ -1,4 +1,4 @@
-"""What the record rests on, in sentences: the data behind it, what was kept out of it, what was assumed."""
+"""Describes the basis of the record in sentences: its data, the rows kept out of it, its assumptions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import polars as pl
 
 from quant_core.market.contracts.portfolio import PERPETUAL
 from quant_core.market.sleeves import Sleeve
-from quant_core.report.figures import written
-from quant_core.report.sections import Scores, spoken
+from quant_core.report.figures import format_figure
+from quant_core.report.sections import Scores, display_name
 from quant_core.report.series import span
 
 _ADJUSTED: Mapping[str | None, str] = {
@@ -21,7 +21,7 @@ _ADJUSTED: Mapping[str | None, str] = {
 
 
 def data_facts(bars: pl.DataFrame, schedule: pl.DataFrame, record: pl.DataFrame | None) -> list[tuple[str, str]]:
-    """Return name and text of what the page is about: data, record, windows."""
+    """Return the facts at the head of the page as name and text: data, record, windows."""
     facts = [
         ("Data", span(bars["date"])),
         ("Bars", f"{bars.height:,} of {bars['symbol'].n_unique():,} symbols"),
@@ -33,7 +33,7 @@ def data_facts(bars: pl.DataFrame, schedule: pl.DataFrame, record: pl.DataFrame 
 
 
 def conservation(bars: pl.DataFrame, exclusions: pl.DataFrame) -> dict[str, str]:
-    """Return rows read, excluded and kept (the first is the sum of the others), and what survivorship does."""
+    """Return rows read, excluded and kept (the first is the sum of the others), and a note on survivorship."""
     kept, lost = bars.height, exclusions.height
     return {"read": f"{kept + lost:,}", "excluded": f"{lost:,}", "kept": f"{kept:,}"} | _survivorship(bars)
 
@@ -50,13 +50,13 @@ def _survivorship(bars: pl.DataFrame) -> dict[str, str]:
 
 
 def funding(holdings: str | None, cash: float | None) -> str:
-    """Say what the orders start from; never where it was read."""
+    """Describe the holdings the orders start from, never the file they were read from."""
     if holdings is not None:
         return "Starting from the holdings given."
     return "Starting from cash alone." if cash is None else f"Starting from {cash:,.0f} in cash."
 
 
-def stated(
+def assumption_sentences(
     scores: Scores,
     sleeve: Sleeve,
     bars: pl.DataFrame,
@@ -66,9 +66,9 @@ def stated(
     funding_per_8h: float | None,
 ) -> list[tuple[str, str]]:
     """Return the assumptions behind the figures, each with a name."""
-    dead = scores.stated("delisting_return")
+    dead = scores.shared_value("delisting_return")
     caps = [
-        f"{name} at most {written(cap, 'percent', digits=0)}"
+        f"{name} at most {format_figure(cap, 'percent', digits=0)}"
         for name, cap in (("one asset", asset_cap), ("one cluster", cluster_cap))
         if cap is not None
     ]
@@ -80,7 +80,8 @@ def stated(
             "Delisting",
             "Not stated by the backtest."
             if dead is None
-            else f"A dead holding is closed at its last close with a return of {written(dead, 'percent', digits=0)}.",
+            else "A dead holding is closed at its last close with a return of "
+            f"{format_figure(dead, 'percent', digits=0)}.",
         ),
         ("Cash", "What is not invested is cash; it earns nothing."),
         ("Caps", f"{'; '.join(caps).capitalize()}. What caps leave over is cash." if caps else "Not stated."),
@@ -93,16 +94,16 @@ def stated(
 
 
 def _costs(scores: Scores) -> str:
-    points = scores.stated("cost_bps")
+    points = scores.shared_value("cost_bps")
     size = "" if points is None else f" of {points:g} basis points of traded value, one way,"
     return f"Fees and slippage{size} are deducted from wealth at every trade, for the references too."
 
 
 def _funding(bars: pl.DataFrame, rate: float | None) -> list[tuple[str, str]]:
-    """Say what holding a perpetual costs where there is one: the pools hold whatever is eligible."""
+    """Describe the cost of holding a perpetual, if there is one: the pools hold whatever is eligible."""
     if rate is None or not bars["symbol"].str.contains(PERPETUAL).any():
         return []
-    paid = written(rate, "percent", digits=3)
+    paid = format_figure(rate, "percent", digits=3)
     said = f"Of perpetuals (tickers ending in .P), longs pay {paid} per 8 hours, shorts receive nothing; no borrow fee."
     return [("Funding", said)]
 
@@ -122,5 +123,5 @@ def _capacity(bars: pl.DataFrame) -> str:
 def _trials(scores: Scores) -> str:
     corrected = [name for name in scores.metrics if name.startswith("deflated")]
     if corrected:
-        return f"See {spoken(corrected[0])} for the correction by the number of variants tried."
+        return f"See {display_name(corrected[0])} for the correction by the number of variants tried."
     return "Intervals are for this one record; they are not corrected for the number of variants tried."

@@ -1,7 +1,7 @@
 """The only door to matplotlib: style, axis helpers, figures as inline SVG or PNG, and the chart of a room.
 
-What is seen stands in sheet_charts.py (tear sheet) and room_charts.py (one per stage), what is computed for it in
-series.py. Figures are plain objects: pyplot and its global state are never loaded.
+The drawings are in sheet_charts.py (tear sheet) and room_charts.py (one per stage), their numbers in series.py.
+Figures are plain objects: pyplot and its global state are never loaded.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _charts() -> Catalog[Chart]:
 
 
 def svg_of(draw: Callable[[Figure], None], *, name: str, label: str, size: tuple[int, int]) -> str:
-    """Draw into a figure and return it as one `<svg>` element to stand inside HTML: equal input, equal bytes.
+    """Draw into a figure and return it as one `<svg>` element for use inside HTML: equal input, equal bytes.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def svg_of(draw: Callable[[Figure], None], *, name: str, label: str, size: tuple
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         draw(figure)
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(text.getvalue(), name, label, size)
+    return _as_inline_svg(text.getvalue(), name, label, size)
 
 
 def png_of(draw: Callable[[Figure], None], *, size: tuple[int, int]) -> bytes:
@@ -139,7 +139,7 @@ def png_of(draw: Callable[[Figure], None], *, size: tuple[int, int]) -> bytes:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Hold the style in force: rcParams are global, so one figure at a time and nothing of the user's own settings."""
+    """Apply the project's style: rcParams are global, so one figure at a time and without the user's own settings."""
     with loading():
         from matplotlib import style
 
@@ -149,18 +149,18 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _inlined(text: str, name: str, label: str, size: tuple[int, int]) -> str:
-    """Strip what does not belong inside HTML: prolog, metadata, global style, namespaces, ids nobody refers to."""
+def _as_inline_svg(text: str, name: str, label: str, size: tuple[int, int]) -> str:
+    """Remove what does not belong inside HTML: prolog, metadata, global style, namespaces, ids nobody refers to."""
     body = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text[text.index(">", text.index("<svg")) + 1 :])
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     used = set(re.findall(r"""(?:url\(#|href="#)([^")]+)""", "".join(re.findall(r"<[^>]+>", body))))
 
-    def cleaned(tag: re.Match[str]) -> str:
+    def clean(tag: re.Match[str]) -> str:
         kept = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag[0])
         kept = kept.replace("url(#", f"url(#{name}-").replace('xlink:href="#', f'href="#{name}-')
         return re.sub(r' d="[^"]*"', lambda d: re.sub(r"-?\d+\.\d{3,}", lambda x: f"{float(x[0]):.2f}", d[0]), kept)
 
-    body = re.sub(r"<[^>]+>", cleaned, body)
+    body = re.sub(r"<[^>]+>", clean, body)
     opening = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(label)}">'
     return opening + re.sub(r">\s+<", "><", body).strip()
 
@@ -226,7 +226,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, str, str]], *, height: fl
     to_axes = axes.transScale + axes.transLimits
     known = [(float(to_axes.transform((0.0, y))[1]), text, colour) for y, text, colour in ends if np.isfinite(y)]
     known.sort()
-    for place, (_, text, colour) in zip(_apart([y for y, _, _ in known], 11.5 / height), known, strict=True):
+    for place, (_, text, colour) in zip(_move_apart([y for y, _, _ in known], 11.5 / height), known, strict=True):
         axes.annotate(
             text,
             (1.0, place),
@@ -239,7 +239,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, str, str]], *, height: fl
         )
 
 
-def _apart(places: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
+def _move_apart(places: Sequence[float], gap: float) -> npt.NDArray[np.float64]:
     """Push sorted places up so that neighbours are `gap` apart, then shift all back inside [0, 1]."""
     spread = np.array(places)
     for i in range(1, spread.size):

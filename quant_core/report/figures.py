@@ -1,4 +1,4 @@
-"""How a figure of the metrics table is called, written and explained to people. Where it is computed: backtest."""
+"""Names, formats and explains the figures of the metrics table. backtest/ computes them."""
 
 from __future__ import annotations
 
@@ -56,31 +56,31 @@ FIGURES: Mapping[str, Figure] = {
 
 
 def figure(metric: str) -> Figure:
-    """Return how `metric` is shown; one without an entry is shown under its own name."""
+    """Return how `metric` is shown; a metric without an entry is shown under its own name."""
     return FIGURES.get(metric) or Figure(metric.replace("_", " ").capitalize(), "ratio", "")
 
 
-def ordered(metrics: Iterable[str]) -> list[str]:
+def order_metrics(metrics: Iterable[str]) -> list[str]:
     """Return metric names in reading order, those without an entry last, by name."""
     place = {name: i for i, name in enumerate(FIGURES)}
     return sorted(set(metrics), key=lambda name: (place.get(name, len(place)), name))
 
 
-def written(value: float | None, unit: Unit, *, digits: int | None = None) -> str:
-    """Write a number for people: percent of fractions, a true minus sign, a dash for what is not known."""
+def format_figure(value: float | None, unit: Unit, *, digits: int | None = None) -> str:
+    """Format a number for people: percent of fractions, a true minus sign, a dash if it is not known."""
     if value is None:
         return NOT_KNOWN
     if unit == "yes_no":
         return "yes" if value else "no"
     if unit == "count":
-        return signed(f"{value:,.0f}")
+        return format_sign(f"{value:,.0f}")
     if unit == "percent":
-        return signed(f"{100.0 * value:,.{1 if digits is None else digits}f}{_SPACE}%")
-    return signed(f"{value:,.{2 if digits is None else digits}f}")
+        return format_sign(f"{100.0 * value:,.{1 if digits is None else digits}f}{_SPACE}%")
+    return format_sign(f"{value:,.{2 if digits is None else digits}f}")
 
 
-def signed(text: str) -> str:
-    """Write the sign of a number: a true minus, and none before a zero."""
+def format_sign(text: str) -> str:
+    """Format the sign of a number: a true minus, and none before a zero."""
     if text.startswith("-"):
         return "\N{MINUS SIGN}" + text[1:] if any(digit in text for digit in "123456789") else text[1:]
     return text

@@ -1,4 +1,4 @@
-"""Which allocation method stands on the first page and is turned into orders."""
+"""Chooses the allocation method of the first page, which is turned into orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quant_core.graph.stage import Params
 
 
 class HeadlineParams(Params):
-    """Parameters of stages that speak of one method first; allocation decides which."""
+    """Parameters of stages that show one method first; allocation decides which."""
 
     headline: str = Field(
         default="",

@@ -1,4 +1,4 @@
-"""What is held before the orders: a CSV of symbol and quantity. Turning it into orders is orders.py's business."""
+"""Reads the holdings before the orders: a CSV of symbol and quantity. orders.py turns them into orders."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def read_holdings(path: Path, known: Collection[str]) -> Holdings:
     ----------
     path : Path
     known : collection of str
-        Symbols that have bars; anything else could not be priced.
+        Symbols that have bars; others could not be priced.
 
     Raises
     ------
     SourceError
-        The file cannot be read, lacks a column, holds a quantity that is no finite number, names a symbol twice or one
-        without bars.
+        The file cannot be read, lacks a column, holds a quantity that is not a finite number, lists a symbol twice or
+        lists one without bars.
     """
     try:
         table = pl.read_csv(path.read_bytes(), infer_schema=False)
@@ -64,23 +64,23 @@ def read_holdings(path: Path, known: Collection[str]) -> Holdings:
         raise SourceError(f"holdings {path} lacks the column {missing[0]!r}; found {found}. Needed: symbol, quantity.")
     rows = table.select(
         pl.col("symbol").fill_null("").str.strip_chars(),
-        pl.col("quantity").str.strip_chars().alias("said"),
+        pl.col("quantity").str.strip_chars().alias("text"),
         pl.col("quantity").str.strip_chars().cast(pl.Float64, strict=False).alias("held"),
     )
-    _judge(rows, path, known)
+    _check_rows(rows, path, known)
     is_cash = pl.col("symbol") == CASH
     units = rows.filter(~is_cash).select("symbol", "held").sort("symbol")
     return Holdings(units, math.fsum(rows.filter(is_cash)["held"]))
 
 
-def _judge(rows: pl.DataFrame, path: Path, known: Collection[str]) -> None:
+def _check_rows(rows: pl.DataFrame, path: Path, known: Collection[str]) -> None:
     wrong = rows.filter(~pl.col("held").is_finite().fill_null(value=False))
     if wrong.height:
-        symbol, said = wrong.row(0)[:2]
-        raise SourceError(f"holdings {path}: the quantity of {symbol!r} is {said!r}, not a finite number.")
+        symbol, text = wrong.row(0)[:2]
+        raise SourceError(f"holdings {path}: the quantity of {symbol!r} is {text!r}, not a finite number.")
     twice = rows.filter(pl.col("symbol").is_duplicated())
     if twice.height:
-        raise SourceError(f"holdings {path}: {twice['symbol'][0]!r} stands there {twice.height} times; add them up.")
+        raise SourceError(f"holdings {path}: {twice['symbol'][0]!r} is listed {twice.height} times; combine the rows.")
     lost = sorted(set(rows["symbol"]) - set(known) - {CASH})
     if lost:
         near = get_close_matches(lost[0], sorted(known), n=_SHOWN, cutoff=0.5)

@@ -1,6 +1,6 @@
-"""The orders that turn given holdings into the headline portfolio, and what cannot be bought of it.
+"""The orders that turn given holdings into the headline portfolio, and the targets that cannot be bought.
 
-How holdings are read: holdings.py.
+holdings.py reads holdings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9
 
 
 class OrdersParams(HeadlineParams):
-    """What is held now and how finely it can be traded."""
+    """The holdings now, and the smallest amounts that can be traded."""
 
     holdings: str | None = Field(
         default=None, description="CSV of what is held: symbol, quantity; a row CASH states the cash. Null: all cash."
@@ -53,13 +53,13 @@ def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, universe: pl.DataFrame, 
         The holdings cannot be read or priced, or are worth nothing.
     """
     closes, last = last_closes(bars), pl.lit(bars["date"].max(), dtype=pl.Date)
-    held = _holdings(params, closes)
+    held = _current_holdings(params, closes)
     targets = _signed_weights(portfolio, headline_of(params, portfolio["method"].unique()))
     book = (
         held.units.join(targets, on="symbol", how="full", coalesce=True)
         .with_columns(pl.col("held", "weight").fill_null(0.0))
         .join(closes, on="symbol", how="left")
-        .join(_standing(universe, last), on="symbol", how="left")
+        .join(_states_at(universe, last), on="symbol", how="left")
         .with_columns(last.alias("date"))
         .sort("symbol")
     )
@@ -71,8 +71,8 @@ def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, universe: pl.DataFrame, 
     wealth = held.cash + math.fsum(book["held"] * book["price"])
     if wealth <= 0.0:
         raise SourceError(f"holdings and cash are worth {wealth:,.2f}; there is nothing to invest.")
-    sized = book.with_columns(_wanted(wealth, params.lot)).with_columns(_target())
-    return Split(_orders_of(sized, params.min_notional), _unfilled(sized, params.min_notional))
+    sized = book.with_columns(_wanted_units(wealth, params.lot)).with_columns(_target())
+    return Split(_orders_of(sized, params.min_notional), _exclude_unfilled_targets(sized, params.min_notional))
 
 
 def last_closes(bars: pl.DataFrame) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def last_closes(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _holdings(params: OrdersParams, closes: pl.DataFrame) -> Holdings:
+def _current_holdings(params: OrdersParams, closes: pl.DataFrame) -> Holdings:
     if params.holdings is None:
         return all_cash(params.cash)
     return read_holdings(Path(params.holdings), closes["symbol"].to_list())
@@ -99,14 +99,14 @@ def _signed_weights(portfolio: pl.DataFrame, method: str) -> pl.DataFrame:
     return rows.group_by("symbol", maintain_order=True).agg((sign * pl.col("weight")).sum().alias("weight"))
 
 
-def _standing(universe: pl.DataFrame, last: pl.Expr) -> pl.DataFrame:
+def _states_at(universe: pl.DataFrame, last: pl.Expr) -> pl.DataFrame:
     """Return the state of each symbol at the last date: symbol, is_eligible, why."""
     is_open = pl.col("end").is_null() | (pl.col("end") >= last)
     why = pl.format("{} since {}", "reason", "start")
     return universe.filter((pl.col("start") <= last) & is_open).select("symbol", "is_eligible", why.alias("why"))
 
 
-def _wanted(wealth: float, lot: float) -> pl.Expr:
+def _wanted_units(wealth: float, lot: float) -> pl.Expr:
     units = wealth * pl.col("weight") / pl.col("price")
     if lot > 0.0:
         units = units.sign() * ((units.abs() / lot + _ROUNDING).floor() * lot)
@@ -114,27 +114,27 @@ def _wanted(wealth: float, lot: float) -> pl.Expr:
 
 
 def _target() -> pl.Expr:
-    """Return what is wanted; of what is not eligible only as much as lies between nothing and what is held."""
+    """Return the wanted units; for a symbol that is not eligible, clipped to between zero and the units held."""
     held, nothing = pl.col("held"), pl.lit(0.0)
     reduced = pl.col("wanted").clip(pl.min_horizontal(held, nothing), pl.max_horizontal(held, nothing))
     return pl.when(pl.col("is_eligible").fill_null(value=False)).then("wanted").otherwise(reduced).alias("target")
 
 
-def _differ(one: str, other: str) -> pl.Expr:
+def _is_different(one: str, other: str) -> pl.Expr:
     noise = 1e-12 * pl.max_horizontal(pl.col(one).abs(), pl.col(other).abs())
     return (pl.col(one) - pl.col(other)).abs() > noise
 
 
-def _unfilled(book: pl.DataFrame, min_notional: float) -> pl.DataFrame:
+def _exclude_unfilled_targets(book: pl.DataFrame, min_notional: float) -> pl.DataFrame:
     missing = (pl.col("wanted") - pl.col("target")).abs() * pl.col("price")
-    rows = book.filter(_differ("wanted", "target") & (missing >= min_notional))
-    told = rows.select("date", "symbol", "weight", "wanted", "held", "target", "price", "priced_on")
-    return excluded_rows(told, NOT_ELIGIBLE, rows["why"].fill_null("not in the universe"))
+    rows = book.filter(_is_different("wanted", "target") & (missing >= min_notional))
+    facts = rows.select("date", "symbol", "weight", "wanted", "held", "target", "price", "priced_on")
+    return excluded_rows(facts, NOT_ELIGIBLE, rows["why"].fill_null("not in the universe"))
 
 
 def _orders_of(book: pl.DataFrame, min_notional: float) -> pl.DataFrame:
     change = pl.col("target") - pl.col("held")
-    sized = book.filter(_differ("target", "held")).with_columns(
+    sized = book.filter(_is_different("target", "held")).with_columns(
         pl.when(change > 0.0).then(pl.lit("BUY")).otherwise(pl.lit("SELL")).alias("side"),
         change.abs().alias("quantity"),
         (change.abs() * pl.col("price")).alias("notional"),

@@ -13,7 +13,7 @@ import polars as pl
 from quant_core.market.panel import axes_of
 from quant_core.report import charts, sheet_charts
 from quant_core.report.charts import chart
-from quant_core.report.series import Vector, averaged, curves, span, stacked
+from quant_core.report.series import Vector, average_steps, curves, span, stack_parts
 
 if TYPE_CHECKING:
     from quant_core.report.charts import Figure
@@ -44,7 +44,7 @@ def bars_by_year(bars: pl.DataFrame, figure: Figure) -> None:
 
 @chart("ingest.returns")
 def return_distribution(returns: pl.DataFrame, figure: Figure) -> None:
-    """How returns are spread, on a log scale; what lies beyond the edges is counted in the title."""
+    """Distribution of returns, on a log scale; the title counts those beyond the edges."""
     known = np.sort(returns["simple_return"].drop_nulls().to_numpy())
     axes = figure.subplots()
     counts, edges = np.histogram(known, bins=np.linspace(-_EDGE, _EDGE, 121))
@@ -63,7 +63,7 @@ def return_distribution(returns: pl.DataFrame, figure: Figure) -> None:
 
 @chart("ingest.universe")
 def eligible_over_time(universe: pl.DataFrame, figure: Figure) -> None:
-    """How many symbols could be held."""
+    """Eligible symbols over time."""
     eligible = universe.filter(pl.col("is_eligible"))
     came = eligible.select(pl.col("start").alias("date"), pl.lit(1).alias("change"))
     left = eligible.drop_nulls("end").select(pl.col("end").dt.offset_by("1d").alias("date"), pl.lit(-1).alias("change"))
@@ -86,7 +86,7 @@ def eligible_over_time(universe: pl.DataFrame, figure: Figure) -> None:
 def feature_medians(features: pl.DataFrame, figure: Figure) -> None:
     """Median across symbols of the first features of a family."""
     names = [name for name, kind in features.schema.items() if kind.is_float()][:_PANELS]
-    rows = _sampled(features)
+    rows = _sample_dates(features)
     where = axes_of(rows)
     across = 1 if len(names) == 1 else 2
     panels = figure.subplots(-(-len(names) // across), across, squeeze=False).ravel()
@@ -113,10 +113,10 @@ def information_coefficients(evaluation: pl.DataFrame, figure: Figure) -> None:
 
 @chart("inference.conviction")
 def conviction_over_time(conviction: pl.DataFrame, figure: Figure) -> None:
-    """How conviction is spread across symbols, first scorer by name, long side where there is one."""
+    """Distribution of conviction across symbols, first scorer by name, long side if there is one."""
     scorer, direction = conviction.select("scorer", "direction").sort("scorer", "direction").row(0)
     mine = conviction.filter((pl.col("scorer") == scorer) & (pl.col("direction") == direction))
-    rows = _sampled(mine)
+    rows = _sample_dates(mine)
     where = axes_of(rows)
     low, lower, middle, upper, high = _quantiles(where.panel(rows["conviction"]).values, _BANDS)
     axes = figure.subplots()
@@ -132,9 +132,9 @@ def conviction_over_time(conviction: pl.DataFrame, figure: Figure) -> None:
 
 @chart("synthesis.decisions")
 def reasons_over_time(decisions: pl.DataFrame, figure: Figure) -> None:
-    """Why symbols are in or out, counted per rebalance."""
+    """Symbols per reason, in or out, at each rebalance."""
     dates = decisions["date"].unique().sort()
-    stack = stacked(decisions, by="reason", value=None, dates=dates, top=_PARTS)
+    stack = stack_parts(decisions, by="reason", value=None, dates=dates, top=_PARTS)
     axes = figure.subplots()
     marks = axes.stackplot(
         dates.to_numpy(), stack.values, step="post", colors=[*charts.PALETTE[:_PARTS], charts.FAINT], linewidth=0
@@ -151,7 +151,7 @@ def cluster_sizes(clusters: pl.DataFrame, figure: Figure) -> None:
     """Sizes of the clusters, largest at the bottom."""
     dates = clusters["date"].unique().sort()
     labels = [str(label) for label in clusters["cluster"].unique().sort()]
-    stack = stacked(clusters, by="cluster", value=None, dates=dates, top=len(labels), order=labels)
+    stack = stack_parts(clusters, by="cluster", value=None, dates=dates, top=len(labels), order=labels)
     axes = figure.subplots()
     shades = [charts.BLUE if i % 2 == 0 else charts.SKY for i in range(len(labels))]
     axes.stackplot(dates.to_numpy(), stack.values, step="post", colors=shades, edgecolor="white", linewidth=0.4)
@@ -169,13 +169,13 @@ def weights_over_time(weights: pl.DataFrame, figure: Figure) -> None:
     """Weights of each method through time, the same symbol in the same colour."""
     methods = weights["method"].unique().sort().to_list()[:_PANELS]
     dates = weights["date"].unique().sort()
-    largest = stacked(weights, by="symbol", value="weight", dates=dates, top=_PARTS).names
+    largest = stack_parts(weights, by="symbol", value="weight", dates=dates, top=_PARTS).names
     colours = dict(zip(largest, charts.PALETTE[:_PARTS], strict=False))
     across = 1 if len(methods) == 1 else 2
     panels = figure.subplots(-(-len(methods) // across), across, squeeze=False, sharex=True).ravel()
     for axes, method in zip(panels, methods, strict=False):
         mine = weights.filter(pl.col("method") == method)
-        stack = averaged(stacked(mine, by="symbol", value="weight", dates=dates, top=_PARTS))
+        stack = average_steps(stack_parts(mine, by="symbol", value="weight", dates=dates, top=_PARTS))
         sheet_charts.draw_weights(axes, stack, colours)
         axes.set_title(method.replace("_", " "))
     for axes in panels[len(methods) :]:
@@ -195,7 +195,7 @@ def _title(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
 
 
-def _sampled(frame: pl.DataFrame) -> pl.DataFrame:
+def _sample_dates(frame: pl.DataFrame) -> pl.DataFrame:
     """Keep the rows of evenly spread dates, the first and the last among them."""
     dates = frame["date"].unique().sort()
     kept = np.unique(np.linspace(0, len(dates) - 1, min(_DATES, len(dates))).round().astype(np.int64))
@@ -203,7 +203,7 @@ def _sampled(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _quantiles(values: Vector, shares: tuple[float, ...]) -> Vector:
-    """Quantiles across each row's known values [K, T]; NaN where a row knows none."""
+    """Quantiles across each row's known values [K, T]; NaN in a row without known values."""
     out = np.full((len(shares), values.shape[0]), np.nan)
     known = ~np.isnan(values).all(axis=1)
     if known.any():

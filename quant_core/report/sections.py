@@ -1,6 +1,6 @@
-"""The tables and sentences of the tear sheet, as plain values for its template: text is made here, marks there.
+"""The tables and sentences of the tear sheet, as plain values for its template. Text is written here, markup there.
 
-Charts: sheet_charts.py. How a figure is called and written: figures.py.
+Charts: sheet_charts.py. Names and formats of figures: figures.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.report.charts import REFERENCES
-from quant_core.report.figures import NOT_KNOWN, figure, ordered, signed, written
+from quant_core.report.figures import NOT_KNOWN, figure, format_figure, format_sign, order_metrics
 
 REASONS = {
     "selected_strict": "passed every check and led its cluster",
@@ -38,7 +38,7 @@ _HEAT_FULL_YEAR = 0.40
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as written, its exact value, and its interval as written; both None where there is none."""
+    """A figure as text, its exact value, and its interval as text; the last two are None if there is none."""
 
     text: str
     value: float | None = None
@@ -52,7 +52,7 @@ class Scores:
         rows = metrics.select("portfolio", "metric", "value", "lower", "upper").iter_rows()
         self._rows: dict[tuple[str, str], tuple[float | None, ...]] = {(p, m): (v, lo, up) for p, m, v, lo, up in rows}
         self.portfolios = metrics["portfolio"].unique().sort().to_list()
-        self.metrics = ordered(metrics["metric"])
+        self.metrics = order_metrics(metrics["metric"])
 
     def interval(self, portfolio: str, metric: str) -> tuple[float, float] | None:
         """Return the 95 % interval of a figure, None where it has none."""
@@ -63,30 +63,30 @@ class Scores:
         """Return a figure, None where it is not known."""
         return self._rows.get((portfolio, metric), (None, None, None))[0]
 
-    def stated(self, metric: str) -> float | None:
+    def shared_value(self, metric: str) -> float | None:
         """Return a figure that is the same for every portfolio that has it, such as an assumption."""
         known = [self.value(name, metric) for name in self.portfolios]
         return next((value for value in known if value is not None), None)
 
     def cell(self, portfolio: str, metric: str) -> Cell:
-        """Write one figure with its interval. A Sharpe ratio without one is withheld."""
+        """Format one figure with its interval. A Sharpe ratio without one is withheld."""
         value, bounds, shown = self.value(portfolio, metric), self.interval(portfolio, metric), figure(metric)
         if value is None:
             return Cell(NOT_KNOWN)
         if bounds is None and metric in _NEEDS_INTERVAL:
             return Cell("withheld: no interval")
-        text, *ends = (written(number, shown.unit, digits=shown.digits) for number in (value, *(bounds or ())))
+        text, *ends = (format_figure(number, shown.unit, digits=shown.digits) for number in (value, *(bounds or ())))
         return Cell(text, value, " to ".join(ends) or None)
 
 
-def reading_order(names: Sequence[str], headline: str) -> list[str]:
+def order_portfolios(names: Sequence[str], headline: str) -> list[str]:
     """Put portfolios in reading order: the headline, the references, the other methods by name."""
     rest = sorted({*names} - {headline, *REFERENCES})
     return [name for name in (headline, *REFERENCES, *rest) if name in names]
 
 
-def spoken(name: str) -> str:
-    """Write a name of the tables for people."""
+def display_name(name: str) -> str:
+    """Format a name of the tables for people."""
     return name.replace("_", " ")
 
 
@@ -100,7 +100,7 @@ def tiles(scores: Scores, headline: str) -> list[dict[str, Any]]:
 
 
 def grid(scores: Scores, portfolios: Sequence[str], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one line per metric with a cell per portfolio; metrics nobody has are left out."""
+    """Return one line per metric with a cell per portfolio; metrics without any value are left out."""
     return [
         {"label": figure(metric).label, "cells": [scores.cell(name, metric) for name in portfolios]}
         for metric in metrics
@@ -109,13 +109,13 @@ def grid(scores: Scores, portfolios: Sequence[str], metrics: Sequence[str]) -> l
 
 
 def verdict(scores: Scores, headline: str) -> str:
-    """Say what the record shows and how sure it is: on its own, then against the benchmark."""
+    """Describe what the record shows and how certain it is: alone, then against the benchmark."""
     earned, benchmark = scores.cell(headline, "annual_return"), scores.cell("benchmark", "annual_return")
     sharpe, active = scores.cell(headline, "sharpe"), scores.cell(headline, "information_ratio")
     if earned.value is None:
         return "No record yet: the headline method has no annual return."
     against = f" (benchmark {benchmark.text})" if benchmark.value is not None else ""
-    said = f"{spoken(headline)} earned {earned.text} a year after costs{against}"
+    said = f"{display_name(headline)} earned {earned.text} a year after costs{against}"
     if sharpe.interval is None:
         return f"{said}; its Sharpe ratio has no interval, so nothing is said about skill."
     place = _place_of_zero(scores.interval(headline, "sharpe"))
@@ -152,7 +152,7 @@ def heat(table: Mapping[int, tuple[float | None, ...]]) -> list[dict[str, Any]]:
 
 
 def _percent(value: float | None) -> str:
-    return "" if value is None else signed(f"{100.0 * value:.1f}")
+    return "" if value is None else format_sign(f"{100.0 * value:.1f}")
 
 
 def _shade(value: float | None, full: float) -> str:
@@ -165,7 +165,9 @@ def _shade(value: float | None, full: float) -> str:
 def positions(portfolio: pl.DataFrame) -> list[dict[str, Any]]:
     """Return one method's positions, heaviest first, with the reason each is in."""
     rows = portfolio.sort("weight", "atom", descending=[True, False])
-    return [{**row, "reason": REASONS.get(row["reason"], spoken(row["reason"]))} for row in rows.iter_rows(named=True)]
+    return [
+        {**row, "reason": REASONS.get(row["reason"], display_name(row["reason"]))} for row in rows.iter_rows(named=True)
+    ]
 
 
 def left_out(decisions: pl.DataFrame, top: int) -> list[dict[str, Any]]:
@@ -173,22 +175,26 @@ def left_out(decisions: pl.DataFrame, top: int) -> list[dict[str, Any]]:
     out = decisions.filter(~pl.col("is_selected")).drop_nulls("conviction")
     out = out.sort("conviction", "symbol", "direction", descending=[True, False, False]).head(top)
     return [
-        {**row, "reason": REASONS.get(row["reason"], spoken(row["reason"])), "vetoes": _listed(row["vetoes"])}
+        {
+            **row,
+            "reason": REASONS.get(row["reason"], display_name(row["reason"])),
+            "vetoes": _format_vetoes(row["vetoes"]),
+        }
         for row in out.iter_rows(named=True)
     ]
 
 
-def _listed(names: str) -> str:
-    return ", ".join(spoken(name.strip()) for name in names.split(",") if name.strip())
+def _format_vetoes(names: str) -> str:
+    return ", ".join(display_name(name.strip()) for name in names.split(",") if name.strip())
 
 
 def reason_counts(decisions: pl.DataFrame) -> list[dict[str, Any]]:
     """Count the reasons of one rebalance, most frequent first."""
     counts = decisions.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    return [{"reason": spoken(reason), "count": count} for reason, count in counts.iter_rows()]
+    return [{"reason": display_name(reason), "count": count} for reason, count in counts.iter_rows()]
 
 
-def excluded(exclusions: pl.DataFrame) -> list[dict[str, Any]]:
+def count_exclusions(exclusions: pl.DataFrame) -> list[dict[str, Any]]:
     """Count excluded rows and symbols per stage and rule."""
     counts = exclusions.group_by("stage", "rule").agg(
         pl.len().alias("rows"), pl.col("symbol").n_unique().alias("symbols")
@@ -202,13 +208,13 @@ def factors(evaluation: pl.DataFrame) -> list[dict[str, Any]]:
     digits = {"rank_ic": 3, "ic": 3, "icir": 2, "t_statistic": 2}
     return [
         {
-            "factor": spoken(row["factor"]),
+            "factor": display_name(row["factor"]),
             "horizon": row["horizon"],
             "dates": f"{row['dates']:,}",
             "cells": [
-                *(Cell(written(row[name], "ratio", digits=places), row[name]) for name, places in digits.items()),
+                *(Cell(format_figure(row[name], "ratio", digits=places), row[name]) for name, places in digits.items()),
                 Cell(_probability(row["p_value"]), row["p_value"]),
-                *(Cell(written(row[name], "percent", digits=0), row[name]) for name in ("turnover", "coverage")),
+                *(Cell(format_figure(row[name], "percent", digits=0), row[name]) for name in ("turnover", "coverage")),
             ],
         }
         for row in rows.iter_rows(named=True)
@@ -216,13 +222,13 @@ def factors(evaluation: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _probability(p: float | None) -> str:
-    return "< 0.001" if p is not None and p < 0.001 else written(p, "ratio", digits=3)
+    return "< 0.001" if p is not None and p < 0.001 else format_figure(p, "ratio", digits=3)
 
 
-def traded(orders: pl.DataFrame, unfilled: pl.DataFrame, dates: pl.Series) -> dict[str, Any]:
-    """Return the orders, largest first, what is bought and sold in all, and what cannot be bought.
+def order_tables(orders: pl.DataFrame, unfilled: pl.DataFrame, dates: pl.Series) -> dict[str, Any]:
+    """Return the orders, largest first, the totals bought and sold, and the targets that cannot be bought.
 
-    `dates` are those of the data: an order priced before the last of them is marked, and their number is said.
+    `dates` are those of the data: orders priced before the last of them are marked and counted.
     """
     last = dates.max()
     orders = orders.with_columns(is_old=pl.col("priced_on") < pl.lit(last, dtype=pl.Date))
@@ -241,12 +247,12 @@ def traded(orders: pl.DataFrame, unfilled: pl.DataFrame, dates: pl.Series) -> di
         "old": f"{old} of {len(rows)} {verb} priced at a close before {last!s}, the last date of the data."
         if old
         else "",
-        "unfilled": [_missed(row) for row in unfilled.sort("symbol").iter_rows(named=True)],
+        "unfilled": [_describe_unfilled_target(row) for row in unfilled.sort("symbol").iter_rows(named=True)],
     }
 
 
-def _missed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a target that cannot be bought, as text: its numbers travel in the record of the exclusion."""
+def _describe_unfilled_target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a target that cannot be bought, as text: its numbers are in the record of the exclusion."""
     record = json.loads(row["record"])
     return {
         "symbol": row["symbol"],
@@ -259,7 +265,7 @@ def _missed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _units(value: float) -> str:
-    return signed(f"{value:,.0f}" if value == round(value) else f"{value:,.4f}")
+    return format_sign(f"{value:,.0f}" if value == round(value) else f"{value:,.4f}")
 
 
 def glossary(metrics: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
-"""What the charts and tables of the report show, as arrays: drawdown, rolling Sharpe, calendar returns, stacks.
+"""Numbers of the report's charts and tables, as arrays: drawdown, rolling Sharpe, calendar returns, stacks.
 
-Numbers with inference (metrics, intervals) are made in backtest; drawing stands in sheet_charts.py, room_charts.py.
+Numbers with inference (metrics, intervals) are computed in backtest; sheet_charts.py and room_charts.py draw.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Stack:
 
 
 def span(dates: pl.Series) -> str:
-    """Say from when to when `dates` run."""
+    """Format the first and the last of `dates`."""
     return "none" if dates.is_empty() else f"{dates.min()!s} to {dates.max()!s}"
 
 
@@ -47,7 +47,7 @@ def curves(equity: pl.DataFrame) -> dict[str, pl.DataFrame]:
     return {str(name): rows for (name,), rows in parts.items()}
 
 
-def thinned(values: Vector, limit: int = POINTS) -> npt.NDArray[np.int64]:
+def thin(values: Vector, limit: int = POINTS) -> npt.NDArray[np.int64]:
     """Return at most `limit` sorted positions that keep both ends and the extremes of every stretch."""
     if values.size <= limit:
         return np.arange(values.size)
@@ -110,10 +110,10 @@ def _change(before: float, after: float) -> float | None:
     return after / before - 1.0 if before > 0.0 else None
 
 
-def stacked(
+def stack_parts(
     frame: pl.DataFrame, *, by: str, value: str | None, dates: pl.Series, top: int, order: Sequence[str] | None = None
 ) -> Stack:
-    """Sum `value` (or count rows) of `frame` per date and `by`, the largest `top` parts apart, the rest as one.
+    """Sum `value` (or count rows) of `frame` per date and `by`, with the largest `top` parts apart and the rest as one.
 
     Parameters
     ----------
@@ -130,9 +130,9 @@ def stacked(
         The parts to show, in this order, instead of the largest.
     """
     labelled = frame.filter(pl.col("date").is_in(dates.implode())).select(
-        "date", pl.col(by).cast(pl.String), *_of(value)
+        "date", pl.col(by).cast(pl.String), *_value_columns(value)
     )
-    labelled = labelled.sort("date", by, *_of(value))
+    labelled = labelled.sort("date", by, *_value_columns(value))
     names = labelled[by].unique().sort().to_list() if order is None else list(order)
     matrix = np.zeros((len(names), len(dates)))
     place = {name: i for i, name in enumerate(names)}
@@ -149,17 +149,17 @@ def stacked(
     return Stack(dates, tuple(names), matrix)
 
 
-def every(size: int) -> int:
+def steps_per_point(size: int) -> int:
     """Return how many neighbouring steps are shown as one, so that at most `STEPS` are left of `size`."""
     return max(1, -(-size // STEPS))
 
 
-def averaged(stack: Stack) -> Stack:
-    """Average neighbouring dates down to `STEPS` steps: hundreds of dates side by side are noise to the eye."""
-    starts = np.arange(0, len(stack.dates), every(len(stack.dates)))
+def average_steps(stack: Stack) -> Stack:
+    """Average neighbouring dates down to `STEPS` steps: hundreds of dates side by side cannot be read."""
+    starts = np.arange(0, len(stack.dates), steps_per_point(len(stack.dates)))
     widths = np.diff(np.append(starts, len(stack.dates)))
     return Stack(stack.dates.gather(starts), stack.names, np.add.reduceat(stack.values, starts, axis=1) / widths)
 
 
-def _of(value: str | None) -> tuple[str, ...]:
+def _value_columns(value: str | None) -> tuple[str, ...]:
     return () if value is None else (value,)

@@ -1,4 +1,4 @@
-"""The charts of the tear sheet, each a function from tables to one inline SVG. The titles stand in the page.
+"""The charts of the tear sheet, each a function from tables to one inline SVG. The page holds the titles.
 
 Style and rendering: charts.py. Numbers: series.py. One chart per stage for other screens: room_charts.py.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from quant_core.report import charts
-from quant_core.report.series import Stack, Vector, averaged, drawdown, rolling_sharpe, stacked, thinned
+from quant_core.report.series import Stack, Vector, average_steps, drawdown, rolling_sharpe, stack_parts, thin
 
 if TYPE_CHECKING:
     from quant_core.report.charts import Axes, Figure
@@ -49,7 +49,7 @@ def draw_equity(axes: Axes, lines: Mapping[str, pl.DataFrame], headline: str, *,
     for name, rows in lines.items():
         wealth = rows["equity"].to_numpy().copy()
         wealth[wealth <= 0.0] = np.nan
-        kept = thinned(wealth)
+        kept = thin(wealth)
         colour, dash, width = look(name, headline, list(lines))
         axes.plot(
             rows["date"].to_numpy()[kept],
@@ -83,7 +83,7 @@ def drawdowns(lines: Mapping[str, pl.DataFrame], headline: str) -> str:
         axes = figure.subplots()
         for name in _pair(lines, headline):
             depth = drawdown(lines[name]["equity"].to_numpy())
-            kept = thinned(depth)
+            kept = thin(depth)
             dates = lines[name]["date"].to_numpy()[kept]
             colour, dash, _ = look(name, headline, list(lines))
             if name == headline:
@@ -110,7 +110,7 @@ def rolling_sharpes(lines: Mapping[str, pl.DataFrame], headline: str, *, periods
         charts.horizontal_rule(axes)
         for name, values in series.items():
             known = np.flatnonzero(np.isfinite(values))
-            kept = known[thinned(values[known])]
+            kept = known[thin(values[known])]
             colour, dash, width = look(name, headline, list(lines))
             axes.plot(lines[name]["date"].to_numpy()[1:][kept], values[kept], dash, color=colour, linewidth=width - 0.4)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
@@ -138,14 +138,16 @@ def draw_weights(axes: Axes, stack: Stack, colours: Mapping[str, str]) -> list[o
 
 
 def weights_through_time(weights: pl.DataFrame, dates: pl.Series, until: date, headline: str) -> str | None:
-    """Weights of the headline as stacked areas up to the last bar; what is missing to 100 % is cash.
+    """Weights of the headline as stacked areas up to the last bar; the rest up to 100 % is cash.
 
-    Of long records neighbouring rebalances are averaged.
+    Neighbouring rebalances of a long record are averaged.
     """
     mine = weights.filter(pl.col("method") == headline)
     if mine.is_empty() or dates.is_empty():
         return None
-    stack = _lasting(averaged(stacked(mine, by="symbol", value="weight", dates=dates, top=_TOP_WEIGHTS)), until)
+    stack = _extend_to(
+        average_steps(stack_parts(mine, by="symbol", value="weight", dates=dates, top=_TOP_WEIGHTS)), until
+    )
     cash = np.clip(1.0 - stack.values.sum(axis=0), 0.0, None)
     full = Stack(stack.dates, (*stack.names, CASH), np.vstack([stack.values, cash]))
     colours = dict(zip(full.names, charts.PALETTE[:_TOP_WEIGHTS], strict=False)) | {CASH: "#f4f6f8"}
@@ -165,7 +167,7 @@ def selection_stages(selection: pl.DataFrame, dates: pl.Series, until: date) -> 
     if selection.is_empty():
         return None
     order = [str(stage) for stage in STAGES]
-    stack = _lasting(stacked(selection, by="stage", value=None, dates=dates, top=len(order), order=order), until)
+    stack = _extend_to(stack_parts(selection, by="stage", value=None, dates=dates, top=len(order), order=order), until)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -262,8 +264,8 @@ def cluster_map(decisions: pl.DataFrame) -> str | None:
     return charts.svg_of(draw, name="clusters", label="Clusters and convictions at the last rebalance", size=size)
 
 
-def _lasting(stack: Stack, until: date) -> Stack:
-    """Let the last rebalance of a stack last until the end of the data."""
+def _extend_to(stack: Stack, until: date) -> Stack:
+    """Extend the last rebalance of a stack to the end of the data."""
     if stack.dates.is_empty() or until <= stack.dates[-1]:
         return stack
     days = pl.concat([stack.dates, pl.Series([until], dtype=stack.dates.dtype)])

@@ -1,4 +1,4 @@
-"""The tear sheet: one self-contained, script-free HTML page, and what it shows as CSV. Composes, computes nothing.
+"""The tear sheet: one self-contained, script-free HTML page, and its tables as CSV. Composes, computes nothing.
 
 Tables and sentences: sections.py. Charts: sheet_charts.py. Marks and looks: tear_sheet.html.j2.
 """
@@ -19,9 +19,9 @@ from quant_core.market.contracts.portfolio import Documents
 from quant_core.market.sleeves import Sleeve
 from quant_core.report import assumptions, sections, sheet_charts
 from quant_core.report.charts import REFERENCES
-from quant_core.report.figures import written
+from quant_core.report.figures import format_figure
 from quant_core.report.headline import HeadlineParams, headline_of
-from quant_core.report.series import calendar_returns, curves, every
+from quant_core.report.series import calendar_returns, curves, steps_per_point
 from quant_core.report.spreadsheet import csv_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 class TearSheetParams(HeadlineParams):
-    """What stands on the page, and the assumptions of other rooms it states."""
+    """Contents of the page, and the assumptions of other rooms that it states."""
 
     left_out: int = Field(default=12, ge=0, description="Rows of the table of high convictions that were not selected.")
     asset_cap: float | None = Field(
@@ -101,12 +101,12 @@ def tear_sheet(
     last = rebalances[-1] if len(rebalances) else None
     judged = decisions.filter(pl.col("date") == pl.lit(last, dtype=pl.Date))
     mine = portfolio.filter(pl.col("method") == headline)
-    shown = sections.reading_order([*lines], headline)
+    shown = sections.order_portfolios([*lines], headline)
     compared = [name for name in shown if name == headline or name in REFERENCES]
     page = _template().render(
         sleeve=sleeve,
         headline=headline,
-        spoken=sections.spoken,
+        display_name=sections.display_name,
         facts=assumptions.data_facts(bars, schedule, lines.get(headline)),
         verdict=sections.verdict(scores, headline),
         tiles=sections.tiles(scores, headline),
@@ -117,20 +117,20 @@ def tear_sheet(
         glossary=sections.glossary(scores.metrics),
         rebalanced=last,
         positions=sections.positions(mine),
-        cash=written(max(0.0, 1.0 - math.fsum(mine["weight"])), "percent"),
-        orders=sections.traded(orders, unfilled, bars["date"]),
+        cash=format_figure(max(0.0, 1.0 - math.fsum(mine["weight"])), "percent"),
+        orders=sections.order_tables(orders, unfilled, bars["date"]),
         funded=assumptions.funding(params.holdings, params.cash),
         switched_off=switched_off,
         left_out=sections.left_out(judged, params.left_out),
         reasons=sections.reason_counts(judged),
         months=_MONTHS,
-        together=every(len(rebalances)),
+        together=steps_per_point(len(rebalances)),
         heat=sections.heat(calendar_returns(lines[headline])) if headline in lines else [],
         factors=sections.factors(evaluation),
         tests=evaluation.drop_nulls("p_value").height,
-        excluded=sections.excluded(exclusions),
+        excluded=sections.count_exclusions(exclusions),
         counts=assumptions.conservation(bars, exclusions),
-        assumptions=assumptions.stated(scores, sleeve, bars, **params.model_dump(include=_STATED)),
+        assumptions=assumptions.assumption_sentences(scores, sleeve, bars, **params.model_dump(include=_STATED)),
         charts=_charts(lines, headline, weights, judged, selection, evaluation, rebalances, bars, sleeve),
     )
     return _documents(page, orders, portfolio)

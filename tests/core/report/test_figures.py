@@ -1,6 +1,6 @@
 import pytest
 
-from quant_core.report.figures import FIGURES, figure, ordered, written
+from quant_core.report.figures import FIGURES, figure, format_figure, order_metrics
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,12 @@ from quant_core.report.figures import FIGURES, figure, ordered, written
     ],
 )
 def test_a_number_is_written_for_people(value, unit, text):
-    assert written(value, unit) == text
+    assert format_figure(value, unit) == text
 
 
 def test_a_metric_nobody_described_is_shown_under_its_own_name():
     assert figure("new_thing").label == "New thing"
-    assert ordered(["zeta", "sharpe", "annual_return", "alpha"]) == ["annual_return", "sharpe", "alpha", "zeta"]
+    assert order_metrics(["zeta", "sharpe", "annual_return", "alpha"]) == ["annual_return", "sharpe", "alpha", "zeta"]
 
 
 def test_every_figure_is_explained():

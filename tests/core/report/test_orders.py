@@ -245,7 +245,7 @@ def test_a_target_without_bars_is_an_error():
         ("symbol,quantity\nUS:AA,1\n", "'US:AA' has no bars and cannot be priced. Did you mean US:A"),
         ("symbol,quantity\nLSE:ZZZZ,1\nLSE:YYYY,1\n", r"'LSE:YYYY' \(and 1 more\) has no bars"),
         ("symbol,quantity\n,1\n", "'' has no bars"),
-        ("symbol,quantity\nUS:A,1\nUS:A,2\n", "'US:A' stands there 2 times"),
+        ("symbol,quantity\nUS:A,1\nUS:A,2\n", "'US:A' is listed 2 times"),
         ("symbol,quantity\nUS:A,-100\n", r"worth -1,000\.00"),
         ("symbol,quantity\n", r"worth 0\.00"),
         ("", "is not a CSV file"),

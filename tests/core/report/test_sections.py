@@ -64,7 +64,7 @@ def test_what_is_not_known_is_a_dash():
 def test_portfolios_stand_headline_first_then_references_then_methods():
     names = ["benchmark", "equal_weight", "filtered_pool", "hrp", "raw_pool", "erc"]
     expected = ["hrp", "benchmark", "filtered_pool", "raw_pool", "equal_weight", "erc"]
-    assert sections.reading_order(names, "hrp") == expected
+    assert sections.order_portfolios(names, "hrp") == expected
 
 
 def test_the_heat_of_a_return_grows_with_its_size_and_tells_its_sign():
@@ -101,7 +101,7 @@ def stated_by(table, sleeve, *, volume=(1.0,), held="US:A", asset_cap=None):
         {"symbol": [held] * len(volume), "volume": volume}, schema={"symbol": pl.String, "volume": pl.Float64}
     )
     limits = {"asset_cap": asset_cap, "cluster_cap": None, "funding_per_8h": 0.0001}
-    return dict(assumptions.stated(table, sleeve, bars, **limits))
+    return dict(assumptions.assumption_sentences(table, sleeve, bars, **limits))
 
 
 def test_assumptions_come_from_the_metrics_and_the_sleeve():

@@ -9,27 +9,27 @@ from quant_core.report.series import (
     POINTS,
     STEPS,
     Stack,
-    averaged,
+    average_steps,
     calendar_returns,
     curves,
     drawdown,
-    every,
     rolling_sharpe,
     span,
-    stacked,
-    thinned,
+    stack_parts,
+    steps_per_point,
+    thin,
 )
 
 
 def test_a_short_series_is_not_thinned():
-    assert thinned(np.arange(POINTS, dtype=float)).tolist() == list(range(POINTS))
+    assert thin(np.arange(POINTS, dtype=float)).tolist() == list(range(POINTS))
 
 
 @pytest.mark.parametrize("size", [1_001, 4_000, 13_000])
 def test_thinning_keeps_the_ends_and_every_extreme_within_the_limit(size):
     values = np.random.default_rng(size).standard_normal(size)
     values[777], values[900] = 99.0, -99.0
-    kept = thinned(values)
+    kept = thin(values)
     assert kept.size <= POINTS
     assert kept[0] == 0
     assert kept[-1] == size - 1
@@ -79,7 +79,7 @@ def test_a_stack_adds_up_per_date_with_the_largest_part_first():
     frame = pl.DataFrame(
         {"date": [days[0], days[0], days[1], days[1]], "symbol": list("abac"), "weight": [0.2, 0.5, 0.4, 0.1]}
     )
-    stack = stacked(frame, by="symbol", value="weight", dates=pl.Series(days), top=2)
+    stack = stack_parts(frame, by="symbol", value="weight", dates=pl.Series(days), top=2)
     assert stack.names == ("a", "b", OTHER)
     assert stack.values.tolist() == [[0.2, 0.4], [0.5, 0.0], [0.0, 0.1]]
 
@@ -87,7 +87,7 @@ def test_a_stack_adds_up_per_date_with_the_largest_part_first():
 def test_a_stack_leaves_out_dates_and_parts_not_asked_for():
     days = [date(2020, 1, 1), date(2020, 1, 2), date(2020, 1, 3)]
     frame = pl.DataFrame({"date": days, "stage": [1, 2, 9]})
-    stack = stacked(frame, by="stage", value=None, dates=pl.Series(days[1:]), top=2, order=["1", "2"])
+    stack = stack_parts(frame, by="stage", value=None, dates=pl.Series(days[1:]), top=2, order=["1", "2"])
     assert stack.names == ("1", "2")
     assert stack.values.tolist() == [[0.0, 0.0], [1.0, 0.0]]
 
@@ -107,7 +107,7 @@ def test_a_span_names_the_first_and_the_last_date():
 def test_a_stack_of_several_rows_per_cell_does_not_depend_on_their_order():
     frame = pl.DataFrame({"date": [date(2020, 1, 1)] * 3, "symbol": ["a"] * 3, "weight": [0.1, 0.2, 0.3]})
     made = [
-        stacked(rows, by="symbol", value="weight", dates=frame["date"].unique(), top=1).values.tolist()
+        stack_parts(rows, by="symbol", value="weight", dates=frame["date"].unique(), top=1).values.tolist()
         for rows in (frame, frame.reverse())
     ]
     assert made[0] == made[1]
@@ -116,12 +116,12 @@ def test_a_stack_of_several_rows_per_cell_does_not_depend_on_their_order():
 def test_a_long_stack_is_averaged_over_neighbours_and_a_short_one_stays():
     days = pl.date_range(date(2020, 1, 1), date(2020, 12, 31), "1d", eager=True)
     values = np.vstack([np.arange(len(days), dtype=float), np.ones(len(days))])
-    shown = averaged(Stack(days, ("a", "b"), values))
-    assert every(len(days)) == 4
+    shown = average_steps(Stack(days, ("a", "b"), values))
+    assert steps_per_point(len(days)) == 4
     assert len(shown.dates) == 92 <= STEPS
     assert shown.dates[1] == date(2020, 1, 5)
     assert shown.values[0, :2].tolist() == [1.5, 5.5]
     assert shown.values[0, -1] == 364.5
     assert np.all(shown.values[1] == 1.0)
     few = Stack(days[:5], ("a", "b"), values[:, :5])
-    assert averaged(few).values.tolist() == few.values.tolist()
+    assert average_steps(few).values.tolist() == few.values.tolist()
