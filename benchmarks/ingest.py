@@ -86,7 +86,7 @@ def room_of(raw: pl.DataFrame, sleeve: Sleeve) -> Room:
     nothing = pl.DataFrame(schema=EXCLUSION_SCHEMA)
     known = {"ingest.raw": raw, "ingest.raw#actions": Actions.empty(), "ingest.raw#exclusions": nothing}
     stages = tuple(
-        spec for spec in StageRegistry.load("quant_core").ordered() if spec.room == "ingest" and not spec.is_edge
+        spec for spec in StageRegistry.load("quant_core").order_stages() if spec.room == "ingest" and not spec.is_edge
     )
     frames, results = {}, {}
     for spec in stages:

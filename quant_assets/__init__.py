@@ -1,1 +1,1 @@
-"""The pipeline as Dagster assets. What a stage computes lives in quant_core, which knows nothing of this package."""
+"""The pipeline as Dagster assets. quant_core computes the stages and knows nothing of this package."""

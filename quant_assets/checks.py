@@ -1,4 +1,4 @@
-"""Audits: asset checks that read a committed table again, bytes and rows. Gates stand before the commit, in assets."""
+"""Audits: asset checks that read a committed table again, bytes and rows. Gates, before the commit, are in assets/."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from quant_core.evidence.store.store import Store
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import validate
 
-# Where a false byte would cost most. The others are read, hence hashed, by the stages that follow them.
+# Tables where a wrong byte would cost most. Later stages read the others, which hashes them.
 AUDITED = ("ingest.bars", "ingest.returns", "allocation.weights", "backtest.equity")
 
 

@@ -12,8 +12,8 @@ from quant_core.errors import MissingExtraError
 _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
 
 
-def _need(what: str, module: str) -> None:
-    """Say at once which extra is missing; not at import, so that `quant --help` works without it."""
+def _require_extra(what: str, module: str) -> None:
+    """Raise an error that names the missing extra; not at import, so that `quant --help` works without it."""
     if find_spec(module) is None:
         raise MissingExtraError(what, "platform")
 
@@ -24,7 +24,7 @@ def _need(what: str, module: str) -> None:
 @_home
 def ui(host: str, port: int, home: Path | None) -> None:
     """Start the Dagster UI and its daemon on this machine; Ctrl-C ends both."""
-    _need("quant ui", "dagster")
+    _require_extra("quant ui", "dagster")
     from quant_assets.home import dagster_home
     from quant_core.settings import CHECKOUT, Settings
 
@@ -39,8 +39,8 @@ def ui(host: str, port: int, home: Path | None) -> None:
 @click.command()
 @_home
 def mlflow(home: Path | None) -> None:
-    """Make the MLflow view anew from the ledger; whatever was edited there by hand is gone."""
-    _need("quant mlflow", "mlflow")
+    """Rebuild the MLflow view from the ledger; manual edits are discarded."""
+    _require_extra("quant mlflow", "mlflow")
     from quant_assets.resources.tracking import rebuild  # the door to mlflow: takes seconds
     from quant_core.settings import Settings
 

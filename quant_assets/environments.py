@@ -1,4 +1,4 @@
-"""Which resources an environment runs with, chosen by QUANT_ENV. The database of Dagster is dagster.yaml's business."""
+"""Resources of each environment, chosen by QUANT_ENV. dagster.yaml configures Dagster's own database."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -9,7 +9,7 @@ from quant_core.errors import UnknownNameError
 
 
 class LocalPlan(RunPlan):
-    """Everything embedded: without a word from the environment, `.quant` of the checkout and one process."""
+    """Everything embedded. Defaults: `.quant` of the checkout and one process."""
 
 
 class TestPlan(RunPlan):
@@ -19,7 +19,7 @@ class TestPlan(RunPlan):
 
 
 class ProductionPlan(RunPlan):
-    """Nothing by default: where tables lie, which sleeves there are and what computes is said, else no run starts."""
+    """No defaults: home, sleeves and engine must all be set, or no run starts."""
 
     required: ClassVar[tuple[str, ...]] = ("QUANT_HOME", "QUANT_SLEEVES", "QUANT_COMPUTE")
 

@@ -1,7 +1,7 @@
-"""What a failing step leaves in Dagster's storage: exceptions without the secrets of the environment.
+"""Turns a step's exception into the one Dagster stores, without the secrets of the environment.
 
-Dagster keeps the text and the stack of whatever a step raises, with every exception it came from. When a step runs is
-assets/factory.py's business.
+Dagster keeps the text and the stack of whatever a step raises, with every exception it came from.
+assets/factory.py runs the steps.
 """
 
 import os
@@ -15,7 +15,7 @@ from quant_core.masking import masked
 
 
 class Failing:
-    """Catches what the block of a step raises; `failure` is what the step raises instead, once the block is left.
+    """Catches the exception of a step's block; the step raises `failure` instead, once the block is left.
 
     Raised inside a handler, it would bring what it replaces along as its context.
     """
@@ -33,13 +33,13 @@ class Failing:
 
     @property
     def failure(self) -> Exception:
-        """What the step raises, in place of what was caught."""
+        """The exception the step raises in place of the one caught."""
         assert self._caught is not None
         return failure_of(self._stage, self._caught)
 
 
 def failure_of(stage: str, error: Exception) -> Exception:
-    """Return what a step raises in place of `error`.
+    """Return the exception a step raises in place of `error`.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def failure_of(stage: str, error: Exception) -> Exception:
         failure.__cause__ = error
         return failure
     said = masked(str(error), os.environ)
-    if isinstance(error, UnavailableError):  # the retry policy asks again
+    if isinstance(error, UnavailableError):  # the retry policy tries again
         return UnavailableError(said)
     kind = "" if is_final else f"{type(error).__name__}: "
     stack = {"stack": dg.MetadataValue.text(told)}

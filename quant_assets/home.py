@@ -82,7 +82,7 @@ def dagster_home(home: Path) -> Path:
 
 
 def prepare(home: Path) -> Path:
-    """Make everything under `home` that takes time or must be absolute; return the value for DAGSTER_HOME."""
+    """Create everything under `home` that takes time or must be absolute; return the value for DAGSTER_HOME."""
     folder = dagster_home(home)
     from quant_assets.resources.tracking import create_store  # the door to mlflow: takes seconds
 

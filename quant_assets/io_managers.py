@@ -1,6 +1,6 @@
-"""Tables between assets: committed through the ledger, read by reference, held against their contract both ways.
+"""Tables between assets: committed through the ledger, read by reference, checked against their contract both ways.
 
-What a refused result means for the run is decided in assets/factory.py; bytes and hashes are evidence/store/store.py's.
+assets/factory.py decides what a refused result means for the run; evidence/store/store.py handles bytes and hashes.
 """
 
 import dagster as dg
@@ -11,7 +11,7 @@ from quant_assets.metadata import column_schema, table_metadata
 from quant_assets.resources.run_setup import RunPlan
 from quant_core.errors import ContractError
 from quant_core.evidence.store.refs import DataRef
-from quant_core.graph.commit import commit_finished
+from quant_core.graph.commit import commit_result
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
 from quant_core.graph.stage import Derived, PerSleeve, StageSpec
@@ -38,8 +38,8 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
 
     plan: dg.ResourceDependency[RunPlan]
 
-    # Equal bytes under one contract are judged once per process.
-    _kept: set[tuple[str, str]] = PrivateAttr(default_factory=set)
+    # Equal bytes under one contract are checked once per process.
+    _valid_versions: set[tuple[str, str]] = PrivateAttr(default_factory=set)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame | Split) -> None:
         """Judge, commit and describe the result of a stage.
@@ -47,14 +47,14 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         Raises
         ------
         GateError, ContractError, ConflictError
-            The rules, the contract or another run stand against it; nothing was committed.
+            The rules, the contract or another run forbid the commit; nothing was committed.
         """
         spec = self.plan.stages[stage_of(context.asset_key)]
         sleeve = context.asset_partition_key if context.has_asset_partitions else UNPARTITIONED
         reader = self.plan.reader(sleeve)
-        finished = obj if isinstance(obj, Finished) else self._finished(spec, obj, sleeve)
-        committed = commit_finished(reader, spec, finished)
-        self._kept.add((spec.id, committed.ref.sha256))
+        finished = obj if isinstance(obj, Finished) else self._judge_result(spec, obj, sleeve)
+        committed = commit_result(reader, spec, finished)
+        self._valid_versions.add((spec.id, committed.ref.sha256))
         context.step_context.set_data_version(context.asset_key, dg.DataVersion(committed.ref.sha256))
         changes = changes_of(reader.evidence, spec, committed, finished.valid)
         shown = table_metadata(committed, finished, reader.evidence.home, changes)
@@ -63,12 +63,12 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata(shown)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
-        """Return the valid rows of the table behind an input, or another part of it where the input says so.
+        """Return the valid rows of the table behind an input, or another part of it if the input names one.
 
         Raises
         ------
         MissingVersionError, IntegrityError
-            There is no version, or its bytes are not those recorded.
+            The version is missing, or its bytes are not those recorded.
         ContractError
             The version breaks the contract of the stage that made it.
         """
@@ -77,18 +77,18 @@ class PanderaParquetIOManager(dg.ConfigurableIOManager):
         reader = self.plan.reader(sleeve)
         part = (context.definition_metadata or {}).get("part")
         ref = reader.ref(f"{spec.id}#{part}" if part else spec.id)
-        return with_current_names(self._judged(spec, ref, reader.evidence.store.read(ref)))
+        return with_current_names(self._check_contract(spec, ref, reader.evidence.store.read(ref)))
 
-    def _finished(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
+    def _judge_result(self, spec: StageSpec, result: pl.DataFrame | Split, sleeve: str) -> Finished:
         reader = self.plan.reader(sleeve)
         rows_in = {argument: reader.ref(source).rows for argument, source in spec.inputs.items()}
         return judge(spec, result, rows_in=rows_in)
 
-    def _judged(self, spec: StageSpec, ref: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
+    def _check_contract(self, spec: StageSpec, ref: DataRef, frame: pl.DataFrame) -> pl.DataFrame:
         if ref.part == EXCLUSIONS:
             if dict(frame.schema) != EXCLUSION_SCHEMA:
                 raise ContractError(f"{spec.id}: its exclusions have the columns {dict(frame.schema)}.")
-        elif ref.part == "valid" and (spec.id, ref.sha256) not in self._kept:
+        elif ref.part == "valid" and (spec.id, ref.sha256) not in self._valid_versions:
             validate(frame, spec.output)
-            self._kept.add((spec.id, ref.sha256))
+            self._valid_versions.add((spec.id, ref.sha256))
         return frame

@@ -33,7 +33,7 @@ EXECUTORS: Mapping[str, dg.ExecutorDefinition] = {
 def code_location(
     environ: Mapping[str, str], *, package: str = "quant_core", today: date | None = None
 ) -> dg.Definitions:
-    """Put the code location together.
+    """Build the code location.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def code_location(
     day = today or datetime.now(UTC).date()
     return dg.Definitions(
         assets=[*stage_assets(stages, sleeves, files), tracking_asset(stages, sleeves)],
-        asset_checks=audits(stages.ordered(), sleeves),
+        asset_checks=audits(stages.order_stages(), sleeves),
         jobs=[job],
         schedules=[close_schedule(file, job, today=day) for file in files],
         sensors=[raw_files(raw_paths(files), job), failed_runs, finished_runs, canceled_runs, stale_tables()],
@@ -73,10 +73,10 @@ def raw_paths(files: list[SleeveFile]) -> dict[str, Path]:
 
 
 def warn_without_home(environ: Mapping[str, str]) -> None:
-    """Warn when Dagster would keep the history of runs in a temporary folder."""
+    """Warn if Dagster would keep the history of runs in a temporary folder."""
     if not environ.get("DAGSTER_HOME"):
-        said = "DAGSTER_HOME is not set: the history of runs goes to a temporary folder. export DAGSTER_HOME=$PWD"
-        warnings.warn(said, stacklevel=2)
+        message = "DAGSTER_HOME is not set: the history of runs goes to a temporary folder. export DAGSTER_HOME=$PWD"
+        warnings.warn(message, stacklevel=2)
 
 
 def _executor(name: str) -> dg.ExecutorDefinition:

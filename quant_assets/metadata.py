@@ -1,4 +1,4 @@
-"""What the UI shows of a committed table: figures, exclusions per rule, first rows, the room's chart."""
+"""Metadata of a committed table for the UI: figures, exclusions per rule, first rows, the room's chart."""
 
 import base64
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ def table_metadata(
     Parameters
     ----------
     committed : Committed
-        Where the version lies and which ledger record made it current.
+        Where the version is stored and which ledger record made it current.
     finished : Finished
-        The rows themselves and what the rules said.
+        The rows themselves and the findings of the rules.
     home : Path
     changes : Changes, optional
         Against the version of the sleeve's previous run.
@@ -56,15 +56,15 @@ def table_metadata(
         shown["warnings"] = dg.MetadataValue.json(list(finished.warnings))
     if changes is not None:
         shown |= {
-            "changes": changes_told(changes),
+            "changes": describe_changes(changes),
             "changes_detail": dg.MetadataValue.json(changes.model_dump(mode="json")),
         }
     chart = chart_of(committed.ref.stage, frame)
     return shown if chart is None else shown | {"chart": chart}
 
 
-def changes_told(changes: Changes) -> str:
-    """Say in one line what differs from the version before."""
+def describe_changes(changes: Changes) -> str:
+    """Describe in one line what differs from the version before."""
     table, since = changes.table, f"since run {changes.run_id[:13]}"
     if table is None:
         return f"not known: its bytes {since} cannot be read"
@@ -91,7 +91,7 @@ def column_schema(contract: Contract) -> dg.TableSchemaMetadataValue:
 
 
 def anchor_of(record: Record, home: Path) -> str:
-    """Return what vouches, outside the ledger, for the ledger up to a record; `quant ledger verify --anchors` reads."""
+    """Return the anchor of the ledger up to a record, kept outside it; `quant ledger verify --anchors` reads it."""
     return str(LedgerReader(home / FILE_NAME).anchor(record.seq + 1))
 
 

@@ -1,4 +1,4 @@
-"""How a Dagster run ended, in the words of the ledger. Who closes which run: run_setup.py and sensors.py."""
+"""Translates how a Dagster run ended into the ledger's words. run_setup.py and sensors.py close runs."""
 
 import dagster as dg
 from dagster._core.execution.plan.objects import ErrorSource  # what tells an interrupt from a fault is not exported
@@ -33,7 +33,7 @@ def starter_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
 
 
 def planned_steps(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """Return the steps Dagster set out to run; none when it never came to a plan."""
+    """Return the steps Dagster planned to run; none if it never made a plan."""
     run = instance.get_run_by_id(run_id)
     if run is None or run.execution_plan_snapshot_id is None:
         return []
@@ -41,7 +41,7 @@ def planned_steps(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 def outcome_of(instance: dg.DagsterInstance, run_id: str, steps: dict[str, list[str]]) -> Outcome:
-    """Say how a run that goes no further ended."""
+    """Return how a run that goes no further ended."""
     run = instance.get_run_by_id(run_id)
     stopping = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
     if steps["cancelled"] or (run is not None and run.status in stopping):
@@ -50,7 +50,7 @@ def outcome_of(instance: dg.DagsterInstance, run_id: str, steps: dict[str, list[
 
 
 def close_run(evidence: Evidence, instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Close a run that goes no further in the ledger; the first outcome of a run stands.
+    """Close a run that goes no further in the ledger; the first outcome of a run is final.
 
     Returns
     -------
@@ -66,8 +66,8 @@ def close_run(evidence: Evidence, instance: dg.DagsterInstance, run_id: str) -> 
     return True
 
 
-def close_finished(evidence: Evidence, instance: dg.DagsterInstance) -> None:
-    """Close every run Dagster saw the end of and nobody closed: its steps had processes, and no sensor is at work."""
+def close_finished_runs(evidence: Evidence, instance: dg.DagsterInstance) -> None:
+    """Close every run that Dagster saw end and that is still open: its steps had processes and no sensor ran."""
     for run in evidence.runs():
         if run.outcome is None and run.genesis.data.get("started_by") == "dagster":
             known = instance.get_run_by_id(run.run_id)

@@ -1,4 +1,4 @@
-"""Sleeves are the partitions: one static key per sleeve file. What a file says is read in market/sleeves.py."""
+"""Sleeves are the partitions: one static key per sleeve file. market/sleeves.py reads the files."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One schedule per sleeve: half an hour after each close of its calendar. Switched off until somebody wants it.
+"""One schedule per sleeve: half an hour after each close of its calendar. Off until switched on.
 
 Closes are UTC instants from the calendar, so summer time and half days move the run with the market.
 """
@@ -37,14 +37,14 @@ def close_schedule(file: SleeveFile, job: UnresolvedAssetJobDefinition, *, today
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description=f"Runs {sleeve} half an hour after each close of {market.name}.",
     )
-    def scheduled(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         moment = context.scheduled_execution_time.astimezone(UTC)
         session = session_closed_at(market, moment - AFTER_CLOSE)
         if session is None:
             return dg.SkipReason(f"no session of {market.name} closed at {moment - AFTER_CLOSE:%Y-%m-%d %H:%M} UTC.")
         return dg.RunRequest(run_key=f"{sleeve}:{session}", partition_key=sleeve, tags={"quant/session": str(session)})
 
-    return scheduled
+    return evaluate
 
 
 def crons_after(closes: pl.Series) -> list[str]:

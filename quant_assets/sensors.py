@@ -1,6 +1,6 @@
 """Sensors: new raw files start runs; ended runs are closed in the ledger; conditions start what is stale.
 
-How a run ended is told in outcomes.py; how often the market's own close starts one, in schedules.py.
+How a run ended is read in outcomes.py; schedules.py starts runs after the market's close.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition  # a type only
 
 from quant_assets.outcomes import close_run
-from quant_assets.resources.run_settings import launched
+from quant_assets.resources.run_settings import launch_values
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.masking import masked
 from quant_core.settings import Settings
@@ -60,7 +60,7 @@ def raw_files(paths: Mapping[str, Path], job: UnresolvedAssetJobDefinition) -> d
 
 
 def look_of(path: Path) -> str | None:
-    """Return what tells without reading that files may have changed; None while one is missing or being written."""
+    """Return a mark that changes if files may have changed, read from no file; None while one is missing or growing."""
     stats = [(str(file.relative_to(path.parent)), file.stat()) for file in _files(path)]
     if not stats or time.time() - max(stat.st_mtime for _, stat in stats) < SETTLED_S:
         return None
@@ -87,7 +87,7 @@ def _files(path: Path) -> list[Path]:
     description="Closes a failed run in the ledger and records an alert.",
 )
 def failed_runs(context: dg.RunFailureSensorContext) -> None:
-    """Close the run, then note it: without an outcome it would look alive through the note of this process."""
+    """Close the run, then record a note: without an outcome, the note of this process would make the run look alive."""
     evidence, run_id = _evidence(context.dagster_run), context.dagster_run.run_id
     was_opened = close_run(evidence, context.instance, run_id)
     if was_opened and any(note.kind == ALERT for note in evidence.run(run_id).notes):
@@ -120,7 +120,7 @@ def canceled_runs(context: dg.RunStatusSensorContext) -> None:
 
 
 def stale_tables() -> dg.AutomationConditionSensorDefinition:
-    """Return the sensor that materializes what its condition calls for, once somebody switches it on."""
+    """Return the sensor that materializes tables when their condition asks for it; it is off until switched on."""
     return dg.AutomationConditionSensorDefinition(
         "stale_tables",
         target=dg.AssetSelection.all(),
@@ -131,4 +131,4 @@ def stale_tables() -> dg.AutomationConditionSensorDefinition:
 
 
 def _evidence(run: dg.DagsterRun) -> Evidence:
-    return Evidence(Settings.from_environment(os.environ, home=launched(run).get("home")).home)
+    return Evidence(Settings.from_environment(os.environ, home=launch_values(run).get("home")).home)

@@ -15,4 +15,4 @@ def stage_assets(
 ) -> list[dg.AssetsDefinition]:
     """Return one asset per stage, each after what it reads in any of the sleeve files."""
     read = union_of_inputs(stages, files)
-    return [asset_of(spec, stages, sleeves, read[spec.id]) for spec in stages.ordered()]
+    return [asset_of(spec, stages, sleeves, read[spec.id]) for spec in stages.order_stages()]

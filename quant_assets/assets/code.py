@@ -1,6 +1,6 @@
-"""Which code a stage is made of: the files of its room and every module below that they import.
+"""Finds the code a stage is made of: the files of its room and every module below that they import.
 
-The graph, the ledger and the settings run a stage and are no part of it.
+The graph, the ledger and the settings run a stage and are not part of it.
 """
 
 import ast
@@ -26,7 +26,7 @@ def room_version(room: str) -> str:
     root = _root_of(room)
     own = [path for path in (root.parent / room.replace(".", "/")).rglob("*") if _is_source(path)]
     digest = hashlib.sha256()
-    for path in sorted(_reached(own, root)):
+    for path in sorted(_reachable_files(own, root)):
         digest.update(f"{path.relative_to(root)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
@@ -34,32 +34,32 @@ def room_version(room: str) -> str:
 
 @functools.cache
 def reaches(module: str, room: str) -> bool:
-    """Tell whether `module` imports something of `room` under the same root, directly or not.
+    """Return whether `module` imports something of `room` under the same root, directly or not.
 
-    What the language of all stages (`market`) itself rests on does not count.
+    Imports of `market`, which all stages share, do not count.
     """
     root = _root_of(module)
     start = _file_of(module, root)
-    found = _reached([start] if start else [], root, passed=("market",))
+    found = _reachable_files([start] if start else [], root, passed=("market",))
     return any(path.relative_to(root).parts[0] == room for path in found)
 
 
-def _reached(start: Iterable[Path], root: Path, *, passed: Iterable[str] = ()) -> set[Path]:
-    """Return the files imported from `start` on; of those in the rooms `passed`, no further ones."""
+def _reachable_files(start: Iterable[Path], root: Path, *, passed: Iterable[str] = ()) -> set[Path]:
+    """Return the files imported from `start` on, directly or not; imports of the rooms `passed` are not followed."""
     found = set(start)
     todo = sorted(found)
     while todo:
         path = todo.pop()
         if path.relative_to(root).parts[0] in passed:
             continue
-        fresh = _imported(path, root) - found
+        fresh = _imported_files(path, root) - found
         found |= fresh
         todo += sorted(fresh)
     return found
 
 
 @functools.cache
-def _imported(path: Path, root: Path) -> frozenset[Path]:
+def _imported_files(path: Path, root: Path) -> frozenset[Path]:
     """Return the files under `root` that `path` imports, lazily or not, without those that only run stages."""
     if path.suffix != ".py":
         return frozenset()

@@ -22,14 +22,14 @@ from quant_assets.resources.run_setup import RunPlan
 from quant_core.graph.finished import Finished
 from quant_core.graph.landing import Landing
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import executed, secrets_masked
+from quant_core.graph.runner import execute_stage, mask_secrets
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import Contract, Split
 from quant_core.settings import ThreadSafeConfig
 
 CONTRACT_CHECK = "contract"
 OWNERS = ("team:quant",)
-# Of what touches the outside world: the source asks several times itself before it gives up.
+# For stages that touch the outside world; the source itself retries several times before it gives up.
 RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
@@ -48,15 +48,15 @@ def asset_of(
         Where the contracts of its inputs are found.
     sleeves : PartitionsDefinition
     read : collection of stage ids
-        What the stage reads in any sleeve; those that are no input of every sleeve are dependencies that each run
-        loads itself, if its own sleeve names a column of them.
+        Stages it reads in any sleeve. Those that not every sleeve reads are dependencies that a run loads itself, if
+        its own sleeve names a column of them.
     """
     key, output = key_of(spec.id), polars_type(spec.output)
     condition = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
     module = spec.function.__module__
     return dg.asset(
         key=key,
-        ins={argument: _input(source, stages) for argument, source in _wired(spec).items()},
+        ins={argument: _input(source, stages) for argument, source in _wired_inputs(spec).items()},
         deps=[key_of(id) for id in sorted({*read, *spec.parents} - _wired_stages(spec))],
         partitions_def=sleeves,
         dagster_type=output,
@@ -84,7 +84,7 @@ def _body(spec: StageSpec) -> Any:
         **inputs: pl.DataFrame,
     ) -> Iterator[dg.Output[Finished] | dg.AssetCheckResult]:
         own = plan.stages[spec.id]
-        finished = _finished(own, plan, {**inputs, **_unwired(own, plan)}, context.log.info)
+        finished = _execute(own, plan, {**inputs, **_load_other_inputs(own, plan)}, context.log.info)
         verdict = _verdict(finished)
         if finished.broken:
             plan.evidence.refuse(plan.run.run_id, spec.id, plan.run.plan.sleeve.name, list(finished.broken))
@@ -99,12 +99,12 @@ def _body(spec: StageSpec) -> Any:
     return body
 
 
-def _finished(
+def _execute(
     spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame], tell: Callable[[str], None]
 ) -> Finished:
-    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell, mask=secrets_masked)
+    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell, mask=mask_secrets)
     with Failing(spec.id) as failing, ThreadSafeConfig.use(plan.settings):
-        return executed(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
+        return execute_stage(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
     raise failing.failure
 
 
@@ -112,7 +112,7 @@ def _verdict(finished: Finished) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=CONTRACT_CHECK,
         passed=not finished.broken,
-        description=" ".join(finished.broken or finished.warnings) or "Every rule is kept.",
+        description=" ".join(finished.broken or finished.warnings) or "Every rule is met.",
         metadata={
             "rows": finished.valid.height,
             "excluded_rows": finished.exclusions.height,
@@ -123,10 +123,10 @@ def _verdict(finished: Finished) -> dg.AssetCheckResult:
     )
 
 
-def _wired(spec: StageSpec) -> dict[str, str]:
-    """Return the inputs Dagster hands over: of each parent the first, it knows one input per asset and step.
+def _wired_inputs(spec: StageSpec) -> dict[str, str]:
+    """Return the inputs Dagster hands over: the first of each parent, as Dagster knows one input per asset and step.
 
-    The tables of a pattern differ between sleeves, and of each only some columns are read: the run loads them itself.
+    The run loads the tables of a pattern itself: they differ between sleeves, and only some columns of each are read.
     """
     first: dict[str, str] = {}
     for argument, source in spec.inputs.items():
@@ -136,13 +136,13 @@ def _wired(spec: StageSpec) -> dict[str, str]:
 
 
 def _wired_stages(spec: StageSpec) -> set[str]:
-    return {source.partition("#")[0] for source in _wired(spec).values()}
+    return {source.partition("#")[0] for source in _wired_inputs(spec).values()}
 
 
-def _unwired(spec: StageSpec, plan: RunPlan) -> dict[str, pl.DataFrame]:
-    """Load what Dagster does not hand over: the tables of a pattern, and a second part of one parent."""
+def _load_other_inputs(spec: StageSpec, plan: RunPlan) -> dict[str, pl.DataFrame]:
+    """Load the inputs Dagster does not hand over: the tables of a pattern, and a second part of one parent."""
     reader = plan.reader(plan.run.plan.sleeve.name)
-    return reader.frames(spec, only=spec.inputs.keys() - _wired(spec).keys())
+    return reader.frames(spec, only=spec.inputs.keys() - _wired_inputs(spec).keys())
 
 
 def _input(source: str, stages: StageRegistry) -> dg.AssetIn:
@@ -162,7 +162,7 @@ def _contract_check(spec: StageSpec, key: dg.AssetKey, sleeves: dg.PartitionsDef
         return dg.AssetCheckSpec(
             CONTRACT_CHECK,
             asset=key,
-            description="\n".join(["The gate: what breaks it is not committed.", *lines]),
+            description="\n".join(["The gate: a result that breaks a rule is not committed.", *lines]),
             blocking=True,
             partitions_def=sleeves,
         )

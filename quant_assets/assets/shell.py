@@ -1,4 +1,4 @@
-"""Dagster's form of a stage's parameters: what the Launchpad shows and accepts. Real validation is graph/parameters.py's."""
+"""Dagster's form of a stage's parameters: what the Launchpad shows and accepts. graph/parameters.py validates."""
 
 import types
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
@@ -27,13 +27,13 @@ def _entry(info: FieldInfo) -> tuple[Any, Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         inner = shell(annotation)
         return inner, Field(default_factory=inner, description=info.description)
-    return Optional[field_type(annotation)], Field(None, description=_described(info))  # noqa: UP045 - a runtime value
+    return Optional[field_type(annotation)], Field(None, description=_describe_field(info))  # noqa: UP045 - a runtime value
 
 
 def field_type(annotation: Any) -> Any:
     """Return the type Dagster's config knows for the type of a field.
 
-    A table with plain values keeps them typed; one that holds anything, and a union, take what they are given.
+    A table with plain values keeps them typed; one that holds anything, and a union, accept any value.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if hasattr(annotation, "__value__"):  # a named alias such as pydantic's JsonValue
@@ -54,6 +54,6 @@ def field_type(annotation: Any) -> Any:
     return str
 
 
-def _described(info: FieldInfo) -> str:
+def _describe_field(info: FieldInfo) -> str:
     default = info.get_default(call_default_factory=True)
     return f"{info.description or ''} Default: {default!r}.".strip()

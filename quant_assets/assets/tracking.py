@@ -1,4 +1,4 @@
-"""The last asset of a run: what the ledger holds becomes visible in MLflow. What is projected, and how: resources."""
+"""The last asset of a run: shows the ledger's records in MLflow. resources/ decides what is projected, and how."""
 
 import os
 from pathlib import Path
@@ -41,14 +41,14 @@ def tracking_asset(stages: StageRegistry, sleeves: dg.PartitionsDefinition[str])
         """
         # Every other step is over: closed now, the run is shown as ended and not as at work until the next one.
         close_if_last(plan.evidence, context.instance, context.run.run_id, stage_of(KEY))
-        seen = _projected(plan.evidence.home)
+        seen = _project(plan.evidence.home)
         context.log.info(f"projection={seen.state} runs={seen.runs} {seen.reason}".rstrip())
         return dg.MaterializeResult(metadata={"state": seen.state, "runs": seen.runs, "reason": seen.reason})
 
     return tracking__mlflow
 
 
-def _projected(home: Path) -> "Projection":
+def _project(home: Path) -> "Projection":
     from quant_assets.resources.tracking import project  # the door to mlflow: opened by this step only
 
     with Failing(stage_of(KEY)) as failing:

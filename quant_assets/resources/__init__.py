@@ -1,1 +1,1 @@
-"""What assets are given: the plan of the run, the compute engine, the tracker."""
+"""Resources of the assets: the plan of the run, the compute engine, the tracker."""

@@ -1,6 +1,6 @@
-"""What files of a run a tracker may hold, and the check of their content. Sending them is tracking.py's business.
+"""Chooses the files of a run that a tracker may hold, and checks their content. experiment.py sends them.
 
-A file is what its bytes say, never what its name says: a tracker's users open what they find there.
+The bytes of a file decide its kind, never its name: a tracker's users open what they find there.
 """
 
 import hashlib
@@ -46,12 +46,12 @@ _CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 def artifacts_of(evidence: Evidence, run: Run) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return the files of a run worth showing by name, and why others are left out.
+    """Return the files of a run worth showing by name, and the reasons why others are left out.
 
     Parameters
     ----------
     evidence : Evidence
-        The home the run belongs to; every byte is held against the hash the ledger has of it.
+        The home the run belongs to; every byte is checked against its hash in the ledger.
     run : Run
 
     Returns
@@ -64,14 +64,14 @@ def artifacts_of(evidence: Evidence, run: Run) -> tuple[dict[str, bytes], dict[s
     for name, content in _sources(evidence, run):
         try:
             kept[name] = content()
-            judge(name, kept[name])
+            check_artifact(name, kept[name])
         except (QuantError, OSError) as error:
             kept.pop(name, None)
             left_out[name] = str(error)
     return kept, left_out
 
 
-def judge(name: str, content: bytes) -> None:
+def check_artifact(name: str, content: bytes) -> None:
     """Raise IntegrityError unless `content` is of an allowed kind and of the kind `name` claims.
 
     Allowed are Parquet, JSON objects, and HTML that can run nothing and load nothing.
@@ -81,7 +81,7 @@ def judge(name: str, content: bytes) -> None:
         raise IntegrityError(f"{name}: a tracker gets {', '.join(_CHECKS)} only.")
     if len(content) > LARGEST:
         raise IntegrityError(f"{name} has {len(content)} bytes; a tracker gets at most {LARGEST}.")
-    # A file that is two things is opened as the one nobody looked for.
+    # A file of two kinds at once may be opened as the kind nobody checked.
     if zipfile.is_zipfile(io.BytesIO(content)) or b"%PDF-" in content[:1024]:
         raise IntegrityError(f"{name} is an archive or a PDF as well.")
     _CHECKS[suffix](name, content)
@@ -100,15 +100,15 @@ def _sources(evidence: Evidence, run: Run) -> Iterator[tuple[str, Callable[[], b
 
 def _manifest(evidence: Evidence, run: Run) -> bytes:
     content = _bytes_of(manifest_path(evidence.home, run.run_id))
-    return _vouched("the manifest", content, run.genesis.data["manifest"])
+    return _verify_bytes("the manifest", content, run.genesis.data["manifest"])
 
 
 def _table(evidence: Evidence, ref: DataRef) -> bytes:
-    return _vouched(ref.stage, _bytes_of(evidence.home / ref.path), ref.sha256)
+    return _verify_bytes(ref.stage, _bytes_of(evidence.home / ref.path), ref.sha256)
 
 
 def _page(evidence: Evidence, ref: DataRef) -> bytes:
-    """Take the page from the table it was committed in: the copy under `reports/` may be gone or edited."""
+    """Read the page from the table it was committed in: the copy under `reports/` may be gone or edited."""
     for name, content in evidence.store.read(ref, ["name", "content"]).iter_rows():
         if name == "tear_sheet.html":
             return str(content).encode()
@@ -122,7 +122,7 @@ def _bytes_of(path: Path) -> bytes:
     return capped_bytes(path, LARGEST, follow_links=False)
 
 
-def _vouched(name: str, content: bytes, sha256: str) -> bytes:
+def _verify_bytes(name: str, content: bytes, sha256: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != sha256:
         raise IntegrityError(f"{name} has other bytes than the ledger recorded.")
     return content
@@ -173,7 +173,7 @@ _CHECKS: Mapping[str, Callable[[str, bytes], None]] = {
 
 
 class _Page(HTMLParser):
-    """Collects what in a page could run or load something.
+    """Collects the parts of a page that could run or load something.
 
     Where browsers and this parser may disagree about what is markup (comments, raw text, attributes), a `<` is enough.
     """

@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from threadpoolctl import threadpool_limits
 
-from quant_assets.resources.orphans import ray_children, watch
+from quant_assets.resources.orphans import ray_descendants, watch
 from quant_core.errors import EngineError, QuantError
 
 I = TypeVar("I")
@@ -95,15 +95,15 @@ class RayCompute:
             costs = [cost(item) for item in work]
             groups.sort(key=lambda group: sum(costs[group.start : group.stop]), reverse=True)
         try:
-            reference = None if shared is None else self._put(shared)
+            reference = None if shared is None else self._store_once(shared)
             calls = ((group, _task.remote(function, work[group.start : group.stop], reference)) for group in groups)
-            answers = _gathered(calls, most=_IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1))))
+            answers = _gather(calls, most=_IN_FLIGHT_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1))))
         except RayError as error:
             raise EngineError(f"ray failed: {type(error).__name__}: {error}") from error
         return [answer for first in sorted(answers) for answer in answers[first]]
 
     def close(self) -> None:
-        """Stop what this object started. A later map starts it again."""
+        """Stop the Ray this object started. A later map starts it again."""
         if self._is_connected_by_us:
             self._is_connected_by_us = False
             ray.shutdown()
@@ -121,9 +121,9 @@ class RayCompute:
             )
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         started = {} if address else {"num_cpus": os.cpu_count(), "include_dashboard": False}
-        before = ray_children()
+        before = ray_descendants()
         try:
-            with _same_sigterm():
+            with _keep_sigterm():
                 # "local", for without an address Ray attaches to whatever cluster somebody started on this machine.
                 ray.init(
                     address or "local",
@@ -140,9 +140,9 @@ class RayCompute:
             raise EngineError(said) from error
         self._is_connected_by_us = True
         if not address:
-            self._watcher = watch(ray_children() - before)
+            self._watcher = watch(ray_descendants() - before)
 
-    def _put(self, shared: Any) -> Any:
+    def _store_once(self, shared: Any) -> Any:
         self.puts += 1
         return ray.put(shared)
 
@@ -165,8 +165,8 @@ def _task(function: Callable[[I, Any], R], items: Sequence[I], shared: Any) -> l
         return [function(item, shared) for item in items]
 
 
-def _gathered(calls: Iterable[tuple[range, Any]], *, most: int) -> dict[int, list[Any]]:
-    """Return the answers by the first item of their group, with at most `most` calls on their way at a time."""
+def _gather(calls: Iterable[tuple[range, Any]], *, most: int) -> dict[int, list[Any]]:
+    """Return the answers by the first item of their group, with at most `most` calls in flight at a time."""
     answers: dict[int, list[Any]] = {}
     pending: dict[Any, range] = {}
     try:
@@ -184,7 +184,7 @@ def _gathered(calls: Iterable[tuple[range, Any]], *, most: int) -> dict[int, lis
 
 
 def _collect(pending: dict[Any, range], answers: dict[int, list[Any]]) -> None:
-    """Move one finished call over, at least."""
+    """Move at least one finished call from `pending` to `answers`."""
     done: list[Any] = []
     while not done:
         # Ray's own wait is deaf to signals: returning each second lets an interrupt land.
@@ -201,8 +201,8 @@ def _collect(pending: dict[Any, range], answers: dict[int, list[Any]]) -> None:
 
 
 @contextmanager
-def _same_sigterm() -> Iterator[None]:
-    """Put back the handler Ray replaces, if somebody chose one: a scheduler stops its runs by it."""
+def _keep_sigterm() -> Iterator[None]:
+    """Restore the SIGTERM handler that Ray replaces, if there was one: a scheduler stops its runs by it."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:

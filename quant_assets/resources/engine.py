@@ -7,7 +7,7 @@ from quant_core.graph.compute import Compute
 
 
 class Engine:
-    """An engine by name that starts when it is first asked for.
+    """An engine by name that starts on first use.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Writes runs into MLflow, and reads them back, through the client it is given. It imports no mlflow: tracking.py does.
 
-What is written of a run is decided in projection.py and artifacts.py.
+projection.py and artifacts.py decide what is written of a run.
 """
 
 import logging
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 
 from quant_assets.resources.artifacts import artifacts_of
-from quant_assets.resources.projection import Point, RunView, cut, last_record, view_of
+from quant_assets.resources.projection import Point, RunView, last_record, truncate, view_of
 from quant_core.errors import EvidenceError
 from quant_core.evidence.ledger.canonical import canonical
 from quant_core.evidence.runs.commits import Evidence
@@ -28,7 +28,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Door:
-    """What tracking.py has imported: the module mlflow, and dagster-mlflow's class MlFlow."""
+    """The modules tracking.py has imported: the module mlflow, and dagster-mlflow's class MlFlow."""
 
     mlflow: Any
     adopt: Any
@@ -36,7 +36,7 @@ class Door:
 
 @dataclass(frozen=True)
 class Projection:
-    """What became of a projection.
+    """The result of a projection.
 
     Attributes
     ----------
@@ -57,17 +57,17 @@ class Projection:
 
 
 class Experiment:
-    """The experiment of one store, in the hands of its projector."""
+    """The experiment of one store, written by one projector at a time."""
 
     def __init__(self, evidence: Evidence, uri: str, door: Door, *, artifact_folder: str | None) -> None:
         self._evidence, self._uri, self._door = evidence, uri, door
         self._client = door.mlflow.MlflowClient(uri)
-        self._experiment = self._opened(artifact_folder)
+        self._experiment = self._open_experiment(artifact_folder)
 
     def catch_up(self, runs: Sequence[Run], deadline: float) -> Projection:
         """Write the runs with records behind the cursor, one at least, and move it; stop early at the deadline.
 
-        The cursor lies in the store itself, so a store that was deleted is filled anew. A projector killed before
+        The cursor is kept in the store itself, so a deleted store is filled from the start. A projector killed before
         it moved the cursor leaves runs that are written again: that changes nothing.
         """
         cursor = _cursor_of(runs)
@@ -86,15 +86,15 @@ class Experiment:
         return Projection("projected", written, "", seq)
 
     def clear(self, runs: Sequence[Run], *, everything: bool) -> None:
-        """Delete what is shown of this ledger, or every run. The cursor goes first: a kill in between loses nothing."""
+        """Delete the runs shown of this ledger, or every run. The cursor goes first: a kill between loses nothing."""
         experiment_id = self._experiment.experiment_id
         self._client.set_experiment_tag(experiment_id, _cursor_of(runs), -1)
         self._experiment = self._client.get_experiment(experiment_id)
         which = "" if everything else f"tags.`quant.ledger` = '{runs[0].genesis.ledger_id}'"
-        for run in list(_searched(self._client, experiment_id, which)):
+        for run in list(_search_runs(self._client, experiment_id, which)):
             self._client.delete_run(run.info.run_id)
 
-    def _opened(self, artifact_folder: str | None) -> Any:
+    def _open_experiment(self, artifact_folder: str | None) -> Any:
         found = self._client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             new = self._client.create_experiment(EXPERIMENT, artifact_location=artifact_folder)
@@ -107,7 +107,7 @@ class Experiment:
         manifest, fault = _manifest_of(self._evidence, run)
         view = view_of(run, manifest, self._evidence.ledger.anchor(last_record(run).seq + 1))
         tags = {**view.tags, **({"quant.manifest_fault": fault} if fault else {})}
-        mlflow_id = _shown_in(self._client, self._experiment.experiment_id, run.run_id)
+        mlflow_id = _find_in(self._client, self._experiment.experiment_id, run.run_id)
         if mlflow_id is None:
             new = self._client.create_run(
                 self._experiment.experiment_id, start_time=view.started_ms, tags=tags, run_name=run.run_id
@@ -116,13 +116,13 @@ class Experiment:
         if view.ended_ms is None:
             self._log(mlflow_id, tags, ())
             return
-        with self._adopted(mlflow_id, view) as tracked:
+        with self._adopt_run(mlflow_id, view) as tracked:
             tracked.log_params(dict(view.params))
             self._log(mlflow_id, tags | self._log_artifacts(mlflow_id, run), view.metrics)
         self._client.set_terminated(mlflow_id, status=view.status, end_time=view.ended_ms)
 
     @contextmanager
-    def _adopted(self, mlflow_id: str, view: RunView) -> Iterator[Any]:
+    def _adopt_run(self, mlflow_id: str, view: RunView) -> Iterator[Any]:
         """Have dagster-mlflow take over a run that exists: left to itself it creates one, without a lock."""
         config = {
             "experiment_name": EXPERIMENT,
@@ -153,7 +153,7 @@ class Experiment:
             )
 
     def _log_artifacts(self, mlflow_id: str, run: Run) -> dict[str, str]:
-        """Send the files that may be shown; return the tag that tells of the others."""
+        """Send the files that may be shown; return the tag that names the others."""
         kept, left_out = artifacts_of(self._evidence, run)
         with tempfile.TemporaryDirectory() as folder:
             for name, content in kept.items():
@@ -162,21 +162,21 @@ class Experiment:
                 path.write_bytes(content)
             if kept:
                 self._client.log_artifacts(mlflow_id, folder)
-        return {"quant.artifacts_left_out": cut("; ".join(left_out.values()))} if left_out else {}
+        return {"quant.artifacts_left_out": truncate("; ".join(left_out.values()))} if left_out else {}
 
 
-def dumped(client: Any) -> str:
-    """Return what the experiment shows as canonical JSON, without MLflow's own ids."""
+def dump_experiment(client: Any) -> str:
+    """Return the shown experiment as canonical JSON, without MLflow's own ids."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    runs = _searched(client, experiment.experiment_id, "") if experiment else ()
-    told = sorted((_told(client, run) for run in runs), key=lambda run: (run["name"], run["start_time"]))
-    return canonical(told, indented=True).decode()
+    runs = _search_runs(client, experiment.experiment_id, "") if experiment else ()
+    shown = sorted((_as_plain(client, run) for run in runs), key=lambda run: (run["name"], run["start_time"]))
+    return canonical(shown, indented=True).decode()
 
 
-def shown_as(client: Any, run_id: str) -> str | None:
+def find_mlflow_run(client: Any, run_id: str) -> str | None:
     """Return MLflow's id of a run; None if it is not shown."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    return _shown_in(client, experiment.experiment_id, run_id) if experiment else None
+    return _find_in(client, experiment.experiment_id, run_id) if experiment else None
 
 
 def _manifest_of(evidence: Evidence, run: Run) -> tuple[Manifest | None, str]:
@@ -187,7 +187,7 @@ def _manifest_of(evidence: Evidence, run: Run) -> tuple[Manifest | None, str]:
     try:
         return read_manifest(evidence.home, run.run_id, sha256=sha256), ""
     except EvidenceError as error:
-        return None, cut(str(error))
+        return None, truncate(str(error))
 
 
 def _cursor_of(runs: Sequence[Run]) -> str:
@@ -195,11 +195,11 @@ def _cursor_of(runs: Sequence[Run]) -> str:
 
 
 def _position(tag: str) -> int:
-    """Return what a cursor says; one somebody wrote by hand says that nothing is known."""
+    """Return the position in a cursor; one written by hand counts as not known."""
     return int(tag) if re.fullmatch(r"\d{1,18}", tag) else -1
 
 
-def _searched(client: Any, experiment_id: str, which: str) -> Iterator[Any]:
+def _search_runs(client: Any, experiment_id: str, which: str) -> Iterator[Any]:
     token = None
     while True:
         page = client.search_runs([experiment_id], which, max_results=_BATCH, page_token=token)
@@ -208,7 +208,7 @@ def _searched(client: Any, experiment_id: str, which: str) -> Iterator[Any]:
             return
 
 
-def _told(client: Any, run: Any) -> dict[str, Any]:
+def _as_plain(client: Any, run: Any) -> dict[str, Any]:
     points = {name: client.get_metric_history(run.info.run_id, name) for name in sorted(run.data.metrics)}
     return {
         "name": run.info.run_name,
@@ -218,19 +218,19 @@ def _told(client: Any, run: Any) -> dict[str, Any]:
         "tags": {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")},
         "params": run.data.params,
         "metrics": {name: sorted([p.step, p.timestamp, p.value] for p in history) for name, history in points.items()},
-        "artifacts": sorted(_listed(client, run.info.run_id, None)),
+        "artifacts": sorted(_list_artifacts(client, run.info.run_id, None)),
     }
 
 
-def _listed(client: Any, mlflow_id: str, folder: str | None) -> Iterator[list[Any]]:
+def _list_artifacts(client: Any, mlflow_id: str, folder: str | None) -> Iterator[list[Any]]:
     for file in client.list_artifacts(mlflow_id, folder):
         if file.is_dir:
-            yield from _listed(client, mlflow_id, file.path)
+            yield from _list_artifacts(client, mlflow_id, file.path)
         else:
             yield [file.path, file.file_size]
 
 
-def _shown_in(client: Any, experiment_id: str, run_id: str) -> str | None:
+def _find_in(client: Any, experiment_id: str, run_id: str) -> str | None:
     quote = '"' if "'" in run_id else "'"
     found = client.search_runs([experiment_id], f"tags.`quant.run_id` = {quote}{run_id}{quote}", max_results=1)
     return str(found[0].info.run_id) if found else None

@@ -12,18 +12,18 @@ from typing import Any
 
 import dagster as dg
 
-from quant_assets.outcomes import close_finished
+from quant_assets.outcomes import close_finished_runs
 from quant_core.evidence.files.documents import make_folder
 from quant_core.evidence.files.writer import Writer, boot_id, process_start
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.parameters import Plan
-from quant_core.graph.runner import opened_run
+from quant_core.graph.runner import open_run
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run whose plan stands and whose `genesis` is in the ledger.
+    """A run with a settled plan, whose `genesis` is in the ledger.
 
     Attributes
     ----------
@@ -50,11 +50,11 @@ class StepEvidence(Evidence):
         self._starter = starter
 
     def open_run(self, run_id: str, payload: Mapping[str, Any], *, owner: Writer | None = None) -> Record:
-        """Open a run whose owner, unless one is given, is the process that starts its steps."""
+        """Open a run; its default owner is the process that starts its steps."""
         return super().open_run(run_id, payload, owner=owner or _process(self._starter))
 
 
-def open_run(
+def open_dagster_run(
     evidence: Evidence, run: dg.DagsterRun, plan: Plan, *, as_of: str | None, compute: str, instance: Any
 ) -> OpenRun:
     """Open a run in the ledger, or find it open under the same plan.
@@ -68,7 +68,7 @@ def open_run(
     compute : str
         Name of the engine.
     instance : DagsterInstance, optional
-        Where the ends of earlier runs are read; None: they are not.
+        Where the ends of earlier runs are read; None: they are not read.
 
     Raises
     ------
@@ -83,17 +83,17 @@ def open_run(
     }
     with _opening(evidence.home):
         if instance is not None:
-            close_finished(evidence, instance)
+            close_finished_runs(evidence, instance)
         evidence.abandon_dead()
         evidence.sweep()
-        opened_run(evidence, plan, run_id=run.run_id, as_of=as_of, compute=compute, facts=facts)
+        open_run(evidence, plan, run_id=run.run_id, as_of=as_of, compute=compute, facts=facts)
     parents = tuple(dict.fromkeys(other for other in (run.parent_run_id, run.root_run_id) if other))
     return OpenRun(run.run_id, plan, as_of, parents)
 
 
 @contextmanager
 def _opening(home: Path) -> Iterator[None]:
-    """Let one process at a time open runs: steps that start together would each pin another state of the ledger."""
+    """Let one process at a time open runs: steps that start together would each pin a different state of the ledger."""
     with (make_folder(home / "cache") / "opening.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Ends what a killed driver leaves behind of the Ray it started, and nothing else. Starting Ray: compute.py.
+"""Ends the Ray processes that a killed driver leaves behind, and nothing else. compute.py starts Ray.
 
 Two of Ray's agents outlive a driver that was killed by a minute. A small process of its own outlives it as well: it
 reads which processes belong to that Ray, and then only waits for the driver's end of the pipe to close.
@@ -16,7 +16,7 @@ import psutil
 GRACE_S = 10.0
 
 
-def ray_children() -> set[psutil.Process]:
+def ray_descendants() -> set[psutil.Process]:
     """Return the processes of Ray below this one."""
     found = set()
     for process in psutil.Process().children(recursive=True):
@@ -44,7 +44,7 @@ def watch(processes: Iterable[psutil.Process]) -> "subprocess.Popen[str]":
 
 
 def end(told: str) -> None:
-    """End the processes told of, each only if its pid still means the same process."""
+    """End the listed processes, each only if its pid still means the same process."""
     left = []
     for pid, created in json.loads(told):
         with suppress(psutil.NoSuchProcess):

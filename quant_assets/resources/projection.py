@@ -1,4 +1,4 @@
-"""What a tracker shows of a run, computed from the ledger's records alone. Writing it into MLflow: tracking.py.
+"""Computes what a tracker shows of a run from the ledger's records alone. experiment.py writes it into MLflow.
 
 Nothing here depends on when or how often it is computed: time stamps and steps are the ledger's, so to project a run
 again changes nothing.
@@ -24,7 +24,7 @@ LONGEST = 500
 LONGEST_NAME = 250
 MOST_PARAMS = 1000
 MOST_METRICS = 64
-"""Metrics per table: a table with a figure per asset belongs into an artifact."""
+"""Metrics per table: a table with a figure per asset belongs in an artifact."""
 
 RUNNING = "RUNNING"
 STATUS = {"ok": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "abandoned": "FAILED"}
@@ -71,7 +71,7 @@ class RunView:
 
 
 def view_of(run: Run, manifest: Manifest | None, anchor: Anchor | None = None) -> RunView:
-    """Return what a tracker shows of `run`; without a manifest it shows no params.
+    """Return the tracker's view of `run`; without a manifest it has no params.
 
     `anchor` is the ledger's at the last record of the run; the one that can be made of that record lacks the root.
     """
@@ -95,15 +95,15 @@ def last_record(run: Run) -> Record:
     return max(ends, key=lambda record: record.seq)
 
 
-def cut(text: str, longest: int = LONGEST) -> str:
-    """Return `text`, or its beginning and a digest of the whole where it is longer than `longest`."""
+def truncate(text: str, longest: int = LONGEST) -> str:
+    """Return `text`, or its beginning and a digest of the whole if it is longer than `longest`."""
     return text if len(text) <= longest else f"{text[: longest - 19]}...{_digest(text)}"
 
 
 def fit(name: str) -> str:
     """Return a name MLflow takes; one that had to be changed ends in a digest, so that names stay apart."""
     taken = _UNFIT.sub("_", name)
-    return cut(taken if taken == name else f"{taken}:{_digest(name)}", LONGEST_NAME)
+    return truncate(taken if taken == name else f"{taken}:{_digest(name)}", LONGEST_NAME)
 
 
 def _digest(text: str) -> str:
@@ -132,8 +132,8 @@ def _tags(run: Run) -> dict[str, str]:
         known["refused"] = "\n".join(refused)
     if run.notes:
         known["notes"] = ", ".join(sorted({record.kind for record in run.notes}))
-    tags = {f"quant.{name}": cut(_text(value)) for name, value in known.items() if value is not None}
-    # The one run id: Dagster's where Dagster started the run. dagster-mlflow finds runs by this tag.
+    tags = {f"quant.{name}": truncate(_text(value)) for name, value in known.items() if value is not None}
+    # The one run id: Dagster's if Dagster started the run. dagster-mlflow finds runs by this tag.
     tags["dagster_run_id"] = run.run_id
     tags |= {"mlflow.user": "quant", "mlflow.source.name": "ledger"}
     if commit := tags.get("quant.git_commit"):
@@ -144,7 +144,7 @@ def _tags(run: Run) -> dict[str, str]:
 def _params(manifest: Manifest) -> tuple[dict[str, str], int]:
     values: dict[str, JsonValue] = {"sleeve": manifest.sleeve, "as_of": manifest.as_of, "seed": manifest.seed}
     leaves = [leaf for stage, params in manifest.params.items() for leaf in _leaves(stage, params)]
-    texts = {fit(name): cut(_text(value)) for name, value in [*values.items(), *sorted(leaves)]}
+    texts = {fit(name): truncate(_text(value)) for name, value in [*values.items(), *sorted(leaves)]}
     kept = dict(list(texts.items())[:MOST_PARAMS])
     return kept, len(texts) - len(kept)
 
@@ -168,7 +168,7 @@ def _metrics(run: Run) -> tuple[list[Point], int]:
         named = {f"rows.{stage}": commit.data["valid"]["rows"], f"excluded.{stage}": sum(excluded.values())}
         named |= {f"excluded.{stage}.{rule}": count for rule, count in sorted(excluded.items())}
         named |= dict(sorted((facts.get("metrics") or {}).items()))
-        # What is not finite stands as text in the ledger, and MLflow would show infinity as 1.8e308.
+        # The ledger holds values that are not finite as text, and MLflow would show infinity as 1.8e308.
         numbers = {fit(name): float(value) for name, value in named.items() if type(value) in {int, float}}
         left_out += len(named) - min(len(numbers), MOST_METRICS)
         points += [Point(name, value, _ms(commit)) for name, value in list(numbers.items())[:MOST_METRICS]]

@@ -1,6 +1,6 @@
-"""The settings of one Dagster run: what the launch gave, above the resource's own fields, above the environment.
+"""The settings of one Dagster run: launch values go before the resource's own fields, those before the environment.
 
-Parameters of stages are resolved here too; which value wins is decided in graph/parameters.py.
+Parameters of stages are resolved here too; graph/parameters.py decides which value wins.
 """
 
 import os
@@ -36,7 +36,7 @@ class RunSettings:
 
     @classmethod
     def of(cls, run: dg.DagsterRun | None, fields: Mapping[str, Any], required: Sequence[str]) -> "RunSettings":
-        """Settle them for a run, or for reading outside one.
+        """Resolve the settings for a run, or for reading outside one.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class RunSettings:
         missing = [name for name in required if not os.environ.get(name)]
         if missing:
             raise ConfigError(f"{missing[0]} is not set; this environment has no default for it.")
-        given = {**fields, **launched(run)}
+        given = {**fields, **launch_values(run)}
         settings = Settings.from_environment(os.environ, home=given["home"], compute=given["engine"])
         tagged = run.tags.get(AS_OF_TAG) if run else None
         return cls(settings, tagged or given["as_of"])
@@ -71,18 +71,18 @@ class RunSettings:
         if sleeve is None:
             raise UsageError("a run works on one sleeve; start it with --partition SLEEVE.")
         file = find_sleeve(sleeve, self.settings.sleeves)
-        return resolve_plan(stages, file, overrides=given_params(stages, run.run_config), environ=os.environ)
+        return resolve_plan(stages, file, overrides=launch_params(stages, run.run_config), environ=os.environ)
 
 
-def launched(run: dg.DagsterRun | None) -> dict[str, Any]:
-    """Return what a launch gave for the fields of RunPlan, with the values of environment variables it names."""
+def launch_values(run: dg.DagsterRun | None) -> dict[str, Any]:
+    """Return the launch's values for the fields of RunPlan; variables of the environment are resolved."""
     config: Mapping[str, Any] = run.run_config if run else {}
     given = ((config.get("resources") or {}).get("plan") or {}).get("config") or {}
     return {name: os.environ[value["env"]] if isinstance(value, Mapping) else value for name, value in given.items()}
 
 
-def given_params(stages: StageRegistry, run_config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what the launch configuration gives, by stage id; a null means not given."""
+def launch_params(stages: StageRegistry, run_config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parameters in the launch configuration, by stage id; a null means not given."""
     ops = run_config.get("ops") or {}
     given = {name.replace("__", ".", 1): (op or {}).get("config") or {} for name, op in ops.items()}
     return {id: _without_nulls(values) for id, values in given.items() if id in stages and _without_nulls(values)}

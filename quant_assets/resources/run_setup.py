@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from quant_assets.outcomes import close_run, starter_of
 from quant_assets.resources.engine import Engine
-from quant_assets.resources.open_run import OpenRun, StepEvidence, open_run
+from quant_assets.resources.open_run import OpenRun, StepEvidence, open_dagster_run
 from quant_assets.resources.run_settings import AS_OF_TAG, RunSettings
 from quant_core.errors import UsageError
 from quant_core.evidence.runs.commits import Evidence
@@ -33,7 +33,7 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
         Environment variables without which no run starts. A subclass may name some.
     """
 
-    # Given at construction they would be lost: a launch that configures one field resets the others to their defaults.
+    # Class variables, because a launch that configures one field resets the other fields to their defaults.
     package: ClassVar[str] = "quant_core"
     required: ClassVar[tuple[str, ...]] = ()
 
@@ -51,8 +51,8 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Resolve and validate all parameters, clean up after dead runs, open this run. Outside a run: only read.
 
-        The IO manager holds a copy of this resource that launch configuration does not reach: both read it from the run
-        and come to the same plan, and the second finds the run open.
+        The IO manager holds a copy of this resource that launch configuration does not reach. Both read it from the run
+        and resolve the same plan; the second finds the run open.
         """
         run, instance = context.run, context.instance
         fields = {"home": self.home, "as_of": self.as_of, "engine": self.engine}
@@ -65,7 +65,7 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
             self._evidence, self._is_step = StepEvidence(chosen.settings.home, starter), True
         self._engine = Engine(chosen.settings.compute)
         plan = chosen.plan(run, StageRegistry.load(self.package))
-        self._opened = open_run(
+        self._opened = open_dagster_run(
             self._evidence, run, plan, as_of=chosen.as_of, compute=self._engine.name, instance=instance
         )
 
@@ -78,7 +78,7 @@ class RunPlan(dg.ConfigurableResource):  # type: ignore[type-arg]  # the value o
 
     @property
     def settings(self) -> Settings:
-        """Settings in force."""
+        """The settings of the run."""
         return self._settings
 
     @property

@@ -1,7 +1,7 @@
 """Shows the ledger in MLflow. The only importer of mlflow and dagster_mlflow.
 
 The ledger is the truth and MLflow a view of it, written after the fact: a tracker that is down defers the projection
-and changes nothing else. What is shown of a run: projection.py and artifacts.py. Writing it: experiment.py.
+and changes nothing else. projection.py and artifacts.py decide what is shown of a run; experiment.py writes it.
 """
 
 import fcntl
@@ -20,8 +20,8 @@ from threading import Event
 from typing import TextIO, TypeVar
 from urllib.parse import urlsplit
 
-from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Projection, dumped, shown_as
-from quant_assets.resources.projection import cut
+from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Projection, dump_experiment, find_mlflow_run
+from quant_assets.resources.projection import truncate
 from quant_core.evidence.files.documents import make_folder, staged
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.masking import masked
@@ -29,7 +29,7 @@ from quant_core.masking import masked
 T = TypeVar("T")
 
 DATABASE = "mlflow.db"
-# Set before mlflow is imported, for the whole process. Loading a pickled model is no part of this project.
+# Set before mlflow is imported, for the whole process. This project loads no pickled models.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
@@ -73,13 +73,13 @@ def project(home: Path, uri: str | None = None, *, budget_s: float = 5.0) -> Pro
 
 
 def rebuild(home: Path, uri: str | None = None) -> Projection:
-    """Delete what MLflow shows of a home and make it anew from the ledger."""
+    """Delete the MLflow view of a home and rebuild it from the ledger."""
     return MLflowTracker(home, uri).rebuild()
 
 
 def dump(uri: str) -> str:
-    """Return what a store shows as canonical JSON, without MLflow's own ids: equal views give equal text."""
-    return dumped(_door().mlflow.MlflowClient(uri))
+    """Return the contents of a store as canonical JSON, without MLflow's own ids: equal views give equal text."""
+    return dump_experiment(_door().mlflow.MlflowClient(uri))
 
 
 class MLflowTracker:
@@ -103,10 +103,10 @@ class MLflowTracker:
         runs = self.evidence.runs()
         if not runs:
             return Projection("projected", 0, "", -1)
-        return self._passed(lambda experiment, deadline: experiment.catch_up(runs, deadline), budget_s)
+        return self._run_alone(lambda experiment, deadline: experiment.catch_up(runs, deadline), budget_s)
 
     def rebuild(self) -> Projection:
-        """Delete what the store shows of this home and project all of it again, however long it takes.
+        """Delete the runs the store shows of this home and project all of them again, however long it takes.
 
         The local store has no other home to care for, so all of its runs go. Deleted runs stay in MLflow's trash
         until `mlflow gc`.
@@ -117,31 +117,31 @@ class MLflowTracker:
             experiment.clear(runs, everything=self.is_local)
             return experiment.catch_up(runs, deadline)
 
-        return self._passed(work, math.inf) if runs else Projection("projected", 0, "", -1)
+        return self._run_alone(work, math.inf) if runs else Projection("projected", 0, "", -1)
 
     def mlflow_run_of(self, run_id: str) -> str | None:
         """Return MLflow's id of a run; None if it is not shown."""
-        return shown_as(_door().mlflow.MlflowClient(self.uri), run_id)
+        return find_mlflow_run(_door().mlflow.MlflowClient(self.uri), run_id)
 
     def run_of(self, mlflow_run_id: str) -> str | None:
         """Return the run id behind one of MLflow's; None if it is not of this project."""
         tags: dict[str, str] = _door().mlflow.MlflowClient(self.uri).get_run(mlflow_run_id).data.tags
         return tags.get("quant.run_id")
 
-    def _passed(self, work: "Callable[[Experiment, float], Projection]", budget_s: float) -> Projection:
-        """Do `work` as the home's only projector. The first failure ends it, and so does the end of the budget."""
+    def _run_alone(self, work: "Callable[[Experiment, float], Projection]", budget_s: float) -> Projection:
+        """Do `work` as the home's only projector, until the first failure or the end of the budget."""
         started = time.monotonic()
         try:
             _within(_PROBE_S, lambda: _probe(self.uri))
         except (OSError, ValueError) as error:  # ValueError: no address, such as one whose password has a bare / or @
-            return self._deferred(error)
+            return self._defer(error)
         left_s = budget_s - (time.monotonic() - started)
         door = _door()
         from sqlalchemy.exc import SQLAlchemyError  # comes with mlflow, which lets some of them through
 
         is_over = Event()
         try:
-            folder = self._opened_locally(door)
+            folder = self._open_local_store(door)
             # Between two runs there is time to keep what was done; inside a call only the budget ends it.
             deadline = time.monotonic() + 0.7 * left_s
 
@@ -151,21 +151,21 @@ class MLflowTracker:
 
             return _within(left_s, alone)
         except (door.mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
-            return self._deferred(error)
+            return self._defer(error)
         finally:
             is_over.set()
 
-    def _opened_locally(self, door: Door) -> str | None:
-        """Do what takes seconds once and needs no network; return where the local store keeps files."""
+    def _open_local_store(self, door: Door) -> str | None:
+        """Do the slow local preparation once, without network; return where the local store keeps files."""
         if self.is_local:
             create_store(self.evidence.home)
         if urlsplit(self.uri).scheme == "sqlite":
             door.mlflow.MlflowClient(self.uri)  # imports mlflow's database layer
         return _artifact_folder(self.evidence.home) if self.is_local else None
 
-    def _deferred(self, error: Exception) -> Projection:
+    def _defer(self, error: Exception) -> Projection:
         environ = {**os.environ, "QUANT_MLFLOW_URI": self.uri}
-        return Projection("deferred", 0, cut(masked(f"{type(error).__name__}: {error}", environ)), -1)
+        return Projection("deferred", 0, truncate(masked(f"{type(error).__name__}: {error}", environ)), -1)
 
 
 def _door() -> Door:
@@ -203,7 +203,7 @@ def _probe(uri: str) -> None:
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns; TimeoutError if that takes longer.
+    """Return the result of `work`; raise TimeoutError if it takes longer.
 
     It works in a thread that holds up nobody, not even the end of the process, and a run that is active in the
     calling thread is none of its business.

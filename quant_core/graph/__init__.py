@@ -1,1 +1,1 @@
-"""How stages are found, run and finished. Names no stage; what a stage means lives in the rooms."""
+"""Finds, runs, judges and commits stages. It names no stage; what a stage means is decided in the rooms."""

@@ -19,7 +19,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """The name it is found by."""
+        """The name it is looked up by."""
 
 
 E = TypeVar("E", bound=Named)

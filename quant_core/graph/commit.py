@@ -31,25 +31,25 @@ from quant_core.meter import metered
 Parts = Mapping[Part, DataRef]
 """The files of one version of a table."""
 
-# Decoding a table costs more than all that most stages do with it; above this, memory is dearer.
+# Decoding a table costs more than most stages spend on it; above this size, memory matters more.
 HELD_BYTES = 256 << 20
 
 
 @dataclass
-class Held:
-    """Tables that later stages of a run read again, as the store gave them, within a bound of memory.
+class TableCache:
+    """Keeps tables that later stages of a run read again, as the store returned them, within a bound of memory.
 
     Attributes
     ----------
     left : mapping of input to number
-        How often the run still reads it.
+        How many more times the run reads it.
     """
 
     left: Counter[str]
     _frames: dict[str, tuple[DataRef, pl.DataFrame]] = field(default_factory=dict, init=False)
 
     def frame(self, store: Store, source: str, ref: DataRef) -> pl.DataFrame:
-        """Return the table of `ref`: read, or as it was read before if the bytes in the store are still its own."""
+        """Return the table of `ref`: from the store, or from memory once the bytes in the store are verified."""
         known, frame = self._frames.pop(source, (None, None))
         if known == ref and frame is not None:
             store.verify(ref)
@@ -58,7 +58,7 @@ class Held:
         self.left[source] -= 1
         size = sum(held.estimated_size() for _, held in self._frames.values()) + frame.estimated_size()
         if self.left[source] > 0 and size <= HELD_BYTES:
-            # A copy that shares the bytes: what a stage does to its own table is not seen by the next.
+            # A copy that shares the bytes: the next stage does not see what this one does to its table.
             self._frames[source] = (ref, frame.clone())
         return frame
 
@@ -76,9 +76,9 @@ class Reader:
     parents : tuple of str
         Runs this one re-executes, nearest first.
     given : mapping of stage id to DataRef
-        References a caller holds; they go before what the ledger says.
+        References the caller holds; they are preferred to those of the ledger.
     held : Held, optional
-        Tables not to be read twice; None: every one is read anew.
+        Tables not to be read twice; None: each is read from the store every time.
     """
 
     evidence: Evidence
@@ -86,7 +86,7 @@ class Reader:
     run_id: str | None = None
     parents: tuple[str, ...] = ()
     given: Mapping[str, DataRef] = field(default_factory=dict)
-    held: Held | None = None
+    held: TableCache | None = None
 
     def ref(self, source: str) -> DataRef:
         """Return the reference behind an input such as "ingest.raw" or "ingest.raw#exclusions"."""
@@ -102,7 +102,7 @@ class Reader:
         return with_current_names(store.read(ref) if self.held is None else self.held.frame(store, source, ref))
 
     def frames(self, spec: StageSpec, *, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
-        """Return the inputs of a stage by argument (default: all), of a table of its pattern the columns it reads."""
+        """Return the inputs of a stage by argument (default: all); of a table of its pattern the columns it reads."""
         found: dict[str, pl.DataFrame] = {}
         for argument in spec.inputs if only is None else sorted(only):
             source = spec.inputs[argument]
@@ -114,7 +114,7 @@ class Reader:
 
 
 def parts_of(source: str) -> tuple[str, Part]:
-    """Return stage and part of an input such as "ingest.raw#exclusions"; without a part it is the valid rows.
+    """Return stage and part of an input such as "ingest.raw#exclusions"; the default part is the valid rows.
 
     Raises
     ------
@@ -141,13 +141,13 @@ class Committed:
     record: Record
 
 
-def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Committed:
-    """Keep the result of a stage, or refuse it.
+def commit_result(reader: Reader, spec: StageSpec, finished: Finished) -> Committed:
+    """Commit the result of a stage, or refuse it.
 
     Raises
     ------
     GateError
-        A blocking rule is broken; the ledger has the reasons, the head stays.
+        A blocking rule is broken; the ledger has the reasons, the head does not move.
     ContractError
         The valid rows break the contract after all.
     ConflictError
@@ -189,14 +189,14 @@ def commit_finished(reader: Reader, spec: StageSpec, finished: Finished) -> Comm
 
 
 def publish_for(reader: Reader, documents: pl.DataFrame) -> None:
-    """Publish the documents of a run; one with a knowledge time never replaces the newest."""
+    """Publish the documents of a run; a run with a knowledge time never replaces the newest ones."""
     evidence, run_id = reader.evidence, reader.run_id or ""
     is_newest = evidence.run(run_id).genesis.data.get("as_of") is None
     publish(evidence.home, reader.sleeve, run_id, documents, is_newest=is_newest)
 
 
 def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame, *, is_newest: bool) -> None:
-    """Write each document under `reports/<sleeve>/<run id>/` and, of the newest knowledge, `reports/<sleeve>/`."""
+    """Write each document under `reports/<sleeve>/<run id>/` and, if it is the newest, under `reports/<sleeve>/`."""
     folder = home / "reports" / encoded(sleeve)
     for name, content in documents.select("name", "content").iter_rows():
         for place in (folder / encoded(run_id), folder)[: 1 + is_newest]:

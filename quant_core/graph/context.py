@@ -15,20 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
-from quant_core.graph.commit import Reader, commit_finished
+from quant_core.graph.commit import Reader, commit_result
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.differences import ContextDiff
 from quant_core.graph.landing import Landing
 from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import executed, opened_run, secrets_masked
+from quant_core.graph.runner import execute_stage, mask_secrets, open_run
 from quant_core.graph.stage import StageSpec
 from quant_core.market.sleeves import find_sleeve, read_sleeve
 from quant_core.settings import Settings
 
 
 class SelectionContext(BaseModel):
-    """What a stage is run with: identity, parameters and references to the tables so far."""
+    """What a stage runs with: identity, parameters and references to the tables so far."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -45,8 +45,8 @@ class SelectionContext(BaseModel):
         return self.model_copy(update={"refs": {**self.refs, ref.stage: ref}})
 
     def diff(self, other: SelectionContext) -> ContextDiff:
-        """Return what differs from `other`: parameters given, code, knowledge time, tables and results."""
-        # By name, as rooms of stages are found: comparing stands above the graph.
+        """Return the differences from `other`: parameters given, code, knowledge time, tables and results."""
+        # Imported by name: comparing is in a room above the graph.
         compare = import_module("quant_core.lifecycle.compare.contexts")
         return cast("ContextDiff", compare.context_diff(self, other))
 
@@ -69,9 +69,9 @@ class SelectionContext(BaseModel):
         engine = compute or SerialCompute()
         evidence = Evidence(settings.home)
         facts = {"started_by": "context"}
-        opened_run(evidence, plan, run_id=self.run_id, as_of=self.as_of, compute=engine.name, facts=facts)
+        open_run(evidence, plan, run_id=self.run_id, as_of=self.as_of, compute=engine.name, facts=facts)
         reader = Reader(evidence, self.sleeve, self.run_id, given=self.refs)
-        landing = Landing(evidence, self.sleeve, self.run_id, mask=secrets_masked)
+        landing = Landing(evidence, self.sleeve, self.run_id, mask=mask_secrets)
         own = replace(plan.stages[spec.id], function=spec.function)
-        finished = executed(own, reader.frames(own), plan, compute=engine, as_of=self.as_of, landing=landing)
-        return self.with_ref(commit_finished(reader, own, finished).ref)
+        finished = execute_stage(own, reader.frames(own), plan, compute=engine, as_of=self.as_of, landing=landing)
+        return self.with_ref(commit_result(reader, own, finished).ref)

@@ -40,7 +40,7 @@ class TableDiff(_Diff):
 
 
 class SetDiff(_Diff):
-    """Members that came and went."""
+    """Members only one of the two has."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -69,13 +69,13 @@ class OutcomeDiff(_Diff):
 
     @property
     def is_empty(self) -> bool:
-        """Whether both came to the same."""
+        """Whether both have the same results."""
         is_same = self.selection is None or not (self.selection.added or self.selection.removed)
         return is_same and not self.dates[0] and not self.figures and not any(w.changed for w in self.weights.values())
 
 
 class ContextDiff(_Diff):
-    """How two contexts differ; everything empty means they do not.
+    """How two contexts differ; all fields are empty if they are equal.
 
     `tables` goes from section (data, features, scores, selection, weights, figures) to stage; `outcome` tells who was
     added and removed, and how weights and figures moved. Tables whose bytes are not there are in `refs` only.

@@ -18,7 +18,7 @@ from quant_core.market.contracts.split import Split, confirm, validate
 from quant_core.meter import counted
 
 EXCLUSION_KEY = ("rule", "row")
-# Of fewer rows a share says little: one bad row in ten is no reason to refuse the other nine.
+# With fewer rows a share means little: one bad row in ten must not refuse the other nine.
 BUDGET_FROM_ROWS = 1_000
 
 
@@ -49,14 +49,14 @@ class Finished(Split):
         return {}
 
     def store_parts(self, store: Store, spec: StageSpec, sleeve: str) -> dict[Part, DataRef]:
-        """Write the parts of the result into the store; rows that were not judged under its contract are first.
+        """Write the parts of the result into the store; rows not yet judged under its contract are judged first.
 
         Raises
         ------
         ContractError
             The valid rows break the contract after all.
         """
-        # Rows that were just judged by this contract need no second answer by the same rules.
+        # Rows that this contract has just judged need not be judged by it again.
         judge = confirm if self.contract is spec.output else validate
         judge(self.valid, spec.output)
         return {
@@ -91,7 +91,7 @@ def find_over_budget(spec: StageSpec, excluded: Mapping[str, int], made_of: int)
 
 
 def apply_table_rules(spec: StageSpec, valid: pl.DataFrame) -> tuple[list[str], list[str]]:
-    """Return what the blocking and the warning rules on whole tables find."""
+    """Return the findings of blocking and of warning rules on whole tables."""
     broken: list[str] = []
     warnings: list[str] = []
     for rule in spec.rules:
@@ -102,5 +102,5 @@ def apply_table_rules(spec: StageSpec, valid: pl.DataFrame) -> tuple[list[str], 
 
 
 def measure(spec: StageSpec, valid: pl.DataFrame, broken: list[str]) -> Mapping[str, float]:
-    """Return the aggregate numbers of a table; none of one that is refused."""
+    """Return the aggregate numbers of a table; none if it is refused."""
     return dict(spec.metrics(valid)) if spec.metrics and not broken else {}

@@ -1,7 +1,7 @@
-"""The landing: what sources sent, batch by batch, kept as it came; and the view of it at a knowledge time.
+"""The landing: stores what sources sent, batch by batch and unchanged, and returns the view of it at a knowledge time.
 
-A batch is an immutable, content-addressed version with a `landed` record in the ledger. How a source is asked and what
-a row must keep to is decided in ingest/; which bytes a reader gets afterwards, in commit.py.
+A batch is an immutable, content-addressed version with a `landed` record in the ledger. ingest/ decides how a
+source is read and which rules its rows must meet; commit.py decides which bytes a reader gets afterwards.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_addresses_masked: Mask = partial(masked, environ={})
+_mask_addresses: Mask = partial(masked, environ={})
 
 
-def silent(said: str) -> None:
-    """Tell nobody."""
+def ignore_message(said: str) -> None:
+    """Report nothing."""
 
 
 class Landing:
     """The landed batches of one table of one sleeve, as one run may read and extend them.
 
-    Another source, or another `fingerprint` of what it is anchored to, has batches of its own: what landed of the one
-    before stays in the store and in the ledger, and is in view again once the source is that one again.
+    Another source, or another `fingerprint` of it, has batches of its own. The batches of the source before stay in the
+    store and in the ledger, and are in view again once the sleeve returns to that source.
 
-    What is told, and what a batch says was asked, passes through `mask` first: a source may put a secret into either.
+    Progress messages and recorded requests are masked with `mask` first: a source may put a secret into either.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Landing:
         run_id: str,
         *,
         clock: Clock = utc_now,
-        tell: Tell = silent,
-        mask: Mask = _addresses_masked,
+        tell: Tell = ignore_message,
+        mask: Mask = _mask_addresses,
     ) -> None:
         self.clock, self._mask = clock, mask
         self.tell: Tell = lambda said: tell(mask(said))
@@ -68,28 +68,28 @@ class Landing:
         self._fresh: dict[int, tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]] = {}
 
     def begin(self, stage: str, *, source: str, fingerprint: str) -> None:
-        """Say which table is landed, and from which source."""
+        """Set which table is landed, and from which source."""
         self._stage, self._source = stage, {"source": source, "fingerprint": fingerprint}
         self._records = self._evidence.landed(stage, self._sleeve)
 
     @property
     def batches(self) -> tuple[Record, ...]:
-        """The `landed` records of this source, oldest first, also those from before another one was read meanwhile."""
+        """The `landed` records of this source, oldest first, even if another source was read in between."""
         own = self._source.items()
         return tuple(record for record in self._records if all(record.data[name] == value for name, value in own))
 
     @property
     def marks(self) -> dict[str, str]:
-        """How far the source was read, by names of its own."""
+        """How far the source was read, under names the source chose."""
         return {name: mark for record in self.batches for name, mark in record.data["marks"].items()}
 
     def has_actions(self, as_of: str | None) -> bool:
-        """Whether any batch seen at `as_of` told of corporate actions, be it that there are none."""
-        return any(record.data["has_actions"] for record in self._seen(as_of))
+        """Whether any batch in view at `as_of` reported corporate actions, even an empty list."""
+        return any(record.data["has_actions"] for record in self._visible_batches(as_of))
 
     @property
     def is_first(self) -> bool:
-        """Whether no landing of this source was completed yet: no commit of the table follows its first batch."""
+        """Whether no landing of this source is complete: no commit of the table follows its first batch."""
         batches = self.batches
         return not batches or self._evidence.last_commit(self._stage, self._sleeve) < batches[0].seq
 
@@ -115,7 +115,7 @@ class Landing:
         has_actions: bool = False,
         made_of: int | None = None,
     ) -> None:
-        """Keep a batch. One that replaces the one before with the same bytes is that one.
+        """Store a batch. One that would replace the last batch with the same bytes adds nothing.
 
         Parameters
         ----------
@@ -124,15 +124,15 @@ class Landing:
         actions : DataFrame
             With the column `row`.
         replaces : bool
-            Whether the batch is all there is; else it adds to what has landed.
+            Whether the batch replaces all earlier ones; else it adds to them.
         known_from : datetime, optional
             Instant before which a view does not hold the batch; None: it always does.
         marks, request
             See ingest/sources/source.py.
         has_actions : bool
-            Whether the source told of corporate actions, be it that there are none.
+            Whether the source reported corporate actions, even an empty list.
         made_of : int, optional
-            Rows of the source the valid ones were put together from; None: each is one.
+            Number of source rows the valid rows were built from; None: one each.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Landing:
             Another run landed a batch of the sleeve meanwhile.
         """
         frames = (split.valid, split.exclusions, actions)
-        refs = {part: self._written(part, frame) for part, frame in zip(PARTS, frames, strict=True)}
+        refs = {part: self._write_batch(part, frame) for part, frame in zip(PARTS, frames, strict=True)}
         last = self.batches[-1] if self.batches else None
         if replaces and last is not None and self._is_same(last, refs, split.exclusions):
             self._fresh[last.seq] = frames
@@ -173,37 +173,37 @@ class Landing:
         self._fresh[record.seq] = frames
 
     def view(self, as_of: str | None) -> View | None:
-        """Return what had landed at `as_of`, None if nothing had.
+        """Return the batches that had landed at `as_of` as one view, None if there are none.
 
-        With `as_of` the whole view comes as rows, for the caller to cut; without, as the versions it is made of and the
-        rows of those no commit has judged.
+        With `as_of` the view holds all rows, for the caller to cut. Without, it holds the versions of the batches and
+        the rows of those batches that no commit has judged.
         """
-        seen = self._seen(as_of)
+        seen = self._visible_batches(as_of)
         if not seen:
             return None
         counts = Counter[str]()
         for record in seen:
             counts.update(current_counts(record.data["excluded"]))
-        told = dict(sorted(counts.items()))
-        telling = ([record for record in seen if record.data["has_actions"]] or seen)[-1]
-        actions = self._frames(telling)[2]
+        excluded = dict(sorted(counts.items()))
+        with_actions = ([record for record in seen if record.data["has_actions"]] or seen)[-1]
+        actions = self._frames(with_actions)[2]
         if as_of is not None:
-            valid, exclusions = _stacked([self._frames(record)[:2] for record in seen])
-            return View(valid, exclusions, actions, counts=told, until=seen[-1].seq)
-        judged = self._judged_until()
+            valid, exclusions = _stack_batches([self._frames(record)[:2] for record in seen])
+            return View(valid, exclusions, actions, counts=excluded, until=seen[-1].seq)
+        judged = self._last_judged_seq()
         new = [record for record in seen if record.seq > judged] or seen[-1:]
-        valid, exclusions = _stacked([self._frames(record)[:2] for record in new])
+        valid, exclusions = _stack_batches([self._frames(record)[:2] for record in new])
         made_of = sum(int(record.data["made_of"]) for record in new)
         versions = {part: tuple(ref_in(record, part) for record in seen) for part in PARTS}
-        versions["actions"] = (ref_in(telling, "actions"),)
-        return View(valid, exclusions, actions, versions, told, made_of, seen[-1].seq)
+        versions["actions"] = (ref_in(with_actions, "actions"),)
+        return View(valid, exclusions, actions, versions, excluded, made_of, seen[-1].seq)
 
-    def _judged_until(self) -> int:
+    def _last_judged_seq(self) -> int:
         """Return the seq of the last batch the current version of the table holds."""
         head = self._evidence.heads().get((self._stage, self._sleeve))
         return -1 if head is None else int(head.data["facts"].get("landed", head.seq))
 
-    def _seen(self, as_of: str | None) -> list[Record]:
+    def _visible_batches(self, as_of: str | None) -> list[Record]:
         moment = None if as_of is None else instant_of(as_of)
         seen: list[Record] = []
         for record in self.batches:
@@ -213,13 +213,13 @@ class Landing:
         return seen
 
     def _is_same(self, last: Record, refs: Mapping[Part, DataRef], exclusions: pl.DataFrame) -> bool:
-        """Whether a batch has the bytes of the last one, or would have but for rules named otherwise since."""
+        """Whether a batch has the bytes of the last one, or would have if rules had kept their names."""
         changed = [part for part, ref in refs.items() if ref_in(last, part) != ref]
         return not changed or (
             changed == ["exclusions"] and is_equal_under_current_names(self._frames(last)[1], exclusions)
         )
 
-    def _written(self, part: Part, frame: pl.DataFrame) -> DataRef:
+    def _write_batch(self, part: Part, frame: pl.DataFrame) -> DataRef:
         key = ("rule", "row") if part == "exclusions" else ("row",)
         return self._evidence.store.write(frame, stage=self._stage, sleeve=self._sleeve, key=key, part=part)
 
@@ -230,7 +230,7 @@ class Landing:
         return valid, with_current_names(exclusions), actions
 
 
-def _stacked(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _stack_batches(frames: Sequence[tuple[pl.DataFrame, ...]]) -> tuple[pl.DataFrame, pl.DataFrame]:
     valid, exclusions = (pl.concat(column) for column in zip(*frames, strict=True))
     return valid, exclusions
 

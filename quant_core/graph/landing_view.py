@@ -20,20 +20,20 @@ from quant_core.market.contracts.split import Split
 
 @dataclass(frozen=True, eq=False)
 class View(Split):
-    """What had landed at a knowledge time, rows not yet cut at it.
+    """The batches that had landed at a knowledge time; their rows are not yet cut at it.
 
     Attributes
     ----------
     valid, exclusions : DataFrame
-        Of the whole view, or, where `versions` are given, of those batches of it that no commit has judged yet.
+        Rows of the whole view or, if `versions` are given, of those batches that no commit has judged yet.
     actions : DataFrame
-        Corporate actions: those of the last batch that told of any, which told of all.
+        Corporate actions, taken from the latest batch that carried any; each such batch carries the full list.
     versions : mapping of part to DataRef, ...
         The batches the view is made of, oldest first; empty: its rows are written as a version of their own.
     counts : mapping of rule to rows
         Rows excluded in the whole view.
     made_of : int, optional
-        Rows of the source that `valid` was put together from.
+        Number of source rows that `valid` was built from.
     until : int
         Seq of the last batch in view: those up to it are judged with this view.
     """
@@ -78,7 +78,7 @@ class FinishedView(Finished):
 
 
 def judge_view(spec: StageSpec, view: View) -> FinishedView:
-    """Judge a view: its rows kept the contract when they landed, so budgets and rules on the whole table remain."""
+    """Judge a view by budgets and rules on the whole table; its rows met the contract when they landed."""
     found, warnings = apply_table_rules(spec, view.valid)
     made_of = view.valid.height if view.made_of is None else view.made_of
     broken = [*find_over_budget(spec, view.excluded, made_of), *found]

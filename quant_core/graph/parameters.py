@@ -1,4 +1,4 @@
-"""What every stage's parameters are, and where each value came from, settled before anything runs.
+"""Resolves the parameters of every stage, and where each value came from, before anything runs.
 
 Precedence: flag or run config > QUANT__ROOM__FIELD environment > sleeve file > code default.
 """
@@ -46,10 +46,10 @@ class Plan:
 
     @property
     def switched_off(self) -> tuple[str, ...]:
-        """Sentences on what the stages name and the sleeve has switched off, each once."""
-        return tuple(dict.fromkeys(said for spec in self.stages.ordered() for said in spec.switched_off.values()))
+        """One sentence for each thing that stages name and the sleeve has switched off."""
+        return tuple(dict.fromkeys(said for spec in self.stages.order_stages() for said in spec.switched_off.values()))
 
-    def dumped(self) -> dict[str, dict[str, Any]]:
+    def dump(self) -> dict[str, dict[str, Any]]:
         """Return all parameters as JSON values."""
         return {id: params.model_dump(mode="json") for id, params in self.params.items()}
 
@@ -61,7 +61,7 @@ def resolve_plan(
     overrides: Overrides | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Settle and validate the parameters of every stage.
+    """Resolve and validate the parameters of every stage.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def resolve_plan(
     file : SleeveFile
         Its `[room]` tables feed every stage of the room that has the field; `[source]` feeds the landing.
     overrides : mapping of stage id to {field: value}, optional
-        What the caller gave for this run.
+        Values the caller gave for this run.
     environ : mapping, optional
         Read for `QUANT__ROOM__FIELD`, values as JSON, or text where it is not JSON.
 
@@ -88,7 +88,7 @@ def resolve_plan(
     _judge_names(registry, from_environment, "environment table")
     params: dict[str, Params] = {}
     origins: dict[str, dict[str, str]] = {}
-    for spec in registry.ordered():
+    for spec in registry.order_stages():
         layers = [
             ("sleeve file", _sleeve_layer(spec, file)),
             ("environment", from_environment.get(spec.room, {})),
@@ -100,13 +100,13 @@ def resolve_plan(
         origin = dict.fromkeys(spec.params.model_fields, "default")
         for name, layer in layers:
             taken = layer if name == "flag" else {k: v for k, v in layer.items() if k in spec.params.model_fields}
-            values = _merged(values, taken)
+            values = _merge_tables(values, taken)
             origin |= dict.fromkeys(taken, name)
-        for name, source in _borrowed(spec):
+        for name, source in _borrowed_fields(spec):
             if name not in values:
                 stage_id, _, other = source.rpartition(".")
                 values[name], origin[name] = getattr(params[stage_id], other), f"from {source}"
-        params[spec.id] = _validated(spec, values)
+        params[spec.id] = _validate_params(spec, values)
         origins[spec.id] = origin
     return Plan(file.sleeve, params, registry.for_plan(params), origins, file.sha256)
 
@@ -117,15 +117,15 @@ def recorded_plan(
     params: Mapping[str, Mapping[str, Any]],
     stages: Iterable[str],
 ) -> Plan:
-    """Return the plan a manifest recorded, for those of its stages: no environment, file or default has a say in it.
+    """Return the plan a manifest recorded for the given stages; environment, sleeve file and defaults are ignored.
 
     Parameters
     ----------
     registry : StageRegistry
     definition : mapping
-        The sleeve, as `Sleeve.model_dump` gave it.
+        The sleeve, as `Sleeve.model_dump` returned it.
     params : mapping of stage id to {field: value}
-        As `Plan.dumped` gave them.
+        The values that `Plan.dump` returned.
     stages : iterable of stage ids
 
     Raises
@@ -140,7 +140,7 @@ def recorded_plan(
     for id in stages:
         if id not in registry:
             raise UnknownKeyError("stage of the manifest", id, registry)
-    settled = {id: _validated(registry[id], params[id]) for id in stages}
+    settled = {id: _validate_params(registry[id], params[id]) for id in stages}
     return Plan(sleeve, settled, registry.for_plan(settled))
 
 
@@ -167,7 +167,7 @@ def _sleeve_layer(spec: StageSpec, file: SleeveFile) -> Mapping[str, Any]:
     return {"kind": table.get("kind", ""), "options": {k: v for k, v in table.items() if k != "kind"}}
 
 
-def _borrowed(spec: StageSpec) -> Iterator[tuple[str, str]]:
+def _borrowed_fields(spec: StageSpec) -> Iterator[tuple[str, str]]:
     """Yield (field, "room.table.field") for fields that default to another stage's value."""
     for name, info in spec.params.model_fields.items():
         extra = info.json_schema_extra
@@ -194,7 +194,7 @@ def _room_tables(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
             continue
         room, _, key = name.removeprefix(PREFIX).lower().partition("__")
         if not key:
-            raise ConfigError(f"{name} names no key; it is {PREFIX}ROOM__KEY, such as {PREFIX}SYNTHESIS__FLOOR.")
+            raise ConfigError(f"{name} names no key; write {PREFIX}ROOM__KEY, such as {PREFIX}SYNTHESIS__FLOOR.")
         tables.setdefault(room, {})[key] = _json_or_text(name, environ[name])
     return tables
 
@@ -209,31 +209,31 @@ def _json_or_text(name: str, text: str) -> Any:
 
 
 def _demand_no_secret(layer: Mapping[str, Any], where: str) -> None:
-    """Refuse what would be copied into the manifest; the options of a source are a table of their own."""
+    """Refuse secrets in values that the manifest would record; the options of a source are a table of their own."""
     demand_no_secret(layer, where)
     options = layer.get("options")
     if isinstance(options, Mapping):
         demand_no_secret(options, where)
 
 
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_tables(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `high` over `low`; tables inside tables are merged, not replaced."""
     merged = dict(low)
     for name, value in high.items():
         below = merged.get(name)
-        merged[name] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        merged[name] = _merge_tables(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
 
-def _validated(spec: StageSpec, values: Mapping[str, Any]) -> Params:
+def _validate_params(spec: StageSpec, values: Mapping[str, Any]) -> Params:
     try:  # JSON mode: a strict model still takes a list for a tuple and text for a date
-        return spec.params.model_validate_json(json.dumps(values, default=_plain))
+        return spec.params.model_validate_json(json.dumps(values, default=_as_plain))
     except (ValidationError, TypeError, ValueError, RecursionError) as error:
         said = first_fault(error) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"parameters of {spec.id}: {said}.") from error
 
 
-def _plain(value: object) -> object:
+def _as_plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return str(value)

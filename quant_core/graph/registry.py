@@ -25,7 +25,7 @@ class StageRegistry(Catalog[StageSpec]):
     ----------
     stages : iterable of StageSpec
     params : mapping of stage id to Params, optional
-        Of one sleeve. Default: patterns stand for what the default parameters name.
+        Parameters of one sleeve. Default: a pattern is expanded to what the default parameters name.
 
     Raises
     ------
@@ -39,12 +39,12 @@ class StageRegistry(Catalog[StageSpec]):
         super().__init__("stage", {spec.id: spec for spec in stages})
         self._params = params
         for spec in [spec for spec in self.values() if spec.pattern]:
-            self._entries[spec.id] = self._expanded(spec)
+            self._entries[spec.id] = self._expand_pattern(spec)
         for spec in self.values():
             for parent in spec.parents:
                 self[parent]
-        for spec in self.ordered():
-            self._entries[spec.id] = self.joined(spec)
+        for spec in self.order_stages():
+            self._entries[spec.id] = self.join_contracts(spec)
 
     @classmethod
     @cache
@@ -58,7 +58,7 @@ class StageRegistry(Catalog[StageSpec]):
         """Return the stage of that id, or raise UnknownNameError with the near matches."""
         return self[id]
 
-    def joined(self, spec: StageSpec) -> StageSpec:
+    def join_contracts(self, spec: StageSpec) -> StageSpec:
         """Return a stage with the contracts of its inputs, as this registry has them."""
         sources = {argument: source for argument, source in spec.inputs.items() if "#" not in source}
         contracts = {argument: self[id].output for argument, id in sources.items()}
@@ -77,8 +77,8 @@ class StageRegistry(Catalog[StageSpec]):
         except UnknownNameError as error:
             raise UnknownKeyError(error.kind, error.name, error.known) from error
 
-    def _expanded(self, spec: StageSpec) -> StageSpec:
-        """Return a stage with the tables of its pattern that hold a named column, and what of them is switched off."""
+    def _expand_pattern(self, spec: StageSpec) -> StageSpec:
+        """Return a stage with the tables of its pattern that hold a named column, and with those switched off."""
         assert spec.pattern is not None
         assert spec.names is not None
         argument, room = spec.pattern
@@ -107,7 +107,7 @@ class StageRegistry(Catalog[StageSpec]):
                     raise UsageError(f"column {name!r} is in two tables: {found[name]} and {spec.id}.")
         return found
 
-    def ordered(self, only: Iterable[str] | None = None) -> tuple[StageSpec, ...]:
+    def order_stages(self, only: Iterable[str] | None = None) -> tuple[StageSpec, ...]:
         """Return the stages so that each follows its inputs; ties by id.
 
         Parameters

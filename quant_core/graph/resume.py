@@ -1,7 +1,7 @@
-"""What a run that was stopped had finished: the next run of the same plan takes it over, and does not compute it again.
+"""Takes over the stages that a stopped run had finished, so that the next run of the same plan need not compute them.
 
 A stage is taken over only if nothing it depends on differs: parameters, sleeve, knowledge time, seed, code, packages
-and the hash of every input. Stages that touch the outside world are always asked again.
+and the hash of every input. Stages that touch the outside world always run again.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Resumption:
 
     @classmethod
     def of(cls, evidence: Evidence, manifest: Manifest) -> Resumption:
-        """Find what the sleeve's last run left, if it was stopped and had this manifest's plan and code."""
+        """Return the commits of the sleeve's last run if it was stopped and had this manifest's plan and code."""
         runs = [run for run in evidence.runs() if run.genesis.data.get("sleeve") == manifest.sleeve]
         before = [run for run in runs if run.run_id != manifest.run_id]
         if not before or not _is_stopped(before[-1]) or not _is_same(evidence, before[-1], manifest):
             return cls()
         return cls({record.data["stage"]: record for record in before[-1].commits})
 
-    def taken_over(self, spec: StageSpec, reader: Reader) -> Record | None:
-        """Commit a stage's old version for the run of `reader`, and return the record; None where it must be computed.
+    def take_over(self, spec: StageSpec, reader: Reader) -> Record | None:
+        """Commit a stage's old version for the run of `reader` and return the record; None if it must be computed.
 
         Raises
         ------
@@ -80,7 +80,7 @@ def _is_stopped(run: Run) -> bool:
 
 
 def _is_same(evidence: Evidence, run: Run, manifest: Manifest) -> bool:
-    """Tell whether a run had the plan and the code of a manifest; one whose manifest cannot be read had not."""
+    """Return whether a run had the plan and the code of a manifest; False if its own manifest cannot be read."""
     try:
         old = read_manifest(evidence.home, run.run_id, sha256=str(run.genesis.data.get("manifest")))
     except EvidenceError:

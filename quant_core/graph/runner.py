@@ -1,7 +1,7 @@
 """Runs the graph as a plain Python program: open a run, execute stages in order, close it.
 
-The Dagster graph does the same through the same `opened_run`, `executed` and `commit_finished`; script and graph
-therefore yield equal bytes.
+The Dagster graph calls the same `open_run`, `execute_stage` and `commit_result`, so script and graph yield equal
+bytes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from quant_core.evidence.runs.manifest import Manifest, code_facts, host_facts, 
 from quant_core.evidence.runs.manifest import SleeveFile as ManifestSleeve
 from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.refs import DataRef
-from quant_core.graph.commit import Held, Reader, commit_finished
+from quant_core.graph.commit import Reader, TableCache, commit_result
 from quant_core.graph.compute import Compute, SerialCompute
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
-from quant_core.graph.landing import Clock, Landing, silent, utc_now
+from quant_core.graph.landing import Clock, Landing, ignore_message, utc_now
 from quant_core.graph.parameters import Overrides, Plan, resolve_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.resume import Resumption
@@ -46,13 +46,13 @@ Progress = Callable[[StageSpec, str], None]
 SEED = 20260101
 
 
-def _silent(spec: StageSpec, event: str) -> None:
+def _ignore_progress(spec: StageSpec, event: str) -> None:
     """Report nothing."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run leaves behind.
+    """The result of a finished run.
 
     Attributes
     ----------
@@ -80,12 +80,12 @@ class RunResult:
         return Evidence(self.home).store.read(self.refs[stage])
 
 
-def secrets_masked(text: str) -> str:
-    """Return a text without the secrets of this process's environment, to be told or recorded."""
+def mask_secrets(text: str) -> str:
+    """Return a text without the secrets of this process's environment, to be shown or recorded."""
     return masked(text, os.environ)
 
 
-def executed(
+def execute_stage(
     spec: StageSpec,
     frames: Mapping[str, pl.DataFrame],
     plan: Plan,
@@ -96,7 +96,7 @@ def executed(
 ) -> Finished:
     """Call a stage's function with what it names, and judge the result. Only a landing writes, batch by batch.
 
-    What the rules say of the result is recorded, so secrets of the environment are masked in it.
+    The findings of the rules are recorded, so secrets of the environment are masked in them.
 
     Raises
     ------
@@ -104,7 +104,9 @@ def executed(
         The stage touches the outside world and was given no landing.
     """
     if spec.is_edge and landing is None:
-        raise UsageError(f"{spec.id} lands what it reads, and there is no landing here.")
+        raise UsageError(
+            f"{spec.id} stores what its source sends and was given no landing; run it through DAGRunner or Dagster."
+        )
     offered: dict[str, Any] = {
         "params": plan.params[spec.id],
         "compute": compute,
@@ -115,20 +117,20 @@ def executed(
         "switched_off": plan.switched_off,
     }
     start = perf_counter()
-    with metered() as meter, report_compilations(landing.tell if landing else silent):
+    with metered() as meter, report_compilations(landing.tell if landing else ignore_message):
         try:
             result = spec.function(**spec.arguments(frames), **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only
             raise UnknownKeyError(error.kind, error.name, error.known) from error
         finished = judge(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
     spent = perf_counter() - start - meter.seconds - meter.loading
-    said = (finished.broken, (*spec.switched_off.values(), *finished.warnings))
-    broken, warnings = (tuple(map(secrets_masked, sentences)) for sentences in said)
+    findings = (finished.broken, (*spec.switched_off.values(), *finished.warnings))
+    broken, warnings = (tuple(map(mask_secrets, sentences)) for sentences in findings)
     finished = replace(finished, broken=broken, warnings=warnings)
     return replace(finished, seconds={"stage": spent, "validation": meter.seconds, "loading": meter.loading})
 
 
-def opened_run(
+def open_run(
     evidence: Evidence, plan: Plan, *, run_id: str, as_of: str | None, compute: str, facts: Mapping[str, Any]
 ) -> Manifest | None:
     """Open a run in the ledger, with its manifest, unless it is open already under the same plan (then return None).
@@ -146,7 +148,7 @@ def opened_run(
     Raises
     ------
     ConfigError
-        `as_of` is no moment.
+        `as_of` is not a date or an instant.
     ConflictError
         The run is open under another sleeve, knowledge time or other parameters.
     """
@@ -154,8 +156,8 @@ def opened_run(
         instant_of(as_of)
     if evidence.knows(run_id):
         known = read_manifest(evidence.home, run_id)
-        if (known.sleeve, known.as_of, known.params) != (plan.sleeve.name, as_of, plan.dumped()):
-            raise ConflictError(f"run {run_id} is open under another plan; its manifest stands. Use a new run id.")
+        if (known.sleeve, known.as_of, known.params) != (plan.sleeve.name, as_of, plan.dump()):
+            raise ConflictError(f"run {run_id} is open under another plan, see its manifest. Use a new run id.")
         return None
     seq = evidence.last_seq()
     pins: dict[str, JsonValue] = {"seq": seq, "champions": [], "trials": {}}
@@ -171,7 +173,7 @@ def opened_run(
         code=code_facts(CHECKOUT),
         sleeve_file=ManifestSleeve(name=f"{plan.sleeve.name}.toml", sha256=plan.sleeve_sha256 or None),
         sleeve_definition=plan.sleeve.model_dump(mode="json"),
-        params=plan.dumped(),
+        params=plan.dump(),
         origins={id: dict(origin) for id, origin in plan.origins.items()},
         inputs={table: sha for table, sha in heads.items() if table.endswith(f"/{plan.sleeve.name}")},
         pins=pins,
@@ -202,7 +204,7 @@ class DAGRunner:
     registry : StageRegistry
     compute : Compute
     progress : callable
-        Told (stage, "start"), (stage, "done") and, in between, lines of progress as the run goes.
+        Called with (stage, "start"), (stage, "done") and, in between, lines of progress.
     clock : callable
         Returns the instant of a landing.
     """
@@ -210,7 +212,7 @@ class DAGRunner:
     settings: Settings
     registry: StageRegistry = field(default_factory=lambda: StageRegistry.load("quant_core"))
     compute: Compute = field(default_factory=SerialCompute)
-    progress: Progress = _silent
+    progress: Progress = _ignore_progress
     clock: Clock = utc_now
 
     def run(
@@ -223,7 +225,7 @@ class DAGRunner:
         only: Iterable[str] | None = None,
         run_id: str | None = None,
     ) -> RunResult:
-        """Run the graph for one sleeve. What the sleeve's last run finished before it was stopped is taken over.
+        """Run the graph for one sleeve. Stages that a stopped last run had finished are taken over.
 
         Parameters
         ----------
@@ -241,14 +243,14 @@ class DAGRunner:
         Raises
         ------
         QuantError
-            Whatever stopped it; the ledger has the outcome.
+            The error that stopped it; the ledger has the outcome.
         """
         plan = resolve_plan(self.registry, file, overrides=overrides, environ=environ)
         evidence, run = Evidence(self.settings.home), run_id or str(uuid7())
         evidence.abandon_dead()
         evidence.sweep()
         facts = {"started_by": "script"}
-        manifest = opened_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts=facts)
+        manifest = open_run(evidence, plan, run_id=run, as_of=as_of, compute=self.compute.name, facts=facts)
         resumption = Resumption() if manifest is None else Resumption.of(evidence, manifest)
         steps: dict[str, list[str]] = {"ok": [], "failed": []}
         refs: dict[str, DataRef] = {}
@@ -256,41 +258,41 @@ class DAGRunner:
         metrics: dict[str, float] = {}
         warnings: list[str] = []
         try:
-            stages = plan.stages.ordered(only)
-            held = Held(Counter(source for spec in stages for source in spec.whole_inputs))
+            stages = plan.stages.order_stages(only)
+            held = TableCache(Counter(source for spec in stages for source in spec.whole_inputs))
             reader = Reader(evidence, plan.sleeve.name, run, held=held)
             with ThreadSafeConfig.use(self.settings):
                 for spec in stages:
                     steps["failed"] = [spec.id]
                     self.progress(spec, "start")
-                    record = resumption.taken_over(spec, reader)
+                    record = resumption.take_over(spec, reader)
                     if record is None:
-                        record = self._computed(spec, reader, plan, as_of)
+                        record = self._compute_stage(spec, reader, plan, as_of)
                     refs[spec.id] = ref_in(record)
-                    told = record.data["facts"]
-                    excluded |= {f"{spec.id}/{rule}": count for rule, count in told["excluded"].items()}
-                    metrics |= told["metrics"]
-                    warnings += [f"{spec.id}: {warning}" for warning in told["warnings"]]
+                    recorded = record.data["facts"]
+                    excluded |= {f"{spec.id}/{rule}": count for rule, count in recorded["excluded"].items()}
+                    metrics |= recorded["metrics"]
+                    warnings += [f"{spec.id}: {warning}" for warning in recorded["warnings"]]
                     steps["ok"].append(spec.id)
                     steps["failed"] = []
                     self.progress(spec, "done")
         except BaseException as stopped:
-            _close_stopped(evidence, run, steps, stopped)
+            _close_stopped_run(evidence, run, steps, stopped)
             raise
         evidence.close_run(run, "ok", steps)
         return RunResult(run, plan, evidence.home, refs, excluded, metrics, tuple(warnings))
 
-    def _computed(self, spec: StageSpec, reader: Reader, plan: Plan, as_of: str | None) -> Record:
+    def _compute_stage(self, spec: StageSpec, reader: Reader, plan: Plan, as_of: str | None) -> Record:
         """Run one stage and return its commit."""
         evidence, run_id = reader.evidence, reader.run_id or ""
         tell = partial(self.progress, spec)
-        landing = Landing(evidence, plan.sleeve.name, run_id, clock=self.clock, tell=tell, mask=secrets_masked)
-        finished = executed(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing)
-        return commit_finished(reader, spec, finished).record
+        landing = Landing(evidence, plan.sleeve.name, run_id, clock=self.clock, tell=tell, mask=mask_secrets)
+        finished = execute_stage(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing)
+        return commit_result(reader, spec, finished).record
 
 
-def _close_stopped(evidence: Evidence, run: str, steps: Mapping[str, Any], stopped: BaseException) -> None:
-    """Close a run that something stopped; failing at that never hides what stopped it."""
+def _close_stopped_run(evidence: Evidence, run: str, steps: Mapping[str, Any], stopped: BaseException) -> None:
+    """Close a run that something stopped; failing at that never hides the first error."""
     outcome: Outcome = "cancelled" if isinstance(stopped, KeyboardInterrupt) else "failed"
     try:
         evidence.close_run(run, outcome, steps)

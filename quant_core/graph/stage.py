@@ -1,4 +1,4 @@
-"""What a stage is: a pure function, its inputs by id, its contract and its rules.
+"""Defines a stage: a pure function, its inputs by id, its contract and its rules.
 
 Running one lives in runner.py, judging its result in judge.py, finding all of them in registry.py.
 """
@@ -42,12 +42,12 @@ class Params(BaseModel):
 
 
 class NoParams(Params):
-    """For stages with nothing to set."""
+    """Parameters of a stage that has none."""
 
 
 @dataclass(frozen=True)
 class TableRule:
-    """A tier 2 rule: a pure function that reads a whole valid table and says what is wrong with it.
+    """A tier 2 rule: a pure function that reads a whole valid table and reports what is wrong with it.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class TableRule:
 
 @dataclass(frozen=True)
 class Derived:
-    """A contract that follows from that of an input, known once a registry has brought the stages together.
+    """A contract that follows from that of an input; it is known once a registry has joined the stages.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def per_sleeve(
 
 @dataclass(frozen=True)
 class Switch:
-    """How a sleeve turns a stage off; the table of a stage that is off stays empty.
+    """How a sleeve turns a stage off; a stage that is off has an empty table.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Switch:
     remedy: str
 
 
-def derived(source: str, contract: Callable[[Contract], Contract]) -> Derived:
+def derive_contract(source: str, contract: Callable[[Contract], Contract]) -> Derived:
     """Let the contract of a stage follow from that of the input `source`; see `Derived`."""
     return Derived(source, contract)
 
@@ -253,7 +253,7 @@ class StageSpec:
         return self.pattern is not None and argument.startswith(f"{self.pattern[0]}__")
 
     def arguments(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-        """Return what the function takes: the frames of its inputs, those of the pattern as one mapping by stage id."""
+        """Return the function's arguments: its inputs as frames, those of the pattern as one mapping by stage id."""
         if self.pattern is None:
             return dict(frames)
         single = {name: frame for name, frame in frames.items() if not self.is_in_pattern(name)}
@@ -261,7 +261,7 @@ class StageSpec:
         return {**single, self.pattern[0]: several}
 
     def columns(self, argument: str) -> tuple[str, ...] | None:
-        """Return the columns an input is read for; None: all. Of a table of the pattern: its key and those named."""
+        """Return the columns read of an input, None for all; of a table of the pattern its key and the named ones."""
         if not self.is_in_pattern(argument) or self.names is None:
             return None
         contract = self.input_contracts[argument]
@@ -275,7 +275,7 @@ class StageSpec:
 
     @property
     def is_edge(self) -> bool:
-        """Whether it touches the outside world, and may therefore fail for a while."""
+        """Whether it touches the outside world, so that it may fail and succeed later."""
         return "landing" in self.wants
 
     def __call__(self, *args: Any, **kwargs: Any) -> pl.DataFrame | Split:  # noqa: D102 - calls the function
@@ -320,7 +320,7 @@ def stage(
     if isinstance(output, Derived) and ("#" in output.source or output.source not in sources.values()):
         raise UsageError(f"stage {id!r}: its contract derives from {output.source!r}, which is not an input table.")
 
-    def made(function: Callable[..., pl.DataFrame | Split]) -> StageSpec:
+    def as_stage(function: Callable[..., pl.DataFrame | Split]) -> StageSpec:
         arguments = set(inspect.signature(function).parameters) - set(INJECTED)
         if arguments != set(sources) or id.count(".") != 1:
             raise UsageError(f"stage {id!r}: arguments {sorted(arguments)} do not match inputs {sorted(sources)}.")
@@ -345,4 +345,4 @@ def stage(
             shows=shows,
         )
 
-    return made
+    return as_stage

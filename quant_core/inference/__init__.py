@@ -1,1 +1,1 @@
-"""Conviction: how strongly a scorer believes in a symbol, from the probabilities its factors give."""
+"""Conviction: how strongly a scorer believes in a symbol, from the probabilities of its factors."""

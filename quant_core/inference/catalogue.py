@@ -1,4 +1,4 @@
-"""What a scorer is, and the catalogue of all of them. The champion is in log_mps.py, the table in conviction.py."""
+"""Defines a scorer, and the catalogue of all of them. The champion is in log_mps.py, the table in conviction.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a scorer says about R rows from K factors.
+    """The result of a scorer for R rows from K factors.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class Scorer:
     Attributes
     ----------
     function : callable
-        probabilities [K, R] (NaN: not known) and weights [K] (0 or more, not all 0) in, a `Scored` out. Rows do not
-        meet.
+        probabilities [K, R] (NaN: not known) and weights [K] (0 or more, not all 0) in, a `Scored` out. Each row
+        is scored alone.
     """
 
     function: Callable[[Array, Array], Scored]
@@ -52,7 +52,7 @@ class Scorer:
         return self.function.__name__
 
     def __call__(self, probabilities: Array, weights: Array) -> Scored:
-        """Return what the scorer says."""
+        """Return the scorer's result."""
         return self.function(probabilities, weights)
 
 

@@ -1,6 +1,6 @@
-"""The conviction table: what each scorer says about each member and direction.
+"""The conviction table: the conviction of each scorer in each member and direction.
 
-How a scorer combines is in log_mps.py; what a factor is worth is in alpha, whose table this room knows by its contract.
+How a scorer combines is in log_mps.py; what a factor is worth is in alpha, known here by its table's contract.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from quant_core.errors import ConfigError, UnknownNameError
-from quant_core.graph.stage import Params, derived, stage
+from quant_core.graph.stage import Params, derive_contract, stage
 from quant_core.inference.catalogue import Array, Scored, Scorer, catalogue
 from quant_core.market.contracts.features import ValueColumn, store_contract
 from quant_core.market.contracts.split import Contract
@@ -61,13 +61,13 @@ def conviction_contract(factors: Contract) -> Contract:
 
 
 class ConvictionParams(Params):
-    """Which scorers speak, and how much each factor weighs."""
+    """Which scorers are used, and how much each factor weighs."""
 
     weights: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
         default_factory=dict,
         description="Relative weight per factor; 1 where not named, 0 leaves a factor out, of the coverage too.",
     )
-    scorers: tuple[str, ...] = Field(default=("log_mps",), min_length=1, description="Scorers that speak.")
+    scorers: tuple[str, ...] = Field(default=("log_mps",), min_length=1, description="Scorers that are used.")
     shorts: bool = Field(default=False, description="Whether the short side is scored too.")
 
 
@@ -83,17 +83,17 @@ def conviction_metrics(conviction: pl.DataFrame) -> Mapping[str, float]:
 @stage(
     "inference.conviction",
     inputs={"factors": "alpha.factors"},
-    output=derived("alpha.factors", conviction_contract),
+    output=derive_contract("alpha.factors", conviction_contract),
     metrics=conviction_metrics,
 )
 def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Mapping[str, Contract]) -> pl.DataFrame:
     """Combine the factor probabilities of each date and symbol into one conviction per scorer and direction.
 
     A short has one minus the probability of a directional factor, the same probability of a quality factor, and none of
-    a factor that speaks of the long side only.
+    a factor that is known for the long side only.
 
-    The coverage counts every factor of a weight above 0, also one that no symbol of the sleeve has or that is silent
-    on shorts; a weight of 0 is how a sleeve declares that it does without. A factor whose feature family the sleeve has
+    The coverage counts every factor of a weight above 0, also one that no symbol of the sleeve has or that is not
+    known for shorts; a weight of 0 is how a sleeve leaves a factor out. A factor whose feature family the sleeve has
     switched off does not count.
 
     Tradability factors do not enter the score: they lower it, alike for both directions, see `lower_by_tradability`.
@@ -101,7 +101,7 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Ma
     Raises
     ------
     UnknownNameError
-        A weight names no factor, or a scorer is in no catalogue; lists the near matches.
+        A weight names an unknown factor, or a scorer is unknown; lists the near matches.
     ConfigError
         Every alpha factor has weight 0 or is switched off.
     """
@@ -117,7 +117,7 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Ma
     for direction in ("LONG", "SHORT") if params.shorts else ("LONG",):
         probabilities = long_side if direction == "LONG" else _short_side(long_side, columns)
         for entry in scorers:
-            scored = _scored(entry, probabilities, weights, is_cost)
+            scored = _score_rows(entry, probabilities, weights, is_cost)
             values = {"conviction": scored.conviction, "coverage": scored.coverage} | {
                 f"contribution_{column.name}": own for column, own in zip(columns, scored.contributions, strict=True)
             }
@@ -130,7 +130,7 @@ def conviction(factors: pl.DataFrame, *, params: ConvictionParams, contracts: Ma
 
 
 def lower_by_tradability(scored: Scored, probabilities: Array) -> Scored:
-    """Return the score of symbols that are harder to trade lowered.
+    """Lower the score of symbols that are harder to trade.
 
     ln conviction falls by 0.25 (1 - mean p) over the tradability factors known of a row; the contribution of each is
     its share of that. Where none is known, nothing changes.
@@ -153,7 +153,7 @@ def lower_by_tradability(scored: Scored, probabilities: Array) -> Scored:
     return Scored(scored.conviction * np.exp(lowered), scored.coverage, contributions)
 
 
-def _scored(entry: Scorer, probabilities: Array, weights: Array, is_cost: NDArray[np.bool_]) -> Scored:
+def _score_rows(entry: Scorer, probabilities: Array, weights: Array, is_cost: NDArray[np.bool_]) -> Scored:
     scored = entry(probabilities, np.where(is_cost, 0.0, weights))
     if not is_cost.any():
         return scored

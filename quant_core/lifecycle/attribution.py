@@ -143,7 +143,7 @@ def _remember(workshop: Workshop, run: RunTables) -> None:
     if manifest.sleeve_definition is None or not code_change(manifest.code, code_facts(CHECKOUT)).is_empty:
         return
     plan = recorded_plan(workshop.registry, manifest.sleeve_definition, manifest.params, manifest.params)
-    for spec in plan.stages.ordered(run.own):
+    for spec in plan.stages.order_stages(run.own):
         inputs, missing = inputs_among(spec, run.parts)
         if not missing:
             workshop.remember(spec, plan, manifest.as_of, inputs, run.parts[spec.id])

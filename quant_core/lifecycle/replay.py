@@ -122,7 +122,7 @@ def replayed(
     with tempfile.TemporaryDirectory(prefix="replay-") as scratch:
         workshop = Workshop.at(evidence.home, Path(scratch), registry, compute or SerialCompute())
         made: dict[str, Parts] = {}
-        for spec in plan.stages.ordered(stages):
+        for spec in plan.stages.order_stages(stages):
             tell(spec.id)
             recorded = tables.parts[spec.id]
             if spec.is_edge:

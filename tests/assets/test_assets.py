@@ -14,7 +14,7 @@ from quant_assets.assets.code import _imported, reaches, room_version
 from quant_assets.assets.factory import polars_type
 from quant_assets.assets.shell import shell
 from quant_assets.metadata import preview
-from quant_assets.resources.run_settings import given_params
+from quant_assets.resources.run_settings import launch_params
 
 
 class Inner(BaseModel):
@@ -91,8 +91,8 @@ def test_nulls_are_not_given_and_an_empty_table_is(desk: Desk) -> None:
         "ingest__bars_audit": {"config": {"x": 1}},
         "report__counts": {},
     }
-    assert given_params(desk.stages, {"ops": ops}) == {"ingest.bars": {"nested": {"b": 1}, "kept": {}}}
-    assert given_params(desk.stages, {}) == {}
+    assert launch_params(desk.stages, {"ops": ops}) == {"ingest.bars": {"nested": {"b": 1}, "kept": {}}}
+    assert launch_params(desk.stages, {}) == {}
 
 
 def test_an_asset_says_what_it_is_before_it_ever_ran(desk: Desk) -> None:

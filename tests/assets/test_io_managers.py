@@ -9,7 +9,7 @@ from tiny_desk import TABLES, Desk, events_of
 from quant_assets.environments import resources_of
 from quant_assets.io_managers import key_of
 from quant_core.graph.parameters import resolve_plan
-from quant_core.graph.runner import opened_run
+from quant_core.graph.runner import open_run
 from quant_core.market.sleeves import find_sleeve
 
 
@@ -69,7 +69,7 @@ def forged(desk: Desk, frame: pl.DataFrame) -> None:
     place = {"stage": "ingest.bars", "sleeve": "tiny"}
     evidence = desk.evidence
     plan = resolve_plan(desk.stages, find_sleeve("tiny", desk.sleeves))
-    opened_run(evidence, plan, run_id="forger", as_of=None, compute="serial", facts={})
+    open_run(evidence, plan, run_id="forger", as_of=None, compute="serial", facts={})
     refs = [
         evidence.store.write(frame, key=("symbol",), **place),
         evidence.store.write(frame.clear(), key=(), part="exclusions", **place),

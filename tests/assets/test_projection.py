@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from quant_assets.resources import projection
-from quant_assets.resources.projection import MOST_METRICS, STATUS, cut, fit, view_of
+from quant_assets.resources.projection import MOST_METRICS, STATUS, fit, truncate, view_of
 from quant_core.evidence.runs.commits import Evidence, Outcome
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFile
@@ -129,8 +129,8 @@ def test_params_are_bounded_in_length_and_number(tmp_path: Path, monkeypatch: py
 
 
 def test_texts_that_differ_behind_the_cut_stay_different() -> None:
-    assert cut("x" * 500) == "x" * 500
-    assert cut("x" * 900 + "a") != cut("x" * 900 + "b")
+    assert truncate("x" * 500) == "x" * 500
+    assert truncate("x" * 900 + "a") != truncate("x" * 900 + "b")
 
 
 def test_names_are_made_fit_and_stay_apart() -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quant_assets.resources import artifacts
-from quant_assets.resources.artifacts import artifacts_of, judge
+from quant_assets.resources.artifacts import artifacts_of, check_artifact
 from quant_core.errors import IntegrityError
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
@@ -99,7 +99,7 @@ def test_a_page_that_runs_something_is_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_what_it_claims_to_be_passes(name: str, content: bytes) -> None:
-    judge(name, content)
+    check_artifact(name, content)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_is_what_it_claims_to_be_passes(name: str, content: bytes) -> None:
 )
 def test_a_pickle_is_refused_under_any_name(name: str) -> None:
     with pytest.raises(IntegrityError):
-        judge(name, PICKLE)
+        check_artifact(name, PICKLE)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_pickle_is_refused_under_any_name(name: str) -> None:
 )
 def test_what_is_not_what_it_claims_to_be_is_refused(name: str, content: bytes) -> None:
     with pytest.raises(IntegrityError, match=name):
-        judge(name, content)
+        check_artifact(name, content)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_is_not_what_it_claims_to_be_is_refused(name: str, content: bytes) 
 )
 def test_a_page_runs_nothing_and_loads_nothing(body: str) -> None:
     with pytest.raises(IntegrityError, match="not inert"):
-        judge("t.html", PAGE.format(body).encode())
+        check_artifact("t.html", PAGE.format(body).encode())
 
 
 @pytest.mark.parametrize("kind", ["link", "link to a device", "pipe", "folder", "oversize"])
@@ -233,4 +233,4 @@ def test_a_file_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     content = parquet()
     monkeypatch.setattr(artifacts, "LARGEST", len(content) - 1)
     with pytest.raises(IntegrityError, match="at most"):
-        judge("t.parquet", content)
+        check_artifact("t.parquet", content)

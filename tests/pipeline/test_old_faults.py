@@ -21,7 +21,7 @@ from quant_core.errors import ConfigError, ContractError, GateError, UnknownName
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.store import Store
-from quant_core.graph.commit import Reader, commit_finished
+from quant_core.graph.commit import Reader, commit_result
 from quant_core.graph.compute import SerialCompute
 from quant_core.graph.finished import Finished
 from quant_core.graph.judge import judge
@@ -40,7 +40,7 @@ from .conftest import Place
 
 Small = tuple[Place, RunResult]
 REGISTRY = StageRegistry.load("quant_core")
-INGEST = tuple(spec.id for spec in REGISTRY.ordered() if spec.room == "ingest")
+INGEST = tuple(spec.id for spec in REGISTRY.order_stages() if spec.room == "ingest")
 TABLES = ["[sleeve]", 'name = "small"', 'calendar = "24/7"', "[source]", 'kind = "parquet"', 'path = "bars.parquet"']
 FIRST = dt.date(2022, 1, 1)
 
@@ -117,7 +117,9 @@ def test_the_clock_of_the_machine_dates_no_bar_and_no_gap(clock_of: Any, tmp_pat
 
 # Keys of a sleeve file
 
-FIELDS = [(spec, name) for spec in REGISTRY.ordered() if spec.id != "ingest.raw" for name in spec.params.model_fields]
+FIELDS = [
+    (spec, name) for spec in REGISTRY.order_stages() if spec.id != "ingest.raw" for name in spec.params.model_fields
+]
 IDS = [f"{spec.id}.{name}" for spec, name in FIELDS]
 ROOMS = sorted({spec.room for spec in REGISTRY.values() if spec.params.model_fields})
 OTHERS: tuple[Any, ...] = (False, True, 29, 0.375, "other", ["other"], [29], {"other": 0.375})
@@ -168,16 +170,16 @@ def test_every_key_set_in_a_sleeve_file_reaches_every_stage_that_owns_it(
     plan = resolve_plan(REGISTRY, with_tables(tmp_path, *lines))
     owners = [other.id for other in REGISTRY.values() if other.room == spec.room and name in other.params.model_fields]
     for owner in owners:
-        assert holds(plan.dumped()[owner][name], value)
+        assert holds(plan.dump()[owner][name], value)
         assert plan.origins[owner][name] == "sleeve file"
     for other, field in FIELDS:
         extra = other.params.model_fields[field].json_schema_extra
         if isinstance(extra, dict) and extra.get("from") == f"{spec.id}.{name}" and other.id not in owners:
-            assert holds(plan.dumped()[other.id][field], value)
+            assert holds(plan.dump()[other.id][field], value)
     named = resolve_plan(
         REGISTRY, with_tables(tmp_path, *lines[:-1]), environ={f"QUANT__{spec.room}__{name}".upper(): json.dumps(value)}
     )
-    assert holds(named.dumped()[spec.id][name], value)
+    assert holds(named.dump()[spec.id][name], value)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -261,7 +263,7 @@ def test_sectors_of_the_sleeve_file_reach_the_universe_and_the_seats_of_the_sele
 
 # Doors that validation stands at
 
-STAGES = [spec.id for spec in REGISTRY.ordered()]
+STAGES = [spec.id for spec in REGISTRY.order_stages()]
 # Of a sound market these tables are empty; a row of each is made by hand.
 ROWS: dict[str, dict[str, Any]] = {
     "ingest.actions": {"row": 0, "date": FIRST, "symbol": "A:X", "kind": "split", "factor": 0.5},
@@ -364,13 +366,13 @@ def test_what_was_not_judged_is_judged_on_commit_and_stored_in_the_order_of_its_
     reader = Reader(evidence, "small", "run")
     none = judge(spec, frame, rows_in={}).exclusions
     with pytest.raises(ContractError):
-        commit_finished(reader, spec, Finished(pl.concat([frame, frame.tail(1)]), none))
+        commit_result(reader, spec, Finished(pl.concat([frame, frame.tail(1)]), none))
     for wrong, names in of_other_types(frame.head(3)):
         with pytest.raises(ContractError) as caught:
-            commit_finished(reader, spec, Finished(wrong, none))
+            commit_result(reader, spec, Finished(wrong, none))
         assert named_in(caught.value) == names
     assert evidence.heads() == {}
-    kept = commit_finished(reader, spec, Finished(frame.reverse(), none)).ref
+    kept = commit_result(reader, spec, Finished(frame.reverse(), none)).ref
     assert evidence.store.read(kept).equals(frame)
 
 

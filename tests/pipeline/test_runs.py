@@ -85,13 +85,13 @@ SLOW_RUN = """
 import sys, time
 from quant_core.graph import runner
 from quant_core import cli
-first = runner.commit_finished
+first = runner.commit_result
 def commit(reader, spec, finished):
     done = first(reader, spec, finished)
     print("committed", flush=True, file=sys.stderr)
     time.sleep(60)
     return done
-runner.commit_finished = commit
+runner.commit_result = commit
 cli.main()
 """
 

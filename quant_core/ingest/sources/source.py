@@ -17,7 +17,7 @@ from pydantic import AfterValidator, JsonValue, ValidationError
 
 from quant_core.errors import ConfigError
 from quant_core.graph.catalog import Catalog, collect
-from quant_core.graph.landing import Tell, silent
+from quant_core.graph.landing import Tell, ignore_message
 from quant_core.graph.stage import Params
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve, first_fault
@@ -77,7 +77,7 @@ class Landed:
 
     marks: Mapping[str, str]
     now: datetime
-    tell: Tell = silent
+    tell: Tell = ignore_message
 
 
 Snapshot = Callable[[Any, Sleeve], pl.DataFrame | Split | Batch]

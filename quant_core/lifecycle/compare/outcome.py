@@ -81,7 +81,7 @@ def tables_diff(
     found: dict[str, dict[str, TableDiff]] = {section: {} for section in SECTIONS}
     missing: dict[str, str] = {}
     section_of = {room: section for section, rooms in SECTIONS.items() for room in rooms}
-    for spec in registry.ordered():
+    for spec in registry.order_stages():
         a, b = (tables.get(spec.id, {}).get("valid") for tables in (first, second))
         if a is None or b is None:
             if a != b:

@@ -22,7 +22,7 @@ from quant_core.graph.compute import Compute
 from quant_core.graph.finished import EXCLUSION_KEY
 from quant_core.graph.parameters import Plan
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import executed
+from quant_core.graph.runner import execute_stage
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.rule_names import with_current_names
 
@@ -100,7 +100,7 @@ class Workshop:
             frames = {
                 argument: self.read(inputs[source], spec.columns(argument)) for argument, source in spec.inputs.items()
             }
-            finished = executed(spec, frames, plan, compute=self.compute, as_of=as_of)
+            finished = execute_stage(spec, frames, plan, compute=self.compute, as_of=as_of)
         except QuantError as error:
             return Recomputed(reason=f"{type(error).__name__}: {error}")
         if finished.broken:
@@ -138,7 +138,7 @@ class Workshop:
             Stages taken as they are: at least those that touch the outside world.
         """
         found: dict[str, Recomputed] = {}
-        for spec in plan.stages.ordered(plan.params):
+        for spec in plan.stages.order_stages(plan.params):
             if spec.id in pinned:
                 found[spec.id] = Recomputed(pinned[spec.id])
                 continue

@@ -10,8 +10,8 @@ from quant_core.errors import ConfigError, UnknownNameError, UsageError
 from quant_core.graph.compute import SerialCompute
 from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import executed
-from quant_core.graph.stage import Params, StageSpec, derived, stage
+from quant_core.graph.runner import execute_stage
+from quant_core.graph.stage import Params, StageSpec, derive_contract, stage
 from quant_core.market.contracts.features import ValueColumn, store_contract
 from quant_core.market.contracts.ingest import Raw, ReturnsSchema
 from quant_core.market.contracts.split import Contract
@@ -59,14 +59,14 @@ def sleeve(**rooms: dict[str, object]) -> SleeveFile:
 
 
 def test_stages_come_after_their_inputs() -> None:
-    assert [spec.id for spec in REGISTRY.ordered()] == ["ingest.raw", "alpha.score", "report.page"]
-    assert [spec.id for spec in REGISTRY.ordered(["report.page", "ingest.raw"])] == ["ingest.raw", "report.page"]
+    assert [spec.id for spec in REGISTRY.order_stages()] == ["ingest.raw", "alpha.score", "report.page"]
+    assert [spec.id for spec in REGISTRY.order_stages(["report.page", "ingest.raw"])] == ["ingest.raw", "report.page"]
 
 
 def test_a_circle_of_stages_is_an_error() -> None:
     specs = [StageSpec("a.x", raw, {"b": "a.y"}, Raw), StageSpec("a.y", raw, {"b": "a.x"}, Raw)]
     with pytest.raises(UsageError, match="circle"):
-        StageRegistry(specs).ordered()
+        StageRegistry(specs).order_stages()
 
 
 def test_an_unknown_stage_lists_the_near_ones() -> None:
@@ -138,13 +138,13 @@ def again(own: pl.DataFrame) -> pl.DataFrame:
 
 
 RETURNS = store_contract("Simple_Return", "Returns.", [ValueColumn("simple_return", "Fraction.")])
-TWICE = stage("beta.twice", inputs={"own": "alpha.own"}, output=derived("alpha.own", doubled))(twice)
+TWICE = stage("beta.twice", inputs={"own": "alpha.own"}, output=derive_contract("alpha.own", doubled))(twice)
 
 
 def derived_registry() -> StageRegistry:
     return StageRegistry(
         [
-            stage("gamma.again", inputs={"own": "beta.twice"}, output=derived("beta.twice", doubled))(again),
+            stage("gamma.again", inputs={"own": "beta.twice"}, output=derive_contract("beta.twice", doubled))(again),
             TWICE,
             stage("alpha.own", output=RETURNS)(lambda: RETURNS.empty()),
         ]
@@ -183,7 +183,7 @@ def test_outside_a_registry_a_derived_contract_is_not_known() -> None:
 def test_a_contract_derives_from_the_valid_rows_of_an_input_only() -> None:
     for source in ("alpha.other", "alpha.own#exclusions"):
         with pytest.raises(UsageError, match="not an input"):
-            stage("beta.twice", inputs={"own": "alpha.own"}, output=derived(source, doubled))(twice)
+            stage("beta.twice", inputs={"own": "alpha.own"}, output=derive_contract(source, doubled))(twice)
 
 
 def test_a_stage_that_names_contracts_is_given_those_of_its_inputs() -> None:
@@ -192,11 +192,11 @@ def test_a_stage_that_names_contracts_is_given_those_of_its_inputs() -> None:
     assert spec.wants == {"contracts"}
     frame = pl.DataFrame({"date": [date(2024, 1, 1)], "symbol": ["X:A"], "simple_return": [0.1]})
     plan = resolve_plan(registry, sleeve())
-    found = executed(spec, {"own": frame}, plan, compute=SerialCompute(), as_of=None)
+    found = execute_stage(spec, {"own": frame}, plan, compute=SerialCompute(), as_of=None)
     assert found.valid["simple_return_twice"].to_list() == [0.2]
 
 
 def test_a_stage_taken_from_its_module_joins_a_registry() -> None:
-    joined = derived_registry().joined(TWICE)
+    joined = derived_registry().join_contracts(TWICE)
     assert list(joined.output.dtypes) == ["date", "symbol", "simple_return_twice"]
     assert joined.function is TWICE.function

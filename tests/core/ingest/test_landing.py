@@ -11,7 +11,7 @@ from quant_core.errors import ConflictError, GateError, SourceError, Unavailable
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.store import Store
-from quant_core.graph.commit import Committed, Reader, commit_finished
+from quant_core.graph.commit import Committed, Reader, commit_result
 from quant_core.graph.judge import judge
 from quant_core.graph.landing import Landing
 from quant_core.graph.stage import NoParams, Params
@@ -77,7 +77,7 @@ def land(home: Path, new_landing: Callable[..., Landing]) -> Callable[..., Commi
             Evidence(home).open_run(run_id, {"as_of": as_of})
             landing = Landing(Evidence(home), "test", run_id, clock=landing.clock)
         result = raw(params=RawParams(kind=kind, options=options), sleeve=SLEEVE, as_of=as_of, landing=landing)
-        return commit_finished(Reader(Evidence(home), "test", run_id), raw, judge(raw, result, rows_in={}))
+        return commit_result(Reader(Evidence(home), "test", run_id), raw, judge(raw, result, rows_in={}))
 
     return done
 
