@@ -62,7 +62,7 @@ def filled(home: Path, count: int) -> None:
     written, found = 0, Ledger(home / FILE_NAME)
     while written < count:
         size = min(1_000, count - written)
-        with found.locked() as turn:
+        with found.lock() as turn:
             turn.append_all([record(written + number) for number in range(size)], durable=False)
         written += size
 

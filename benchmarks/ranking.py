@@ -1,4 +1,4 @@
-"""Ranks across symbols against scipy, which ranks whole rows: ours also leave out symbols that are not members or not known."""
+"""Ranks across symbols against scipy, which ranks whole rows: ours leave out symbols that are unknown or not members."""
 
 from __future__ import annotations
 

@@ -41,15 +41,15 @@ class _Commands(click.Group):
     """Own commands, and those installed packages offer."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *(point.name for point in _offered("quant.commands"))})
+        return sorted({*super().list_commands(ctx), *(point.name for point in _entry_points("quant.commands"))})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        for point in _offered("quant.commands"):
+        for point in _entry_points("quant.commands"):
             if point.name == cmd_name:
-                command: click.Command = _loaded(point)
+                command: click.Command = _load_entry_point(point)
                 return command
         if cmd_name in PLATFORM_COMMANDS:
             raise MissingExtraError(f"quant {cmd_name}", "platform")
@@ -81,7 +81,7 @@ def run(
 
     from quant_core.graph.registry import StageRegistry
     from quant_core.graph.runner import DAGRunner
-    from quant_core.lifecycle.summary import summary_of, told
+    from quant_core.lifecycle.summary import describe_summary, summary_of
     from quant_core.market.sleeves import find_sleeve, read_sleeve
     from quant_core.settings import Settings
 
@@ -100,7 +100,7 @@ def run(
     for said in result.plan.switched_off:
         click.echo(f"warning: {said}", err=True)
     outcome = summary_of(_evidence(settings.home), sleeve, run_id=result.run_id)
-    click.echo(json.dumps(outcome) if as_json else told(outcome))
+    click.echo(json.dumps(outcome) if as_json else describe_summary(outcome))
 
 
 @quant.command()
@@ -109,12 +109,12 @@ def run(
 @_as_json
 def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> None:
     """Print the selection and figures each SLEEVE was last committed with; with --json one object a line."""
-    from quant_core.lifecycle.summary import summary_of, told
+    from quant_core.lifecycle.summary import describe_summary, summary_of
 
     evidence = _evidence(home)
     for sleeve in sleeves:
         outcome = summary_of(evidence, sleeve)
-        click.echo(json.dumps(outcome) if as_json else told(outcome) + "\n")
+        click.echo(json.dumps(outcome) if as_json else describe_summary(outcome) + "\n")
 
 
 @quant.command()
@@ -142,12 +142,18 @@ def exclusions(
     as_json: bool,
 ) -> None:
     """Count the rows kept out of SLEEVE (default: of all) per stage and rule, and list the first of them."""
-    from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows, told
+    from quant_core.lifecycle.exclusions import (
+        ExclusionQuery,
+        describe_exclusions,
+        document_of,
+        exclusion_counts,
+        exclusion_rows,
+    )
 
     evidence = _evidence(home)
-    wanted = Wanted(sleeve, stage, rule, symbol, None if since is None else since.date(), run_id)
+    wanted = ExclusionQuery(sleeve, stage, rule, symbol, None if since is None else since.date(), run_id)
     counts, rows = exclusion_counts(evidence, wanted), exclusion_rows(evidence, wanted, limit=limit)
-    click.echo(json.dumps(document_of(counts, rows)) if as_json else told(counts, rows))
+    click.echo(json.dumps(document_of(counts, rows)) if as_json else describe_exclusions(counts, rows))
 
 
 @quant.command()
@@ -157,7 +163,7 @@ def exclusions(
 @_as_json
 def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
     """Count the sessions of SLEEVE without a bar by kind, and list what to ask its source for again."""
-    from quant_core.lifecycle.repairs import repairs_of, repairs_told
+    from quant_core.lifecycle.repairs import describe_repairs, repairs_of
 
     evidence = _evidence(home)
     kinds, requests = repairs_of(evidence, sleeve)
@@ -165,7 +171,7 @@ def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
         asked = [json.loads(request) for request in requests["request"]]
         click.echo(json.dumps({"sleeve": sleeve, "kinds": kinds.to_dicts(), "requests": asked}))
     else:
-        click.echo(repairs_told(kinds, requests, limit=limit))
+        click.echo(describe_repairs(kinds, requests, limit=limit))
 
 
 @quant.command()
@@ -175,12 +181,12 @@ def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def features(family: str | None, sleeve: str | None, home: Path | None, *, as_json: bool) -> None:
     """List every feature with its unit, warm-up and bounds; docs/features.md has formulas and sources."""
-    from quant_core.lifecycle.features import document_of, features_listed, told, with_coverage
+    from quant_core.lifecycle.features import add_coverage, describe_features, document_of, list_features
 
-    found = features_listed(family)
+    found = list_features(family)
     if sleeve is not None:
-        found = with_coverage(found, _evidence(home), sleeve)
-    click.echo(json.dumps(document_of(found, sleeve)) if as_json else told(found))
+        found = add_coverage(found, _evidence(home), sleeve)
+    click.echo(json.dumps(document_of(found, sleeve)) if as_json else describe_features(found))
 
 
 quant.add_command(diff)
@@ -220,22 +226,22 @@ def engine_of(name: str) -> Compute:
         from quant_core.graph.compute import SerialCompute
 
         return SerialCompute()
-    offered = {point.name: point for point in _offered("quant.modes")}
+    offered = {point.name: point for point in _entry_points("quant.modes")}
     if name in offered:
-        engine: Compute = _loaded(offered[name])()
+        engine: Compute = _load_entry_point(offered[name])()
         return engine
     if name in PLATFORM_MODES:
         raise MissingExtraError(f"mode {name}", "platform")
     raise UnknownNameError("mode", name, {"serial", *offered, *PLATFORM_MODES})
 
 
-def _offered(group: str) -> tuple[EntryPoint, ...]:
+def _entry_points(group: str) -> tuple[EntryPoint, ...]:
     from importlib.metadata import entry_points
 
     return tuple(entry_points(group=group))
 
 
-def _loaded(point: EntryPoint) -> Any:
+def _load_entry_point(point: EntryPoint) -> Any:
     try:
         return point.load()
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from quant_core.evidence.ledger.anchors import Anchor
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.ledger.chain import FIRST_PREV, hash_after
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.ledger.segments import Segment
@@ -45,7 +45,7 @@ def edited(payload: bytes, change: Callable[[dict], None]) -> bytes:
     """A payload as this package would have written it."""
     fields = json.loads(payload)
     change(fields)
-    return canonical(fields)
+    return canonical_bytes(fields)
 
 
 def checked(*files: bytes | list[bytes], anchors: Iterable[Anchor] = ()) -> VerifyReport:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from quant_assets.resources.artifacts import artifacts_of
 from quant_assets.resources.projection import Point, RunView, last_record, truncate, view_of
 from quant_core.errors import EvidenceError
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import Manifest, read_manifest
@@ -170,7 +170,7 @@ def dump_experiment(client: Any) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     runs = _search_runs(client, experiment.experiment_id, "") if experiment else ()
     shown = sorted((_as_plain(client, run) for run in runs), key=lambda run: (run["name"], run["start_time"]))
-    return canonical(shown, indented=True).decode()
+    return canonical_bytes(shown, indented=True).decode()
 
 
 def find_mlflow_run(client: Any, run_id: str) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from quant_core.evidence.ledger.anchors import Anchor
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.index import Run
 from quant_core.evidence.runs.manifest import Manifest
@@ -176,4 +176,4 @@ def _metrics(run: Run) -> tuple[list[Point], int]:
 
 
 def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else canonical(value).decode()
+    return value if isinstance(value, str) else canonical_bytes(value).decode()

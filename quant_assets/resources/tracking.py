@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Projection, dump_experiment, find_mlflow_run
 from quant_assets.resources.projection import truncate
-from quant_core.evidence.files.documents import make_folder, staged
+from quant_core.evidence.files.documents import make_folder, temp_file
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.masking import masked
 
@@ -50,7 +50,7 @@ def create_store(home: Path) -> str:
     """
     folder = make_folder(home.absolute() / "mlflow")
     if not (folder / DATABASE).exists():
-        with staged(folder) as file:
+        with temp_file(folder) as file:
             client = _door().mlflow.MlflowClient(_sqlite(file.path))
             client.create_experiment(EXPERIMENT, artifact_location=_artifact_folder(home))
             with suppress(FileExistsError):  # another process was first

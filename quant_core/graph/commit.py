@@ -16,7 +16,7 @@ import polars as pl
 
 from quant_core.errors import GateError, UsageError
 from quant_core.evidence.files.documents import write_document
-from quant_core.evidence.files.names import encoded
+from quant_core.evidence.files.names import encode_name
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.reader import ref_in
@@ -197,7 +197,7 @@ def publish_for(reader: Reader, documents: pl.DataFrame) -> None:
 
 def publish(home: Path, sleeve: str, run_id: str, documents: pl.DataFrame, *, is_newest: bool) -> None:
     """Write each document under `reports/<sleeve>/<run id>/` and, if it is the newest, under `reports/<sleeve>/`."""
-    folder = home / "reports" / encoded(sleeve)
+    folder = home / "reports" / encode_name(sleeve)
     for name, content in documents.select("name", "content").iter_rows():
-        for place in (folder / encoded(run_id), folder)[: 1 + is_newest]:
+        for place in (folder / encode_name(run_id), folder)[: 1 + is_newest]:
             write_document(place / name, content.encode())

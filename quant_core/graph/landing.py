@@ -70,7 +70,7 @@ class Landing:
     def begin(self, stage: str, *, source: str, fingerprint: str) -> None:
         """Set which table is landed, and from which source."""
         self._stage, self._source = stage, {"source": source, "fingerprint": fingerprint}
-        self._records = self._evidence.landed(stage, self._sleeve)
+        self._records = self._evidence.landed_batches(stage, self._sleeve)
 
     @property
     def batches(self) -> tuple[Record, ...]:

@@ -22,8 +22,14 @@ from uuid6 import uuid7
 from quant_core.errors import ConflictError, QuantError, UnknownKeyError, UnknownNameError, UsageError
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.commits import Evidence, Outcome
-from quant_core.evidence.runs.manifest import Manifest, code_facts, host_facts, read_manifest, write_manifest
-from quant_core.evidence.runs.manifest import SleeveFile as ManifestSleeve
+from quant_core.evidence.runs.manifest import (
+    Manifest,
+    SleeveFileFacts,
+    code_facts,
+    host_facts,
+    read_manifest,
+    write_manifest,
+)
 from quant_core.evidence.runs.reader import ref_in
 from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Reader, TableCache, commit_result
@@ -171,7 +177,7 @@ def open_run(
         as_of=as_of,
         seed=SEED,
         code=code_facts(CHECKOUT),
-        sleeve_file=ManifestSleeve(name=f"{plan.sleeve.name}.toml", sha256=plan.sleeve_sha256 or None),
+        sleeve_file=SleeveFileFacts(name=f"{plan.sleeve.name}.toml", sha256=plan.sleeve_sha256 or None),
         sleeve_definition=plan.sleeve.model_dump(mode="json"),
         params=plan.dump(),
         origins={id: dict(origin) for id, origin in plan.origins.items()},

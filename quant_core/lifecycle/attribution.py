@@ -25,8 +25,8 @@ from quant_core.graph.parameters import recorded_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.compare.outcome import outcome_diff
 from quant_core.lifecycle.compare.recompute import Recomputed, Workshop, inputs_among
-from quant_core.lifecycle.diff import outcome_told, param_changes
-from quant_core.lifecycle.runs import RunTables, edges, run_named, tables_of
+from quant_core.lifecycle.diff import describe_outcome_diff, param_changes
+from quant_core.lifecycle.runs import RunTables, edge_stages, find_run, tables_of
 from quant_core.settings import CHECKOUT
 
 CODE, DATA, SLEEVE, AS_OF, ALL = "code", "data", "sleeve", "as_of", "all inputs at once"
@@ -58,7 +58,7 @@ class Attribution(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Inputs:
     """Everything a run is a function of, besides the code."""
 
     definition: Mapping[str, Any]
@@ -67,14 +67,14 @@ class _Given:
     pinned: Mapping[str, Parts]
 
 
-def attributed(
+def attribute_changes(
     evidence: EvidenceReader,
     first: str,
     second: str,
     *,
     registry: StageRegistry | None = None,
     compute: Compute | None = None,
-    tell: Callable[[str], None] = lambda input: None,
+    progress: Callable[[str], None] = lambda input: None,
 ) -> Attribution:
     """Swap one input at a time from the second run into the first, and say what each does to the outcome.
 
@@ -88,8 +88,8 @@ def attributed(
         A run has a manifest older than replay, or did not land.
     """
     registry = registry or StageRegistry.load("quant_core")
-    a, b = (tables_of(evidence, run_named(evidence, name)) for name in (first, second))
-    then, now = (_given(run, edges(registry)) for run in (a, b))
+    a, b = (tables_of(evidence, find_run(evidence, name)) for name in (first, second))
+    then, now = (_inputs_of(run, edge_stages(registry)) for run in (a, b))
     effects: list[Effect] = []
     with tempfile.TemporaryDirectory(prefix="diff-") as scratch:
         workshop = Workshop.at(evidence.home, Path(scratch), registry, compute or SerialCompute())
@@ -97,24 +97,24 @@ def attributed(
         for run in (a, b):
             _remember(workshop, run)
 
-        def outcome(given: _Given) -> dict[str, Recomputed]:
+        def outcome(given: _Inputs) -> dict[str, Recomputed]:
             plan = recorded_plan(registry, given.definition, given.params, registry)
-            return workshop.graph(plan, given.as_of, given.pinned)
+            return workshop.compute_graph(plan, given.as_of, given.pinned)
 
-        tell(CODE)
+        progress(CODE)
         base = outcome(then)
         effects.append(_effect(workshop, CODE, None, a.parts, base))
         for name, change, given in _swaps(a, b, then, now):
-            tell(name)
+            progress(name)
             effects.append(_effect(workshop, name, change, _tables(base), outcome(given)))
-        tell(ALL)
+        progress(ALL)
         whole = outcome(now)
         effects.append(_effect(workshop, ALL, None, _tables(base), whole))
         left = outcome_diff(registry, workshop.read, _tables(whole), b.parts)
     return Attribution(runs=(a.run.run_id, b.run.run_id), effects=tuple(effects), unexplained=left)
 
 
-def told(found: Attribution) -> str:
+def describe_attribution(found: Attribution) -> str:
     """Say an attribution in lines for people."""
     lines = [f"what caused it, from {found.runs[0]} to {found.runs[1]}, one input at a time:"]
     for effect in found.effects:
@@ -126,15 +126,15 @@ def told(found: Attribution) -> str:
     return "\n".join([*lines, *(f"    {line}" for line in _brief(found.unexplained))])
 
 
-def _given(run: RunTables, edges: frozenset[str]) -> _Given:
+def _inputs_of(run: RunTables, edge_stages: frozenset[str]) -> _Inputs:
     manifest = run.manifest
     if manifest.sleeve_definition is None:
         raise MissingVersionError(f"the manifest of run {run.run.run_id} has no sleeve definition: it is too old.")
-    missing = [stage for stage in sorted(edges & set(manifest.params)) if stage not in run.parts]
+    missing = [stage for stage in sorted(edge_stages & set(manifest.params)) if stage not in run.parts]
     if missing:
         raise MissingVersionError(f"run {run.run.run_id} read no {missing[0]}; there is nothing to start from.")
-    pinned = {stage: run.parts[stage] for stage in edges & set(manifest.params)}
-    return _Given(manifest.sleeve_definition, manifest.params, manifest.as_of, pinned)
+    pinned = {stage: run.parts[stage] for stage in edge_stages & set(manifest.params)}
+    return _Inputs(manifest.sleeve_definition, manifest.params, manifest.as_of, pinned)
 
 
 def _remember(workshop: Workshop, run: RunTables) -> None:
@@ -149,15 +149,17 @@ def _remember(workshop: Workshop, run: RunTables) -> None:
             workshop.remember(spec, plan, manifest.as_of, inputs, run.parts[spec.id])
 
 
-def _swaps(a: RunTables, b: RunTables, then: _Given, now: _Given) -> list[tuple[str, tuple[Any, Any] | None, _Given]]:
+def _swaps(
+    a: RunTables, b: RunTables, then: _Inputs, now: _Inputs
+) -> list[tuple[str, tuple[Any, Any] | None, _Inputs]]:
     """Return the first run's inputs with one of the second's, for each that differs."""
-    swaps: list[tuple[str, tuple[Any, Any] | None, _Given]] = []
+    swaps: list[tuple[str, tuple[Any, Any] | None, _Inputs]] = []
     if then.pinned != now.pinned:
-        swaps.append((DATA, None, _Given(then.definition, then.params, then.as_of, now.pinned)))
+        swaps.append((DATA, None, _Inputs(then.definition, then.params, then.as_of, now.pinned)))
     if then.definition != now.definition:
-        swaps.append((SLEEVE, None, _Given(now.definition, then.params, then.as_of, then.pinned)))
+        swaps.append((SLEEVE, None, _Inputs(now.definition, then.params, then.as_of, then.pinned)))
     if then.as_of != now.as_of:
-        swaps.append((AS_OF, (then.as_of, now.as_of), _Given(then.definition, then.params, now.as_of, then.pinned)))
+        swaps.append((AS_OF, (then.as_of, now.as_of), _Inputs(then.definition, then.params, now.as_of, then.pinned)))
     groups: dict[str, list[str]] = {}
     changes = param_changes(a, b)
     for name, change in changes.items():
@@ -169,7 +171,9 @@ def _swaps(a: RunTables, b: RunTables, then: _Given, now: _Given) -> list[tuple[
         for name in names:
             stage, _, field = name.rpartition(".")
             params[stage][field] = changes[name][1]
-        swaps.append((" and ".join(names), changes[names[0]], _Given(then.definition, params, then.as_of, then.pinned)))
+        swaps.append(
+            (" and ".join(names), changes[names[0]], _Inputs(then.definition, params, then.as_of, then.pinned))
+        )
     return swaps
 
 
@@ -193,4 +197,6 @@ def _tables(found: Mapping[str, Recomputed]) -> dict[str, Parts]:
 
 
 def _brief(outcome: OutcomeDiff) -> list[str]:
-    return outcome_told(outcome)[:2] + [line for line in outcome_told(outcome)[2:] if line.startswith("weights,")]
+    return describe_outcome_diff(outcome)[:2] + [
+        line for line in describe_outcome_diff(outcome)[2:] if line.startswith("weights,")
+    ]

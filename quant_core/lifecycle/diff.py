@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quant_core.evidence.runs.code_change import CodeChange, code_change, code_told, differing
+from quant_core.evidence.runs.code_change import CodeChange, changed_items, code_change, describe_code_change
 from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.graph.differences import OutcomeDiff, TableDiff
 from quant_core.graph.registry import StageRegistry
 from quant_core.lifecycle.compare.outcome import SECTIONS, outcome_diff, tables_diff
-from quant_core.lifecycle.runs import RunTables, run_named, tables_of
+from quant_core.lifecycle.runs import RunTables, find_run, tables_of
 
 _SHOWN = 8
 
@@ -37,7 +37,7 @@ class RunDiff(BaseModel):
 
 
 def run_diff(evidence: EvidenceReader, first: str, second: str, *, registry: StageRegistry | None = None) -> RunDiff:
-    """Compare two runs, named as `run_named` takes them.
+    """Compare two runs, named as `find_run` takes them.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def run_diff(evidence: EvidenceReader, first: str, second: str, *, registry: Sta
         No such run.
     """
     registry = registry or StageRegistry.load("quant_core")
-    a, b = (tables_of(evidence, run_named(evidence, name)) for name in (first, second))
+    a, b = (tables_of(evidence, find_run(evidence, name)) for name in (first, second))
     store = evidence.store
     tables, missing = tables_diff(registry, store.read, store.exists, a.parts, b.parts)
     python = tuple(run.run.python or "" for run in (a, b))
@@ -55,7 +55,7 @@ def run_diff(evidence: EvidenceReader, first: str, second: str, *, registry: Sta
         as_of=_pair(a.manifest.as_of, b.manifest.as_of),
         seed=_pair(a.manifest.seed, b.manifest.seed),
         params=param_changes(a, b),
-        sleeve_fields=differing(a.manifest.sleeve_definition or {}, b.manifest.sleeve_definition or {}),
+        sleeve_fields=changed_items(a.manifest.sleeve_definition or {}, b.manifest.sleeve_definition or {}),
         code=code_change(a.manifest.code, b.manifest.code, python=(python[0], python[1])),
         tables=tables,
         missing=missing,
@@ -67,26 +67,26 @@ def param_changes(a: RunTables, b: RunTables) -> dict[str, tuple[Any, Any]]:
     """Return "stage.field" to (first, second) of the parameters that differ."""
     then = {f"{stage}.{name}": value for stage, table in a.manifest.params.items() for name, value in table.items()}
     now = {f"{stage}.{name}": value for stage, table in b.manifest.params.items() for name, value in table.items()}
-    return differing(then, now)
+    return changed_items(then, now)
 
 
-def told(diff: RunDiff) -> str:
+def describe_diff(diff: RunDiff) -> str:
     """Say a diff in lines for people."""
     lines = [f"first  {diff.runs[0]} of {diff.sleeves[0]}", f"second {diff.runs[1]} of {diff.sleeves[1]}", ""]
     lines += [f"{name}: {pair[0]} -> {pair[1]}" for name, pair in (("as of", diff.as_of), ("seed", diff.seed)) if pair]
     changes = {**diff.params, **{f"sleeve.{name}": pair for name, pair in diff.sleeve_fields.items()}}
     lines += [f"parameters: {len(changes) or 'none'} differ"]
     lines += [f"  {name}: {_short(then)} -> {_short(now)}" for name, (then, now) in changes.items()]
-    lines += [f"code: {code_told(diff.code)}"]
+    lines += [f"code: {describe_code_change(diff.code)}"]
     for section in SECTIONS:
         found = diff.tables.get(section, {})
         lines.append(f"{section}: {'no table differs' if not found else ''}".rstrip())
-        lines += [line for stage, table in found.items() for line in _table_told(stage, table)]
+        lines += [line for stage, table in found.items() for line in _table_lines(stage, table)]
     lines += [f"not compared: {stage}, {reason}" for stage, reason in diff.missing.items()]
-    return "\n".join([*lines, "", *outcome_told(diff.outcome)])
+    return "\n".join([*lines, "", *describe_outcome_diff(diff.outcome)])
 
 
-def outcome_told(outcome: OutcomeDiff) -> list[str]:
+def describe_outcome_diff(outcome: OutcomeDiff) -> list[str]:
     """Say what differs in what two runs came to."""
     if outcome.is_empty:
         return ["outcome: the same winners, weights and figures"]
@@ -106,7 +106,7 @@ def outcome_told(outcome: OutcomeDiff) -> list[str]:
     return lines
 
 
-def table_told(table: TableDiff) -> str:
+def describe_table_diff(table: TableDiff) -> str:
     """Say what differs in one table in one line."""
     if table.is_empty:
         return "no row differs"
@@ -120,8 +120,8 @@ def _headlines(figures: Mapping[str, tuple[Any, Any]]) -> list[tuple[str, tuple[
     return (chosen or list(figures.items()))[: 2 * _SHOWN]
 
 
-def _table_told(stage: str, table: TableDiff) -> list[str]:
-    lines = [f"  {stage:<34} {table_told(table)}"]
+def _table_lines(stage: str, table: TableDiff) -> list[str]:
+    lines = [f"  {stage:<34} {describe_table_diff(table)}"]
     for name, column in sorted(table.columns.items(), key=lambda item: -item[1].cells)[:_SHOWN]:
         largest = "" if column.largest is None else f", by up to {column.largest:.4g}"
         lines.append(f"    {name}: {column.cells:,} cells{largest}")

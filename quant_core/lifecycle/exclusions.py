@@ -42,7 +42,7 @@ _HEADINGS = ("stage", "rule", "rows", "share", "symbols", "first", "last")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExclusionQuery:
     """Which exclusions to look at; None: all.
 
     Attributes
@@ -62,7 +62,7 @@ class Wanted:
     run_id: str | None = None
 
 
-def exclusion_counts(evidence: EvidenceReader, wanted: Wanted) -> pl.DataFrame:
+def exclusion_counts(evidence: EvidenceReader, wanted: ExclusionQuery) -> pl.DataFrame:
     """Count the excluded rows per sleeve, stage and rule.
 
     Returns
@@ -93,17 +93,17 @@ def exclusion_counts(evidence: EvidenceReader, wanted: Wanted) -> pl.DataFrame:
         )
         for record, rows in _exclusions(evidence, wanted, ("rule", "date", "symbol"))
     ]
-    counts = pl.concat([pl.DataFrame(schema=COUNTS_SCHEMA), *(_shaped(part, COUNTS_SCHEMA) for part in parts)])
+    counts = pl.concat([pl.DataFrame(schema=COUNTS_SCHEMA), *(_cast_columns(part, COUNTS_SCHEMA) for part in parts)])
     return counts.sort("sleeve", "stage", "rows", "rule", descending=[False, False, True, False])
 
 
-def exclusion_rows(evidence: EvidenceReader, wanted: Wanted, *, limit: int | None = None) -> pl.DataFrame:
+def exclusion_rows(evidence: EvidenceReader, wanted: ExclusionQuery, *, limit: int | None = None) -> pl.DataFrame:
     """Return the excluded rows themselves: sleeve, stage, rule, row, date, symbol, detail and record (the row as JSON).
 
     Sorted by sleeve, stage, rule and position; the first `limit` of them. Raises as `exclusion_counts` does.
     """
     found = [
-        _shaped(
+        _cast_columns(
             rows.with_columns(sleeve=pl.lit(record.data["sleeve"]), stage=pl.lit(record.data["stage"])), ROWS_SCHEMA
         )
         for record, rows in _exclusions(evidence, wanted, None)
@@ -122,7 +122,7 @@ def document_of(counts: pl.DataFrame, rows: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def told(counts: pl.DataFrame, rows: pl.DataFrame) -> str:
+def describe_exclusions(counts: pl.DataFrame, rows: pl.DataFrame) -> str:
     """Say counts, and rows if there are any, in lines for people."""
     if counts.is_empty():
         return "no row was excluded."
@@ -149,7 +149,7 @@ def _line(stage: str, rule: str, rows: str, share: str, symbols: str, first: str
 
 
 def _exclusions(
-    evidence: EvidenceReader, wanted: Wanted, columns: Sequence[str] | None
+    evidence: EvidenceReader, wanted: ExclusionQuery, columns: Sequence[str] | None
 ) -> list[tuple[Record, pl.DataFrame]]:
     """Return the commits looked at, each with those of its exclusions that are wanted."""
     tables = []
@@ -167,7 +167,7 @@ def _exclusions(
     return tables
 
 
-def _commits(evidence: EvidenceReader, wanted: Wanted) -> list[Record]:
+def _commits(evidence: EvidenceReader, wanted: ExclusionQuery) -> list[Record]:
     if wanted.run_id is not None:
         own = {(record.data["stage"], record.data["sleeve"]): record for record in evidence.run(wanted.run_id).commits}
         where = f"by run {wanted.run_id}"
@@ -188,7 +188,7 @@ def _commits(evidence: EvidenceReader, wanted: Wanted) -> list[Record]:
     return [record for (stage, _), record in sorted(chosen.items()) if wanted.stage in (None, stage)]
 
 
-def _is_wanted(wanted: Wanted) -> pl.Expr:
+def _is_wanted(wanted: ExclusionQuery) -> pl.Expr:
     asked = [pl.lit(value=True)]
     if wanted.rule is not None:
         asked.append(pl.col("rule") == wanted.rule)
@@ -199,5 +199,5 @@ def _is_wanted(wanted: Wanted) -> pl.Expr:
     return pl.all_horizontal(asked)
 
 
-def _shaped(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
+def _cast_columns(frame: pl.DataFrame, schema: dict[str, Any]) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())

@@ -29,7 +29,7 @@ SCHEMA = {
 }
 
 
-def features_listed(family: str | None = None) -> pl.DataFrame:
+def list_features(family: str | None = None) -> pl.DataFrame:
     """Return one row per feature, of all families or of one.
 
     Returns
@@ -67,7 +67,7 @@ def features_listed(family: str | None = None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA).sort("family", maintain_order=True)
 
 
-def with_coverage(features: pl.DataFrame, evidence: EvidenceReader, sleeve: str) -> pl.DataFrame:
+def add_coverage(features: pl.DataFrame, evidence: EvidenceReader, sleeve: str) -> pl.DataFrame:
     """Add of each feature the rows of the sleeve's newest table (0: its family is off) and the share of them known.
 
     Returns
@@ -104,7 +104,7 @@ def document_of(features: pl.DataFrame, sleeve: str | None) -> dict[str, Any]:
     return {"sleeve": sleeve, "features": features.to_dicts()}
 
 
-def told(features: pl.DataFrame) -> str:
+def describe_features(features: pl.DataFrame) -> str:
     """Say the list in lines for people, family by family."""
     lines: list[str] = []
     for (family,), part in features.group_by("family", maintain_order=True):

@@ -28,11 +28,11 @@ _NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newes
 @_as_json
 def replay(run: str, home: Path | None, *, as_json: bool) -> None:
     """Compute RUN again from what it was pinned to and compare hashes; exit 1 when any differs."""
-    from quant_core.lifecycle.replay import replayed, told
+    from quant_core.lifecycle.replay import describe_replay, replay_run
 
     evidence = _evidence(home)
-    outcome = replayed(evidence, run, tell=_tell)
-    click.echo(outcome.model_dump_json() if as_json else told(outcome))
+    outcome = replay_run(evidence, run, progress=_report_stage)
+    click.echo(outcome.model_dump_json() if as_json else describe_replay(outcome))
     outcome.raise_if_different()
 
 
@@ -44,19 +44,19 @@ def replay(run: str, home: Path | None, *, as_json: bool) -> None:
 @_as_json
 def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
     """Compare two runs: parameters, code, data, features, scores, selection, weights and figures."""
-    from quant_core.lifecycle import attribution
-    from quant_core.lifecycle.diff import run_diff, told
+    from quant_core.lifecycle.attribution import attribute_changes, describe_attribution
+    from quant_core.lifecycle.diff import describe_diff, run_diff
 
     evidence = _reader(home)
     found = run_diff(evidence, first, second)
-    causes = attribution.attributed(evidence, first, second, tell=_tell) if attribute else None
+    causes = attribute_changes(evidence, first, second, progress=_report_stage) if attribute else None
     if as_json:
         document = found.model_dump(mode="json")
         click.echo(json.dumps(document | {"attribution": causes.model_dump(mode="json") if causes else None}))
         return
-    click.echo(told(found))
+    click.echo(describe_diff(found))
     if causes is not None:
-        click.echo("\n" + attribution.told(causes))
+        click.echo("\n" + describe_attribution(causes))
 
 
 @click.command(epilog=_NAMES)
@@ -68,12 +68,11 @@ def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json
 @_as_json
 def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
     """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
-    from quant_core.lifecycle.why import told
-    from quant_core.lifecycle.why import why as asked
+    from quant_core.lifecycle.why import describe_decision, explain_decision
 
     evidence = _reader(home)
-    found = asked(evidence, symbol, sleeve=sleeve, date=None if date is None else date.date(), run=run)
-    click.echo(found.model_dump_json() if as_json else told(found))
+    found = explain_decision(evidence, symbol, sleeve=sleeve, date=None if date is None else date.date(), run=run)
+    click.echo(found.model_dump_json() if as_json else describe_decision(found))
 
 
 def _evidence(home: Path | None) -> Evidence:
@@ -90,5 +89,5 @@ def _reader(home: Path | None) -> EvidenceReader:
     return EvidenceReader(Settings.from_environment(os.environ, home=home).home)
 
 
-def _tell(what: str) -> None:
+def _report_stage(what: str) -> None:
     click.echo(f"computing: {what}", err=True)

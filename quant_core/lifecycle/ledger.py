@@ -63,7 +63,7 @@ def verify(anchors: tuple[str, ...], processes: int | None, home: Path | None, *
     kept = _anchors(anchors, found.path.parent)
     others = min(os.cpu_count() or 1, _MOST_PROCESSES) if processes is None else processes
     report = verify_ledger(found, kept, processes=others)
-    click.echo(report.model_dump_json() if as_json else report_told(report))
+    click.echo(report.model_dump_json() if as_json else describe_report(report))
     report.raise_for_faults()
 
 
@@ -74,7 +74,7 @@ def verify(anchors: tuple[str, ...], processes: int | None, home: Path | None, *
 def tail(count: int, home: Path | None, *, as_json: bool) -> None:
     """Print the last COUNT records, the newest last."""
     for record in _ledger(home).last_records(count):
-        click.echo(record.model_dump_json() if as_json else record_told(record))
+        click.echo(record.model_dump_json() if as_json else describe_record(record))
 
 
 @ledger.command()
@@ -88,7 +88,7 @@ def show(run_id: str, home: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo("\n".join(record.model_dump_json() for record in records))
     else:
-        click.echo(run_told(records))
+        click.echo(describe_run(records))
 
 
 @ledger.command()
@@ -97,10 +97,10 @@ def show(run_id: str, home: Path | None, *, as_json: bool) -> None:
 def stats(home: Path | None, *, as_json: bool) -> None:
     """Count the ledger's records by kind, its runs by outcome, its files and bytes; print its anchor."""
     facts = facts_of(_ledger(home))
-    click.echo(json.dumps(facts) if as_json else facts_told(facts))
+    click.echo(json.dumps(facts) if as_json else describe_facts(facts))
 
 
-def report_told(report: VerifyReport) -> str:
+def describe_report(report: VerifyReport) -> str:
     """Return what verifying found as lines of text; every fault has its own."""
     from quant_core.evidence.ledger.inspection import describe_fault
 
@@ -109,7 +109,7 @@ def report_told(report: VerifyReport) -> str:
     return "\n".join([first, *(f"  {describe_fault(fault)}" for fault in report.faults)])
 
 
-def record_told(record: Record) -> str:
+def describe_record(record: Record) -> str:
     """Return a record as one line: number, time, run, kind, and the beginning of what it holds."""
     data = json.dumps(record.data, ensure_ascii=False, separators=(",", ":"))
     cut = data if len(data) <= _WIDE else f"{data[:_WIDE]}..."
@@ -134,11 +134,11 @@ def run_records(records: Iterable[Record], run_id: str) -> list[Record]:
     return by_run[meant[0]]
 
 
-def run_told(records: list[Record]) -> str:
+def describe_run(records: list[Record]) -> str:
     """Return the records of a run as text: one line each, and all of what it was opened and closed with."""
     lines = [f"run {records[0].run_id}: {len(records)} records, seq {records[0].seq} to {records[-1].seq}"]
     for record in records:
-        lines.append(record_told(record))
+        lines.append(describe_record(record))
         if record.kind in {"genesis", "outcome", "refused"}:
             lines += [
                 f"          {line}" for line in json.dumps(record.data, ensure_ascii=False, indent=2).splitlines()
@@ -172,7 +172,7 @@ def facts_of(found: LedgerReader) -> dict[str, Any]:
     }
 
 
-def facts_told(facts: dict[str, Any]) -> str:
+def describe_facts(facts: dict[str, Any]) -> str:
     """Return the counts of a ledger as text."""
     return "\n".join(_lines(facts))
 

@@ -37,7 +37,7 @@ def repairs_of(evidence: EvidenceReader, sleeve: str) -> tuple[pl.DataFrame, pl.
     return kinds.sort("kind"), repair_requests(gaps)
 
 
-def repairs_told(kinds: pl.DataFrame, requests: pl.DataFrame, *, limit: int) -> str:
+def describe_repairs(kinds: pl.DataFrame, requests: pl.DataFrame, *, limit: int) -> str:
     """Say both in lines for people, the first `limit` requests."""
     if kinds.is_empty():
         return "no session lacks a bar."

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from quant_core.errors import MissingVersionError, ReplayError
-from quant_core.evidence.runs.code_change import CodeChange, code_change, code_told
+from quant_core.evidence.runs.code_change import CodeChange, code_change, describe_code_change
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts
 from quant_core.evidence.store.refs import DataRef
@@ -25,7 +25,7 @@ from quant_core.graph.parameters import recorded_plan
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.stage import StageSpec
 from quant_core.lifecycle.compare.recompute import Workshop, inputs_among
-from quant_core.lifecycle.runs import RunTables, run_named, tables_of
+from quant_core.lifecycle.runs import RunTables, find_run, tables_of
 from quant_core.market.contracts.rule_names import is_equal_under_current_names
 from quant_core.settings import CHECKOUT
 
@@ -69,16 +69,16 @@ class Replay(BaseModel):
         if self.is_same:
             return
         wrong = [stage.stage for stage in self.stages if stage.verdict in ("different", "failed", "lost")]
-        raise ReplayError(f"run {self.run_id} does not replay: {', '.join(wrong)}. {code_told(self.code)}")
+        raise ReplayError(f"run {self.run_id} does not replay: {', '.join(wrong)}. {describe_code_change(self.code)}")
 
 
-def replayed(
+def replay_run(
     evidence: Evidence,
     name: str,
     *,
     registry: StageRegistry | None = None,
     compute: Compute | None = None,
-    tell: Callable[[str], None] = lambda stage: None,
+    progress: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
     """Compute a run again and compare.
 
@@ -90,7 +90,7 @@ def replayed(
     ----------
     evidence : Evidence
     name : str
-        As `run_named` takes it.
+        As `find_run` takes it.
     registry, compute : optional
         Default: the stages of the core, one process.
     tell : callable
@@ -106,7 +106,7 @@ def replayed(
         This version of the code does not know a stage or parameter of the run.
     """
     registry = registry or StageRegistry.load("quant_core")
-    tables = tables_of(evidence, run_named(evidence, name))
+    tables = tables_of(evidence, find_run(evidence, name))
     run, manifest = tables.run, tables.manifest
     if not tables.own:
         raise MissingVersionError(f"run {run.run_id} committed nothing; there is nothing to replay.")
@@ -123,21 +123,21 @@ def replayed(
         workshop = Workshop.at(evidence.home, Path(scratch), registry, compute or SerialCompute())
         made: dict[str, Parts] = {}
         for spec in plan.stages.order_stages(stages):
-            tell(spec.id)
+            progress(spec.id)
             recorded = tables.parts[spec.id]
             if spec.is_edge:
                 is_there = all(map(evidence.store.exists, recorded.values()))
-                found.append(_judged(spec.id, recorded, recorded if is_there else {}, None, pinned=True))
+                found.append(_stage_replay(spec.id, recorded, recorded if is_there else {}, None, pinned=True))
                 continue
             inputs, missing = inputs_among(spec, _at_hand(spec, workshop, tables, made))
             if missing:
-                found.append(_judged(spec.id, recorded, {}, f"its input {missing[0]} is not there"))
+                found.append(_stage_replay(spec.id, recorded, {}, f"its input {missing[0]} is not there"))
                 continue
-            answer = workshop.computed(spec, plan, manifest.as_of, inputs)
+            answer = workshop.compute_stage(spec, plan, manifest.as_of, inputs)
             made[spec.id] = answer.parts
-            is_restored = _restored(evidence, workshop, recorded, answer.parts)
+            is_restored = _restore_parts(evidence, workshop, recorded, answer.parts)
             reason = answer.reason or _renaming(workshop, recorded, answer.parts)
-            found.append(_judged(spec.id, recorded, answer.parts, reason, is_restored=is_restored))
+            found.append(_stage_replay(spec.id, recorded, answer.parts, reason, is_restored=is_restored))
     outcome = Replay(
         run_id=run.run_id,
         sleeve=manifest.sleeve,
@@ -150,7 +150,7 @@ def replayed(
     return outcome
 
 
-def told(replay: Replay) -> str:
+def describe_replay(replay: Replay) -> str:
     """Say a replay in lines for people."""
     lines = [f"run {replay.run_id} of {replay.sleeve}: {'same hashes' if replay.is_same else 'DIFFERENT'}"]
     for stage in replay.stages:
@@ -160,7 +160,7 @@ def told(replay: Replay) -> str:
         lines.append(line + (" (put back)" if stage.is_restored else ""))
         if stage.reason:
             lines.append(f"             {stage.reason}")
-    return "\n".join([*lines, code_told(replay.code)])
+    return "\n".join([*lines, describe_code_change(replay.code)])
 
 
 def _at_hand(spec: StageSpec, workshop: Workshop, tables: RunTables, made: Mapping[str, Parts]) -> dict[str, Parts]:
@@ -175,7 +175,7 @@ def _at_hand(spec: StageSpec, workshop: Workshop, tables: RunTables, made: Mappi
     return found
 
 
-def _restored(evidence: Evidence, workshop: Workshop, recorded: Parts, made: Parts) -> bool:
+def _restore_parts(evidence: Evidence, workshop: Workshop, recorded: Parts, made: Parts) -> bool:
     """Put back versions that are gone and came out with their recorded hash; tell whether any was."""
     is_restored = False
     for part, ref in recorded.items():
@@ -186,7 +186,7 @@ def _restored(evidence: Evidence, workshop: Workshop, recorded: Parts, made: Par
     return is_restored
 
 
-def _judged(
+def _stage_replay(
     stage: str, recorded: Parts, found: Parts, reason: str | None, *, pinned: bool = False, is_restored: bool = False
 ) -> StageReplay:
     then, now = _hashes(recorded), _hashes(found)

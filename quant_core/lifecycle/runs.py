@@ -58,7 +58,7 @@ class RunTables:
         return with_current_names(evidence.store.read(ref))
 
 
-def run_named(evidence: EvidenceReader, name: str) -> Run:
+def find_run(evidence: EvidenceReader, name: str) -> Run:
     """Return a run by its id, the beginning of it, or as `SLEEVE` (its newest finished run) or `SLEEVE~N` (N before).
 
     Raises
@@ -113,7 +113,7 @@ def tables_of(evidence: EvidenceReader, run: Run) -> RunTables:
     return RunTables(run, manifest, {stage: found for stage, found in parts.items() if found}, frozenset(own))
 
 
-def edges(registry: StageRegistry) -> frozenset[str]:
+def edge_stages(registry: StageRegistry) -> frozenset[str]:
     """Return the stages that touch the outside world: their tables are never computed again."""
     return frozenset(id for id, spec in registry.items() if spec.is_edge)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quant_core.evidence.runs.commits import Evidence
     from quant_core.evidence.runs.reader import EvidenceReader
     from quant_core.evidence.upkeep.collect import Collection
-    from quant_core.evidence.upkeep.scrub import Scrubbed
+    from quant_core.evidence.upkeep.scrub import ScrubReport
 
 _SHOWN = 20
 
@@ -38,11 +38,11 @@ def store() -> None:
 @_as_json
 def scrub(home: Path | None, *, as_json: bool) -> None:
     """Hash every version the ledger names; exit 1 when one is damaged or lost. What was collected is not lost."""
-    from quant_core.evidence.upkeep.scrub import scrub as scrubbed
+    from quant_core.evidence.upkeep.scrub import scrub as scrub_store
 
-    found = scrubbed(_reader(home))
-    click.echo(json.dumps(found.document()) if as_json else scrub_told(found))
-    found.raise_for_faults()
+    report = scrub_store(_reader(home))
+    click.echo(json.dumps(report.document()) if as_json else describe_scrub(report))
+    report.raise_for_faults()
 
 
 @store.command()
@@ -63,7 +63,7 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
     Kept for ever: all other tables. Kept of features and factors: the last five versions of each table, and what open
     and pinned runs committed or were made from. Each deletion is recorded in the ledger.
     """
-    from quant_core.evidence.upkeep.collect import collect, collectable
+    from quant_core.evidence.upkeep.collect import collect, plan_collection
     from quant_core.graph.registry import StageRegistry
 
     recomputable = {id for id, spec in StageRegistry.load("quant_core").items() if spec.is_recomputable}
@@ -71,8 +71,8 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
     if delete:
         done = collect(_evidence(home), recomputable, margin=margin)
     else:
-        done = collectable(_reader(home), recomputable, margin=margin)
-    click.echo(json.dumps(done.document()) if as_json else collection_told(done))
+        done = plan_collection(_reader(home), recomputable, margin=margin)
+    click.echo(json.dumps(done.document()) if as_json else describe_collection(done))
 
 
 @store.command()
@@ -81,9 +81,9 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
 @_home
 def pin(run_id: str, home: Path | None, *, release: bool) -> None:
     """Keep every version RUN committed or was made from, however old."""
-    from quant_core.evidence.upkeep.references import pin as pinned
+    from quant_core.evidence.upkeep.references import pin as pin_run
 
-    record = pinned(_evidence(home), run_id, release=release)
+    record = pin_run(_evidence(home), run_id, release=release)
     click.echo(f"run {run_id} {record.kind}: seq={record.seq}")
 
 
@@ -103,7 +103,7 @@ def _evidence(home: Path | None) -> Evidence:
     return Evidence(_reader(home).home)
 
 
-def scrub_told(found: Scrubbed) -> str:
+def describe_scrub(found: ScrubReport) -> str:
     """Say what a scrub found; what was collected is counted, everything else named."""
     counts = Counter(finding.kind for finding in found.findings)
     told = " ".join(f"{kind}={counts[kind]:,}" for kind in sorted(counts))
@@ -113,7 +113,7 @@ def scrub_told(found: Scrubbed) -> str:
     return "\n".join([*lines, *_more(len(named))])
 
 
-def collection_told(plan: Collection) -> str:
+def describe_collection(plan: Collection) -> str:
     """Say what was deleted, or what would be."""
     verb = "deleted" if plan.is_done else "would delete"
     head = f"store: {verb} {len(plan.candidates):,} files, {_size(plan.bytes)}; kept={plan.kept:,} young={plan.young:,}"

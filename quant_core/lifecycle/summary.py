@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.files.names import encoded
+from quant_core.evidence.files.names import encode_name
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.runs.manifest import read_manifest
 from quant_core.evidence.runs.reader import EvidenceReader, ref_in
@@ -76,11 +76,11 @@ def summary_of(evidence: EvidenceReader, sleeve: str, *, run_id: str | None = No
         "headline": headline,
         "figures": frames["backtest.metrics"].select(_FIGURES).to_dicts(),
         "seconds": {name: round(spent, 3) for name, spent in sorted(seconds.items())},
-        "report": str(evidence.home / "reports" / encoded(sleeve) / "tear_sheet.html"),
+        "report": str(evidence.home / "reports" / encode_name(sleeve) / "tear_sheet.html"),
     }
 
 
-def told(summary: dict[str, Any]) -> str:
+def describe_summary(summary: dict[str, Any]) -> str:
     """Say a summary in lines for people."""
     lines = [f"{summary['sleeve']}: {summary['rows']:,} bars, run {summary['run_id']}"]
     lines += [f"  excluded {count:>9,} {rule}" for rule, count in summary["excluded"].items()]

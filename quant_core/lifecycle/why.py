@@ -16,13 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from quant_core.errors import MissingVersionError, UnknownNameError, UsageError
 from quant_core.evidence.runs.reader import EvidenceReader
 from quant_core.evidence.store.refs import DataRef, Part
-from quant_core.lifecycle.runs import RunTables, run_named, tables_of
+from quant_core.lifecycle.runs import RunTables, find_run, tables_of
 
 _SHOWN = 12
 _AROUND = dt.timedelta(days=30)
 
 
-class Step(BaseModel):
+class WhyStep(BaseModel):
     """What one table says of the symbol.
 
     `rows` are the table's own rows as JSON values, cut to the columns that matter; `note` says how many more there are.
@@ -50,10 +50,10 @@ class Why(BaseModel):
     date: str = Field(description="The date asked about.")
     rebalance: str = Field(description="The rebalance that decided: the last one up to that date.")
     verdict: str
-    steps: tuple[Step, ...]
+    steps: tuple[WhyStep, ...]
 
 
-def why(
+def explain_decision(
     evidence: EvidenceReader, symbol: str, *, sleeve: str, date: dt.date | None = None, run: str | None = None
 ) -> Why:
     """Walk one decision back.
@@ -67,7 +67,7 @@ def why(
     date : date, optional
         Default: the last rebalance.
     run : str, optional
-        As `run_named` takes it; default: the newest finished run of the sleeve.
+        As `find_run` takes it; default: the newest finished run of the sleeve.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def why(
     MissingVersionError
         The run has no decisions, or their bytes were collected.
     """
-    tables = tables_of(evidence, run_named(evidence, run or sleeve))
+    tables = tables_of(evidence, find_run(evidence, run or sleeve))
     if tables.manifest.sleeve != sleeve:
         raise UsageError(f"run {tables.run.run_id} is of {tables.manifest.sleeve}, not of {sleeve}.")
     raw = tables.frame(evidence, "ingest.raw")
@@ -99,14 +99,14 @@ def why(
     )
 
 
-def told(found: Why) -> str:
+def describe_decision(found: Why) -> str:
     """Say a decision and its steps in lines for people."""
     lines = [found.verdict, f"run {found.run_id} of {found.sleeve}, asked about {found.date}"]
     for step in found.steps:
         seq = "" if step.seq is None else f", record {step.seq}"
         part = "" if step.part == "valid" else f"#{step.part}"
         lines += ["", f"{step.title}  [{step.stage}{part} {step.sha256[:12]}{seq}]"]
-        lines += [f"  {_row_told(row)}" for row in step.rows] or ["  nothing"]
+        lines += [f"  {_describe_row(row)}" for row in step.rows] or ["  nothing"]
         if step.note:
             lines.append(f"  {step.note}")
     return "\n".join(lines)
@@ -120,7 +120,7 @@ class _Book:
         self._symbol, self._rebalance = symbol, rebalance
         self._seqs = {record.data["stage"]: record.seq for record in tables.run.commits}
 
-    def steps(self, raw: pl.DataFrame, decisions: pl.DataFrame, asked: dt.date) -> Iterator[Step]:
+    def steps(self, raw: pl.DataFrame, decisions: pl.DataFrame, asked: dt.date) -> Iterator[WhyStep]:
         """Yield the steps from the raw row to the order."""
         mine, at = pl.col("symbol") == self._symbol, pl.col("date") == self._rebalance
         on_day = mine & (at | (pl.col("date") == asked))
@@ -146,25 +146,25 @@ class _Book:
         yield from self._step("last portfolio", "report.portfolio", mine)
         yield from self._step("order", "report.orders", mine)
 
-    def _raw(self, rows: pl.DataFrame) -> Iterator[Step]:
+    def _raw(self, rows: pl.DataFrame) -> Iterator[WhyStep]:
         """Yield a step per landed batch that holds a row of the day."""
         ref = self._tables.parts["ingest.raw"]["valid"]
-        landed = {record.data["valid"]["sha256"]: record for record in self._landed()}
+        landed = {record.data["valid"]["sha256"]: record for record in self._landed_batches()}
         for version in self._evidence.store.versions(ref):
             record = landed.get(version.sha256)
             numbers = self._evidence.store.read(version, ["row"])["row"]
             own = rows.filter(pl.col("row").is_in(numbers.implode()))
             if own.height:
                 source = "" if record is None else f"landed from {record.data['source']} at {record.ts}"
-                yield self._made("raw row", version, own, seq=None if record is None else record.seq, note=source)
+                yield self._build_step("raw row", version, own, seq=None if record is None else record.seq, note=source)
 
-    def _landed(self) -> Sequence[Any]:
-        return self._evidence.landed("ingest.raw", self._tables.manifest.sleeve)
+    def _landed_batches(self) -> Sequence[Any]:
+        return self._evidence.landed_batches("ingest.raw", self._tables.manifest.sleeve)
 
     def _near(self, asked: dt.date) -> pl.Expr:
         return pl.col("date").is_between(min(asked, self._rebalance) - _AROUND, max(asked, self._rebalance))
 
-    def _peers(self, decisions: pl.DataFrame) -> Iterator[Step]:
+    def _peers(self, decisions: pl.DataFrame) -> Iterator[WhyStep]:
         """Yield who stood beside it: the same cluster and direction, by rank."""
         ref = self._tables.ref("synthesis.decisions")
         own = decisions.filter(pl.col("symbol") == self._symbol).select("cluster", "direction")
@@ -174,26 +174,26 @@ class _Book:
             "direction", "rank", "conviction", nulls_last=True, descending=[False, False, True]
         )
         shown = peers.select("symbol", "direction", "cluster", "rank", "conviction", "stage", "reason")
-        yield self._made("its cluster, by rank", ref, shown, seq=self._seqs.get(ref.stage))
+        yield self._build_step("its cluster, by rank", ref, shown, seq=self._seqs.get(ref.stage))
 
     def _step(
         self, title: str, stage: str, rows: pl.Expr, *, drop: Sequence[str] = (), is_optional: bool = False
-    ) -> Iterator[Step]:
+    ) -> Iterator[WhyStep]:
         ref = self._tables.ref(stage)
         if ref is None:
             return
         try:
             found = self._evidence.store.read(ref).filter(rows)
         except MissingVersionError as error:
-            yield self._made(title, ref, pl.DataFrame(), seq=self._seqs.get(stage), note=str(error))
+            yield self._build_step(title, ref, pl.DataFrame(), seq=self._seqs.get(stage), note=str(error))
             return
         if found.height or not is_optional:
-            yield self._made(title, ref, found.drop(drop, strict=False), seq=self._seqs.get(stage))
+            yield self._build_step(title, ref, found.drop(drop, strict=False), seq=self._seqs.get(stage))
 
-    def _made(self, title: str, ref: DataRef, rows: pl.DataFrame, *, seq: int | None, note: str = "") -> Step:
+    def _build_step(self, title: str, ref: DataRef, rows: pl.DataFrame, *, seq: int | None, note: str = "") -> WhyStep:
         left = rows.height - _SHOWN
         more = f"and {left} more rows" if left > 0 else ""
-        return Step(
+        return WhyStep(
             title=title,
             stage=ref.stage,
             part=ref.part,
@@ -238,7 +238,7 @@ def _verdict(symbol: str, rebalance: dt.date, decisions: pl.DataFrame) -> str:
     return " ".join(said)
 
 
-def _row_told(row: Mapping[str, Any]) -> str:
+def _describe_row(row: Mapping[str, Any]) -> str:
     return "  ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None)
 
 

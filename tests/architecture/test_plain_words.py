@@ -1,4 +1,4 @@
-"""New text keeps to plain English: the words of plain_words.txt are not used, functions are not named by a participle."""
+"""Texts keep to plain English: the words of plain_words.txt are not used, no function is named by a participle."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from quant_assets.resources import projection
 from quant_assets.resources.projection import MOST_METRICS, STATUS, fit, truncate, view_of
 from quant_core.evidence.runs.commits import Evidence, Outcome
 from quant_core.evidence.runs.index import Run
-from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFile
+from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFileFacts
 
 CODE = {"git_commit": "c" * 40, "is_dirty": True, "dirty_hash": "d" * 64, "git_reason": None}
 
@@ -40,7 +40,7 @@ def manifest(params: dict[str, Any]) -> Manifest:
         as_of=None,
         seed=7,
         code=code,
-        sleeve_file=SleeveFile(name="us.toml", sha256=None),
+        sleeve_file=SleeveFileFacts(name="us.toml", sha256=None),
         params=params,
         origins={},
         inputs={},

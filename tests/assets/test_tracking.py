@@ -23,9 +23,9 @@ import pytest
 from quant_assets.resources import tracking
 from quant_assets.resources.experiment import Experiment
 from quant_assets.resources.tracking import MLflowTracker, create_store, dump, project, rebuild
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.runs.commits import Evidence, Outcome
-from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFile, write_manifest
+from quant_core.evidence.runs.manifest import CodeFacts, Manifest, SleeveFileFacts, write_manifest
 
 pytestmark = [
     # mlflow's own use of SQLAlchemy 2.1 and of its own older names.
@@ -75,7 +75,7 @@ def opened(home: Path, run_id: str, **facts: Any) -> Evidence:
         as_of=None,
         seed=7,
         code=CODE,
-        sleeve_file=SleeveFile(name="us.toml", sha256=None),
+        sleeve_file=SleeveFileFacts(name="us.toml", sha256=None),
         params={"synthesis.selection": {"floor": 15, "weights": {"momentum": 1.0}}},
         origins={},
         inputs={},
@@ -549,5 +549,5 @@ def test_the_dump_is_canonical(home: Path) -> None:
     whole_run(home, "a")
     project(home)
     told = dump(MLflowTracker(home).uri)
-    assert canonical(json.loads(told), indented=True).decode() == told
+    assert canonical_bytes(json.loads(told), indented=True).decode() == told
     assert str(MLflowTracker(home).mlflow_run_of("a")) not in told

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from quant_core.evidence.files.kill_points import Point, watched
+from quant_core.evidence.files.kill_points import Point, watch_points
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
 
@@ -46,5 +46,5 @@ class Killer:
 
 if __name__ == "__main__":
     home, run, which, at, times = sys.argv[1:]
-    with watched(Killer(at, int(times))):
+    with watch_points(Killer(at, int(times))):
         commit(Evidence(Path(home)), run, int(which))

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.files.kill_points import POINTS, watched
+from quant_core.evidence.files.kill_points import POINTS, watch_points
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.upkeep.scrub import scrub
 from quant_core.evidence.verification.verify import verify_ledger
@@ -30,7 +30,7 @@ def killed(home: Path, number: int, point: str, nth: int) -> None:
 def times(home: Path) -> dict[str, int]:
     """Return how often one commit reaches each point."""
     seen: list[str] = []
-    with watched(seen.append):
+    with watch_points(seen.append):
         commit(Evidence(home), "counted", NEW)
     return {point: seen.count(point) for point in POINTS}
 

@@ -17,15 +17,11 @@ from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts, manifest_path
 from quant_core.evidence.runs.reader import ref_in
 from quant_core.graph.registry import StageRegistry
-from quant_core.lifecycle.attribution import ALL, CODE, DATA, attributed
-from quant_core.lifecycle.attribution import told as causes_told
-from quant_core.lifecycle.diff import run_diff
-from quant_core.lifecycle.diff import told as diff_told
-from quant_core.lifecycle.replay import replayed
-from quant_core.lifecycle.replay import told as replay_told
-from quant_core.lifecycle.runs import run_named
-from quant_core.lifecycle.why import told as why_told
-from quant_core.lifecycle.why import why
+from quant_core.lifecycle.attribution import ALL, CODE, DATA, attribute_changes, describe_attribution
+from quant_core.lifecycle.diff import describe_diff, run_diff
+from quant_core.lifecycle.replay import describe_replay, replay_run
+from quant_core.lifecycle.runs import find_run
+from quant_core.lifecycle.why import describe_decision, explain_decision
 from quant_core.settings import CHECKOUT
 from tests.markets import SLEEVE, plain_market
 
@@ -63,14 +59,14 @@ def test_a_run_replays_to_the_same_hashes_whatever_data_and_environment_are_now(
     monkeypatch.setenv("QUANT__SYNTHESIS__FLOOR", "1")
     monkeypatch.setenv("QUANT_HOME", "/nowhere")
     heads = evidence.heads()
-    outcome = replayed(evidence, "small~1")
+    outcome = replay_run(evidence, "small~1")
     assert outcome.is_same
     assert {stage.verdict for stage in outcome.stages} == {"same", "pinned"}
     assert [stage.stage for stage in outcome.stages if stage.verdict == "pinned"] == ["ingest.raw"]
     assert evidence.heads() == heads
-    note = run_named(evidence, "small~1").notes[-1]
+    note = find_run(evidence, "small~1").notes[-1]
     assert (note.kind, note.data["is_same"]) == ("replayed", True)
-    assert "same hashes" in replay_told(outcome)
+    assert "same hashes" in describe_replay(outcome)
 
 
 def test_comments_are_no_change_of_code_and_a_constant_is(tmp_path: Path) -> None:
@@ -106,7 +102,7 @@ def test_a_change_of_code_is_found_and_named(evidence: Evidence, monkeypatch: py
     monkeypatch.setattr(
         "quant_core.lifecycle.replay.code_facts", lambda root: facts.model_copy(update={"modules": edited})
     )
-    outcome = replayed(evidence, "small", registry=changed)
+    outcome = replay_run(evidence, "small", registry=changed)
     assert not outcome.is_same
     assert [stage.stage for stage in outcome.stages if stage.verdict == "different"] == ["inference.conviction"]
     with pytest.raises(ReplayError, match=r"inference\.conviction.*quant_core\.inference\.conviction"):
@@ -114,24 +110,24 @@ def test_a_change_of_code_is_found_and_named(evidence: Evidence, monkeypatch: py
 
 
 def test_versions_that_were_collected_are_computed_and_put_back(evidence: Evidence) -> None:
-    commits = {record.data["stage"]: record for record in run_named(evidence, "small~1").commits}
+    commits = {record.data["stage"]: record for record in find_run(evidence, "small~1").commits}
     gone = [evidence.home / ref_in(commits[stage]).path for stage in ("features.trend", "alpha.factors")]
     held = [path.read_bytes() for path in gone]
     for path in gone:
         path.unlink()
-    outcome = replayed(evidence, "small~1")
+    outcome = replay_run(evidence, "small~1")
     assert outcome.is_same
     assert [stage.stage for stage in outcome.stages if stage.is_restored] == ["features.trend", "alpha.factors"]
     assert [path.read_bytes() for path in gone] == held
 
 
 def test_landed_bytes_that_are_gone_are_lost_and_said_so(evidence: Evidence) -> None:
-    record = next(r for r in run_named(evidence, "small").commits if r.data["stage"] == "ingest.raw")
+    record = next(r for r in find_run(evidence, "small").commits if r.data["stage"] == "ingest.raw")
     path = evidence.home / ref_in(record).path
     content = path.read_bytes()
     path.unlink()
     try:
-        outcome = replayed(evidence, "small")
+        outcome = replay_run(evidence, "small")
     finally:
         path.write_bytes(content)
     assert next(stage.verdict for stage in outcome.stages if stage.stage == "ingest.raw") == "lost"
@@ -140,26 +136,26 @@ def test_landed_bytes_that_are_gone_are_lost_and_said_so(evidence: Evidence) -> 
 
 
 def test_a_manifest_that_was_changed_is_no_basis_for_a_replay(evidence: Evidence) -> None:
-    run = run_named(evidence, "small~1")
+    run = find_run(evidence, "small~1")
     path = manifest_path(evidence.home, run.run_id)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"floor": 4', b'"floor": 5'))
     try:
         with pytest.raises(IntegrityError, match="not the manifest recorded"):
-            replayed(evidence, "small~1")
+            replay_run(evidence, "small~1")
     finally:
         path.write_bytes(content)
 
 
 def test_runs_are_named_by_id_beginning_or_sleeve(evidence: Evidence) -> None:
     first, second = evidence.runs()
-    assert run_named(evidence, first.run_id) == first
-    assert run_named(evidence, "small") == second
-    assert run_named(evidence, "small~1") == first
-    assert run_named(evidence, second.run_id[:20]).run_id in {first.run_id, second.run_id}
+    assert find_run(evidence, first.run_id) == first
+    assert find_run(evidence, "small") == second
+    assert find_run(evidence, "small~1") == first
+    assert find_run(evidence, second.run_id[:20]).run_id in {first.run_id, second.run_id}
     for name in ("small~2", "smal", first.run_id[:3]):
         with pytest.raises(UnknownNameError, match="run"):
-            run_named(evidence, name)
+            find_run(evidence, name)
 
 
 def test_a_run_does_not_differ_from_itself(evidence: Evidence) -> None:
@@ -168,7 +164,7 @@ def test_a_run_does_not_differ_from_itself(evidence: Evidence) -> None:
     assert not diff.tables
     assert diff.outcome.is_empty
     assert diff.code.is_empty
-    assert "the same winners" in diff_told(diff)
+    assert "the same winners" in describe_diff(diff)
 
 
 def test_a_diff_finds_the_parameter_the_cells_and_what_became_of_them(evidence: Evidence) -> None:
@@ -189,12 +185,12 @@ def test_a_diff_finds_the_parameter_the_cells_and_what_became_of_them(evidence: 
     assert diff.outcome.selection is not None
     assert {name.partition(" ")[0] for name in diff.outcome.selection.added} == last[1] - last[0]
     assert diff.outcome.selection.jaccard == len(last[0] & last[1]) / len(last[0] | last[1])
-    assert FLOOR in diff_told(diff)
+    assert FLOOR in describe_diff(diff)
     assert json.loads(diff.model_dump_json())["params"] == {FLOOR: [4, 6]}
 
 
 def test_each_input_is_swapped_by_itself_and_together_they_explain_the_change(evidence: Evidence) -> None:
-    found = attributed(evidence, "small~1", "small")
+    found = attribute_changes(evidence, "small~1", "small")
     effects = {effect.input: effect for effect in found.effects}
     assert list(effects) == [CODE, DATA, FLOOR, ALL]
     assert effects[CODE].outcome.is_empty
@@ -203,17 +199,17 @@ def test_each_input_is_swapped_by_itself_and_together_they_explain_the_change(ev
     assert effects[FLOOR].change == (4, 6)
     assert found.unexplained.is_empty
     assert effects[ALL].outcome == run_diff(evidence, "small~1", "small").outcome
-    assert FLOOR in causes_told(found)
+    assert FLOOR in describe_attribution(found)
 
 
 def test_a_decision_is_walked_back_to_its_raw_row_with_hashes(evidence: Evidence) -> None:
-    decisions = run_named(evidence, "small")
+    decisions = find_run(evidence, "small")
     record = next(r for r in decisions.commits if r.data["stage"] == "synthesis.decisions")
     table = evidence.store.read(ref_in(record))
     last = table.filter(pl.col("date") == table["date"].max())
     for is_selected in (True, False):
         row = last.filter(pl.col("is_selected") == is_selected).row(0, named=True)
-        found = why(evidence, row["symbol"], sleeve="small")
+        found = explain_decision(evidence, row["symbol"], sleeve="small")
         assert row["reason"] in found.verdict
         steps = {step.stage: step for step in reversed(found.steps)}
         assert steps["ingest.raw"].rows[0]["symbol"] == row["symbol"]
@@ -223,19 +219,19 @@ def test_a_decision_is_walked_back_to_its_raw_row_with_hashes(evidence: Evidence
         for step in found.steps:
             stored = evidence.home / "store" / Path(*step.stage.split(".")) / "small" / f"{step.sha256}.parquet"
             assert stored.is_file(), step
-        assert found.verdict in why_told(found)
+        assert found.verdict in describe_decision(found)
 
 
 def test_why_goes_by_the_last_rebalance_up_to_the_date_and_takes_a_bare_ticker(evidence: Evidence) -> None:
-    found = why(evidence, "S01", sleeve="small", date=dt.date(2022, 9, 1), run="small~1")
+    found = explain_decision(evidence, "S01", sleeve="small", date=dt.date(2022, 9, 1), run="small~1")
     assert found.symbol == "SIM:S01"
     assert found.rebalance <= found.date == "2022-09-01"
     raw = next(step for step in found.steps if step.stage == "ingest.raw")
     assert {row["date"] for row in raw.rows} == {found.date, found.rebalance}
     with pytest.raises(UsageError, match="first rebalance"):
-        why(evidence, "S01", sleeve="small", date=dt.date(2022, 1, 5))
+        explain_decision(evidence, "S01", sleeve="small", date=dt.date(2022, 1, 5))
     with pytest.raises(UnknownNameError, match="Did you mean SIM:S"):
-        why(evidence, "SIM:S0", sleeve="small")
+        explain_decision(evidence, "SIM:S0", sleeve="small")
 
 
 def test_commands_print_and_exit_by_what_they_found(
@@ -272,4 +268,4 @@ def test_a_run_that_committed_nothing_cannot_be_replayed(tmp_path: Path) -> None
         place.run(only=["synthesis.selection"])
     evidence = Evidence(place.home)
     with pytest.raises(MissingVersionError, match="nothing to replay"):
-        replayed(evidence, evidence.runs()[-1].run_id)
+        replay_run(evidence, evidence.runs()[-1].run_id)

@@ -529,7 +529,7 @@ def test_a_toxic_last_fetch_destroys_nothing_that_landed_and_the_symbol_comes_ba
         place.run(only=up_to("ingest.universe"))
     assert evidence.resolve("ingest.bars", "small") == bad.refs["ingest.bars"]
     assert all(good.frame(id).equals(table) for id, table in before.items())
-    landed = evidence.landed("ingest.raw", "small")
+    landed = evidence.landed_batches("ingest.raw", "small")
     assert [evidence.store.read(ref_in(record)).height for record in landed[:2]] == [4 * 50, 4 * 62]
 
     healed = [*toxic[:62], *paths["SIM:S0"][62:]]

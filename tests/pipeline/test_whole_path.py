@@ -14,7 +14,7 @@ from quant_core.evidence.verification.verify import verify_ledger
 from quant_core.graph.context import SelectionContext
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import RunResult
-from quant_core.lifecycle.summary import summary_of, told
+from quant_core.lifecycle.summary import describe_summary, summary_of
 from quant_core.settings import CHECKOUT
 from tests.builders import up_to
 from tests.markets import ALL_FAMILIES, SLEEVE, plain_market
@@ -112,7 +112,7 @@ def test_the_summary_names_the_headline_portfolio(small_run: Small) -> None:
     assert summary["rows"] == result.refs["ingest.bars"].rows
     assert summary["refs"]["ingest.bars"] == result.refs["ingest.bars"].model_dump(include={"sha256", "rows", "path"})
     assert sum(row["weight"] for row in summary["selection"]) <= 1.0 + 1e-9
-    assert summary["selection"][0]["symbol"] in told(summary)
+    assert summary["selection"][0]["symbol"] in describe_summary(summary)
 
 
 def test_one_stage_can_be_executed_by_its_id_with_references_only(small_run: Small, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.files.kill_points import reached
+from quant_core.evidence.files.kill_points import reach_point
 from quant_core.evidence.files.writer import Writer, boot_id, is_alive, this_process
 
 _TEMP = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)-(?P<boot>[0-9a-f]{8})-\d+\.tmp")
@@ -47,7 +47,7 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-class Staged:
+class TempFile:
     """A hidden file beside its destination. Write to `path`, then `publish`."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,28 +59,28 @@ class Staged:
         With `replace=False` an existing file of that name is a FileExistsError and stays as it is.
         """
         final = self.path.with_name(name)
-        reached("before_fsync")
+        reach_point("before_fsync")
         flush_path(self.path)
-        reached("after_fsync")
+        reach_point("after_fsync")
         if replace:
             self.path.replace(final)
         else:
             final.hardlink_to(self.path)
-        reached("after_rename")
+        reach_point("after_rename")
         flush_path(final.parent)
-        reached("after_dirsync")
+        reach_point("after_dirsync")
         return final
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Staged]:
+def temp_file(folder: Path) -> Iterator[TempFile]:
     """Stage a file in `folder`: the one protocol for writing files. Without `publish` nothing stays behind.
 
     A process killed inside the block leaves its temp, named after it, for `sweep`. What the system
     refuses is an EvidenceError; only a name that is taken stays a FileExistsError.
     """
     try:
-        file = Staged(make_folder(folder))
+        file = TempFile(make_folder(folder))
         try:
             yield file
         finally:
@@ -93,7 +93,7 @@ def staged(folder: Path) -> Iterator[Staged]:
 
 def write_document(path: Path, content: bytes, *, replace: bool = True) -> Path:
     """Write `content` to `path`, durable on return. A reader sees the old bytes or the new, never a part."""
-    with staged(path.parent) as file:
+    with temp_file(path.parent) as file:
         file.path.write_bytes(content)
         return file.publish(path.name, replace=replace)
 

@@ -28,14 +28,14 @@ Watcher = Callable[[Point], None]
 _watcher: Watcher | None = None
 
 
-def reached(point: Point) -> None:
+def reach_point(point: Point) -> None:
     """Say that a writer is at `point`."""
     if _watcher is not None:
         _watcher(point)
 
 
 @contextmanager
-def watched(watcher: Watcher) -> Iterator[None]:
+def watch_points(watcher: Watcher) -> Iterator[None]:
     """Call `watcher` with every point reached in this process inside the block; what it raises, the writer raises."""
     global _watcher
     before, _watcher = _watcher, watcher

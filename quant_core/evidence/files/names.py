@@ -16,11 +16,11 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
 _SHORTENED = "%-"
 
 
-def _escaped(byte: int) -> str:
+def _escape_byte(byte: int) -> str:
     return f"%{byte:02x}"
 
 
-def encoded(part: str) -> str:
+def encode_name(part: str) -> str:
     """Return one path part for any text: lower case, printable ASCII, at most `MAX_BYTES` long.
 
     Upper case is escaped too, so names that differ in case stay apart on a case-insensitive disk.
@@ -43,11 +43,11 @@ def encoded(part: str) -> str:
         raw = part.encode("utf-8")
     except UnicodeEncodeError as error:
         raise UsageError(f"name {part!r} holds a lone surrogate and has no UTF-8 form. Rename it.") from error
-    pieces = [chr(byte) if byte in _PLAIN else _escaped(byte) for byte in raw]
+    pieces = [chr(byte) if byte in _PLAIN else _escape_byte(byte) for byte in raw]
     if pieces[0] in {".", "-"} or _DEVICE.match("".join(pieces)):
-        pieces[0] = _escaped(raw[0])
+        pieces[0] = _escape_byte(raw[0])
     if pieces[-1] == ".":
-        pieces[-1] = _escaped(raw[-1])
+        pieces[-1] = _escape_byte(raw[-1])
     name = "".join(pieces)
     if len(name) <= MAX_BYTES:
         return name
@@ -55,14 +55,14 @@ def encoded(part: str) -> str:
     return name[: MAX_BYTES - len(ending)] + ending
 
 
-def decoded(name: str) -> str:
-    """Return the text `encoded` made `name` from; an error for anything `encoded` cannot have made."""
+def decode_name(name: str) -> str:
+    """Return the text `encode_name` made `name` from; an error for anything `encode_name` cannot have made."""
     if _SHORTENED in name:
         raise UsageError(f"{name!r} is a shortened name and cannot be turned back. Its full text stands in the ledger.")
     try:
         part = unquote(name, encoding="utf-8", errors="strict")
     except UnicodeDecodeError as error:
         raise UsageError(f"{name!r} is not an encoded name: it is not UTF-8.") from error
-    if not part or encoded(part) != name:
+    if not part or encode_name(part) != name:
         raise UsageError(f"{name!r} is not an encoded name.")
     return part

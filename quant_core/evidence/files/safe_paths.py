@@ -15,7 +15,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def opened_below(root: Path, parts: Sequence[str]) -> int:
+def open_below(root: Path, parts: Sequence[str]) -> int:
     """Open the file `root/parts...` for reading; return its descriptor, which the caller closes.
 
     Each part is opened in the folder before it, so what is checked is what is opened. The root itself may be a link.

@@ -39,7 +39,7 @@ class BoundsError(PayloadError):
         super().__init__("not_json", detail)
 
 
-def plain(value: object, *, depth: int = 0) -> Any:
+def as_json_value(value: object, *, depth: int = 0) -> Any:
     """Return `value` as JSON can hold it, exactly.
 
     NaN and the infinities become "float:nan", "float:inf" and "float:-inf", an integer beyond 2**53
@@ -65,13 +65,13 @@ def plain(value: object, *, depth: int = 0) -> Any:
         case Mapping():
             if strangers := [key for key in value if not isinstance(key, str)]:
                 raise UsageError(f"JSON keys are strings; got {strangers[0]!r}. Convert it before it is recorded.")
-            return {str(key): plain(item, depth=depth + 1) for key, item in value.items()}
+            return {str(key): as_json_value(item, depth=depth + 1) for key, item in value.items()}
         case list() | tuple():
-            return [plain(item, depth=depth + 1) for item in value]
+            return [as_json_value(item, depth=depth + 1) for item in value]
     raise UsageError(f"{type(value).__name__} has no JSON form: {value!r:.80}. Convert it before it is recorded.")
 
 
-def canonical(value: object, *, indented: bool = False) -> bytes:
+def canonical_bytes(value: object, *, indented: bool = False) -> bytes:
     """Return the UTF-8 bytes of `value`: sorted keys, no spaces, no escapes that are not needed.
 
     Parameters
@@ -81,11 +81,11 @@ def canonical(value: object, *, indented: bool = False) -> bytes:
     indented : bool
         Two spaces a level, for files people open. Same value, same bytes, either way.
     """
-    return encoded(plain(value), indented=indented)
+    return encode_json(as_json_value(value), indented=indented)
 
 
-def encoded(value: object, *, indented: bool = False) -> bytes:
-    """Return the bytes `canonical` makes of what `plain` returned."""
+def encode_json(value: object, *, indented: bool = False) -> bytes:
+    """Return the JSON text of what `as_json_value` returned, as UTF-8."""
     text = (_INDENTED if indented else _ENCODER).encode(value)
     try:
         return text.encode("utf-8")
@@ -129,7 +129,7 @@ def strict_json(raw: bytes) -> Any:
 
 
 def canonical_object(raw: bytes) -> dict[str, Any]:
-    """Return the JSON object in `raw`, which must be byte for byte what `canonical` writes."""
+    """Return the JSON object in `raw`, which must be byte for byte what `canonical_bytes` writes."""
     value = _parse_canonical(raw)
     if value is None:  # the slower decoders run only to name the defect
         _object(raw, _FAST)

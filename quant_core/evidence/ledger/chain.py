@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quant_core.errors import EvidenceError, TamperedError, UsageError
 from quant_core.evidence.files.writer import Writer
-from quant_core.evidence.ledger.canonical import PayloadError, canonical_object, encoded, plain
+from quant_core.evidence.ledger.canonical import PayloadError, as_json_value, canonical_object, encode_json
 
 FORMAT = 1
 MAX_LINE = 64 * 1024
@@ -86,8 +86,8 @@ def build_line(payload: dict[str, Any]) -> tuple[bytes, Record]:
     UsageError
         It has no JSON form, no reader would take it for a record, or its line is too long.
     """
-    fields = plain(payload)
-    raw = encoded(fields)
+    fields = as_json_value(payload)
+    raw = encode_json(fields)
     digest = hash_after(payload["prev"], raw)
     line = _OPEN + digest.encode("ascii") + _MIDDLE + raw + _CLOSE
     if len(line) > MAX_LINE:

@@ -20,7 +20,7 @@ EVERY = 4096
 _BLOCK = 1 << 20
 
 
-def stated(tree: Frontier) -> dict[str, Any]:
+def tree_facts(tree: Frontier) -> dict[str, Any]:
     """Return what a checkpoint says of the tree of all records before it."""
     return {"size": tree.size, "root": tree.root.hex(), "peaks": [peak.hex() for peak in tree.peaks]}
 

@@ -87,7 +87,7 @@ def inspect_lines(stream: BinaryIO, place: Position, end: int) -> Iterator[Line]
         if not raw:
             yield Line("", None, (fault_at(place, "truncated", f"the file ends before byte {end}"),), place)
             return
-        line = check_line(raw, place) if raw.endswith(b"\n") else _check_unterminated(stream, raw, place, end)
+        line = check_line(raw, place) if raw.endswith(b"\n") else _check_unterminated_line(stream, raw, place, end)
         yield line
         place = line.after
 
@@ -123,7 +123,7 @@ def check_line(raw: bytes, place: Position) -> Line:
     return Line(digest, fields, tuple(faults), after)
 
 
-def _check_unterminated(stream: BinaryIO, raw: bytes, place: Position, end: int) -> Line:
+def _check_unterminated_line(stream: BinaryIO, raw: bytes, place: Position, end: int) -> Line:
     """Check the line at `place`, which has no newline within reach: it is too long, or the last one."""
     length, filled, more = len(raw), len(raw.rstrip(b"\0")), raw
     while length < end - place.offset and not more.endswith(b"\n"):

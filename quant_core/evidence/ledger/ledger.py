@@ -55,7 +55,7 @@ class Ledger(LedgerReader):
         self._last: Last = None
 
     @contextmanager
-    def locked(self) -> Iterator[Transaction]:
+    def lock(self) -> Iterator[Transaction]:
         """Hold the ledger exclusively: what is read inside stays true until what is appended inside.
 
         An incomplete last line, left by a writer that died before it was acknowledged, is cut here.
@@ -121,14 +121,14 @@ class Ledger(LedgerReader):
 
     def append_all(self, entries: Sequence[Entry], *, durable: bool = True) -> list[Record]:
         """Append several records in one write and one flush, all or none; see `append`."""
-        with self.locked() as transaction:
+        with self.lock() as transaction:
             return transaction.append_all(entries, durable=durable)
 
     def _take_turn(self) -> None:
         """Append what waits, as one group; each of it gets its record or its error."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_GROUP))]
         try:
-            with self.locked() as transaction:
+            with self.lock() as transaction:
                 _settle(transaction, group)
         except QuantError as error:
             _fail(group, error)

@@ -54,11 +54,11 @@ class LedgerReader:
             if len(segments) > 1 and not segments[-1].end:
                 raise TamperedError(f"{self.path} is empty, and {len(segments) - 1} full segments lie beside it.")
             for segment in segments[place.segment :]:
-                with segment.opened() as stream:
+                with segment.open_stream() as stream:
                     for line in inspect_lines(stream, place, segment.end):
                         if segment.is_open and line.faults and line.faults[0].kind == "torn_tail":
                             return
-                        yield _sound(segment.path, line), line.after
+                        yield _require_sound(segment.path, line), line.after
                         place = line.after
                 place = place.in_next_segment()
 
@@ -67,7 +67,7 @@ class LedgerReader:
         found: list[Record] = []
         with self.snapshot() as segments:
             for segment in reversed(segments):
-                with segment.opened() as stream:
+                with segment.open_stream() as stream:
                     end = segment.end
                     if segment.is_open:
                         end = place_after_last(stream.fileno(), end, len(segments) - 1).offset
@@ -88,12 +88,12 @@ class LedgerReader:
         with self.snapshot() as segments, ExitStack() as stack:
             if segments:
                 index = len(segments) - 1
-                descriptor = stack.enter_context(segments[index].opened()).fileno()
+                descriptor = stack.enter_context(segments[index].open_stream()).fileno()
                 place = place_after_last(descriptor, segments[index].end, index)
                 if place.ledger_id is not None and size in {None, place.seq}:
-                    return _anchor(place, self._tree_before(descriptor, place))
+                    return _anchor_at(place, self._tree_before(descriptor, place))
                 if size is not None and 0 < size < place.seq:
-                    return _anchor(*self._place_of(segments, size))
+                    return _anchor_at(*self._place_of(segments, size))
         raise EvidenceError(f"{self.path} holds no {size or 'record yet'}: there is nothing to anchor.")
 
     def files(self) -> tuple[Path, ...]:
@@ -115,7 +115,7 @@ class LedgerReader:
     def _place_of(self, segments: Sequence[Segment], size: int) -> tuple[Position, Frontier]:
         """Return the place behind record `size - 1`, and the tree up to there."""
         for index in range(len(segments) - 1, -1, -1):
-            with segments[index].opened() as stream:
+            with segments[index].open_stream() as stream:
                 lines = inspect_lines(stream, Position(segment=index), segments[index].end)
                 first = next(lines)
                 record = first.record
@@ -187,12 +187,12 @@ class LedgerReader:
         self._identity = identity
 
 
-def _anchor(place: Position, tree: Frontier) -> Anchor:
+def _anchor_at(place: Position, tree: Frontier) -> Anchor:
     assert place.ledger_id is not None
     return Anchor(ledger_id=place.ledger_id, size=place.seq, head=place.head, root=tree.root.hex())
 
 
-def _sound(path: Path, line: Line) -> Record:
+def _require_sound(path: Path, line: Line) -> Record:
     record = line.record
     if record is not None and not line.faults:
         return record

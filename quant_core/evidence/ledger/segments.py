@@ -30,7 +30,7 @@ class Segment:
         return self.stream is not None
 
     @contextmanager
-    def opened(self) -> Iterator[BinaryIO]:
+    def open_stream(self) -> Iterator[BinaryIO]:
         """Yield the file to read from; whoever holds the open one closes it."""
         if self.stream is not None:
             yield self.stream

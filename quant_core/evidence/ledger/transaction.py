@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from quant_core.errors import EvidenceError, TamperedError, UsageError
-from quant_core.evidence.files.documents import flush, flush_path, staged, sweep
+from quant_core.evidence.files.documents import flush, flush_path, sweep, temp_file
 from quant_core.evidence.files.writer import this_process
 from quant_core.evidence.ledger.chain import (
     FORMAT,
@@ -29,7 +29,7 @@ from quant_core.evidence.ledger.chain import (
     digests_in,
     place_after_last,
 )
-from quant_core.evidence.ledger.checkpoints import CHECKPOINT, EVERY, SEAL, grow, stated, tree_before
+from quant_core.evidence.ledger.checkpoints import CHECKPOINT, EVERY, SEAL, grow, tree_before, tree_facts
 from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 from quant_core.evidence.ledger.segments import sealed_path, sealed_segments
 
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Transaction:
-    """The ledger, held exclusively. Made by `Ledger.locked`; of no use after its block."""
+    """The ledger, held exclusively. `Ledger.lock` yields it; after that block it cannot be used."""
 
     def __init__(self, path: Path, descriptor: int, *, segment_bytes: int = SEGMENT_BYTES, last: Last = None) -> None:
         self.path, self.descriptor = path, descriptor
@@ -102,7 +102,7 @@ class Transaction:
             One per entry. On any failure none of them was recorded, and the file is as it was.
         """
         if not self._is_open:
-            raise UsageError("this transaction is over. Open another with Ledger.locked().")
+            raise UsageError("this transaction is over. Open another with Ledger.lock().")
         for entry in entries:
             if entry.kind in {CHECKPOINT, SEAL}:
                 raise UsageError(f"kind {entry.kind!r} is the ledger's own.")
@@ -114,7 +114,7 @@ class Transaction:
         place = start
         for entry in entries:
             if place.seq and place.seq % EVERY == 0:
-                line, place, _ = _next(place, Entry(CHECKPOINT, stated(self._tree_at(place, start, lines)), ""))
+                line, place, _ = _next(place, Entry(CHECKPOINT, tree_facts(self._tree_at(place, start, lines)), ""))
                 lines.append(line)
             line, place, record = _next(place, entry)
             lines.append(line)
@@ -173,7 +173,7 @@ class Transaction:
             flush(self.descriptor, data_only=True)
             sealed = sealed_path(self.path, self.place.segment)
             data = {
-                **stated(self.tree()),
+                **tree_facts(self.tree()),
                 "segment": sealed.name,
                 "bytes": self.place.offset,
                 "sha256": _file_hash(self.path),
@@ -187,7 +187,7 @@ class Transaction:
                 raise TamperedError(f"{sealed} is there already and is not what {self.path} would become.")
             flush_path(self.path.parent)
             sweep(self.path.parent, deep=False)
-            with staged(self.path.parent) as file, ExitStack() as undone:
+            with temp_file(self.path.parent) as file, ExitStack() as undone:
                 new = os.open(file.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
                 undone.callback(os.close, new)
                 fcntl.flock(new, fcntl.LOCK_EX)

@@ -46,17 +46,17 @@ def code_change(then: CodeFacts, now: CodeFacts, *, python: tuple[str, str] | No
         Python versions; default: this one's, twice.
     """
     versions = python or (platform.python_version(), platform.python_version())
-    modules = None if then.modules is None or now.modules is None else differing(then.modules, now.modules)
+    modules = None if then.modules is None or now.modules is None else changed_items(then.modules, now.modules)
     return CodeChange(
         commit=(then.git_commit, now.git_commit),
         source=then.source_hash != now.source_hash,
         modules=modules,
-        packages=differing(then.packages, now.packages),
+        packages=changed_items(then.packages, now.packages),
         python=None if versions[0] == versions[1] else versions,
     )
 
 
-def code_told(code: CodeChange) -> str:
+def describe_code_change(code: CodeChange) -> str:
     """Say what differs in the code in one line."""
     if code.is_empty:
         return "The code means the same." + (" Only comments or docstrings differ." if code.source else "")
@@ -64,21 +64,21 @@ def code_told(code: CodeChange) -> str:
     if code.modules is None and code.source:
         said.append("source files")
     if code.modules:
-        said.append(f"modules {_listed(sorted(code.modules))}")
+        said.append(f"modules {_join_names(sorted(code.modules))}")
     if code.packages:
         pairs = [f"{name} {then or 'none'} -> {now or 'none'}" for name, (then, now) in sorted(code.packages.items())]
-        said.append(f"packages {_listed(pairs)}")
+        said.append(f"packages {_join_names(pairs)}")
     if code.python:
         said.append(f"Python {code.python[0]} -> {code.python[1]}")
     return f"The code differs: {'; '.join(said)}."
 
 
-def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed_items(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return name to (then, now) of what differs, null where there is none."""
     names = sorted({*then, *now})
     return {name: (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from quant_core.errors import ConflictError, MissingVersionError, UsageError
 from quant_core.evidence.files.documents import sweep
-from quant_core.evidence.files.kill_points import reached
+from quant_core.evidence.files.kill_points import reach_point
 from quant_core.evidence.files.writer import Writer, is_alive, this_process
 from quant_core.evidence.ledger.chain import Record
 from quant_core.evidence.ledger.ledger import Ledger
@@ -50,7 +50,7 @@ class Evidence(EvidenceReader):
         """
         if not run_id:
             raise UsageError("a run needs an id.")
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             if self._index.knows(run_id):
                 return self._index.run(run_id).genesis
             pins = {"seq": ledger.last_seq, "champions": [], "trials": {}, **payload.get("pins", {})}
@@ -89,7 +89,7 @@ class Evidence(EvidenceReader):
         Record
             Of kind `commit`. ConflictError if another run was first or this one is closed.
         """
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             # Under the lock: what is in the store now is not collected before the record says that it is needed.
             version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
             run = self._index.run(run_id)
@@ -101,12 +101,13 @@ class Evidence(EvidenceReader):
             head = self._index.head(stage, sleeve)
             expected = self._index.head(stage, sleeve, at=run.pinned_seq)
             if head is not None and head.run_id != run_id and head != expected:
+                now, then = _describe_commit(head), _describe_commit(expected)
                 raise ConflictError(
-                    f"{stage} of {sleeve} is now {_told(head)}; run {run_id} started from {_told(expected)}. "
+                    f"{stage} of {sleeve} is now {now}; run {run_id} started from {then}. "
                     "Run again to build on the newer version."
                 )
             record = ledger.append(COMMIT, {**version, "facts": facts}, run_id=run_id)
-        reached("after_ledger")
+        reach_point("after_ledger")
         return record
 
     def land(
@@ -139,10 +140,10 @@ class Evidence(EvidenceReader):
         Record
             Of kind `landed`. ConflictError if another run landed something meanwhile.
         """
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
             self._index.run(run_id)
-            others = self._index.landed(stage, sleeve)
+            others = self._index.landed_batches(stage, sleeve)
             if others and others[-1].seq != after:
                 raise ConflictError(
                     f"run {others[-1].run_id} landed a batch of {sleeve} meanwhile (seq {others[-1].seq}). Run again."
@@ -164,7 +165,7 @@ class Evidence(EvidenceReader):
 
     def refuse(self, run_id: str, stage: str, sleeve: str, reasons: Sequence[Any]) -> Record:
         """Record that a blocking rule refused a result. The head stays."""
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             self._index.run(run_id)
             return ledger.append(REFUSED, {"stage": stage, "sleeve": sleeve, "reasons": reasons}, run_id=run_id)
 
@@ -182,7 +183,7 @@ class Evidence(EvidenceReader):
         """
         if outcome not in get_args(Outcome):
             raise UsageError(f"outcome {outcome!r} is none of {', '.join(get_args(Outcome))}.")
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             closed = self._index.run(run_id).outcome
             return closed or ledger.append(OUTCOME, {"outcome": outcome, "steps": steps}, run_id=run_id)
 
@@ -199,15 +200,15 @@ class Evidence(EvidenceReader):
         """Close, as `abandoned`, every run whose processes are all gone; return the outcomes."""
         if all(_may_go_on(run) for run in self.runs()):
             return ()
-        with self._writing() as ledger:
+        with self._locked_ledger() as ledger:
             dead = [run for run in self._index.runs() if not _may_go_on(run)]
             data = {"outcome": "abandoned", "steps": {}, "reason": "every process of the run is gone"}
             return tuple(ledger.append(OUTCOME, data, run_id=run.run_id) for run in dead)
 
     @contextmanager
-    def locked(self) -> Iterator[Transaction]:
+    def lock_ledger(self) -> Iterator[Transaction]:
         """Hold the ledger, so that nobody commits until the block ends. What is committed is in the index."""
-        with self._writing() as transaction:
+        with self._locked_ledger() as transaction:
             yield transaction
 
     def sweep(self) -> tuple[Path, ...]:
@@ -215,14 +216,14 @@ class Evidence(EvidenceReader):
         return self.store.sweep() + sweep(self.home / "runs")
 
     @contextmanager
-    def _writing(self) -> Iterator[Transaction]:
+    def _locked_ledger(self) -> Iterator[Transaction]:
         """Hold the ledger with the index caught up, so that what it says stays true until the append."""
-        with self._gate, self.ledger.locked() as transaction:
+        with self._gate, self.ledger.lock() as transaction:
             self._index.catch_up(self.ledger)
             yield transaction
 
 
-def _told(commit: Record | None) -> str:
+def _describe_commit(commit: Record | None) -> str:
     if commit is None:
         return "nothing"
     return f"{commit.data['valid']['sha256'][:12]} (seq {commit.seq}, run {commit.run_id})"

@@ -114,7 +114,7 @@ class Index:
         known = (record for record in reversed(versions) if record.seq <= at and self._as_of(record.run_id) == as_of)
         return next(known, None)
 
-    def landed(self, stage: str, sleeve: str) -> tuple[Record, ...]:
+    def landed_batches(self, stage: str, sleeve: str) -> tuple[Record, ...]:
         """Return every batch that was landed for a table, in order."""
         return tuple(self._landed.get((stage, sleeve), ()))
 
@@ -125,7 +125,7 @@ class Index:
         naming = [record for record in known if any(part.get("sha256") == sha256 for part in _parts(record))]
         return max(naming, key=attrgetter("seq")).run_id if naming else None
 
-    def collected(self, path: str) -> Record | None:
+    def collection_record(self, path: str) -> Record | None:
         """Return the last `collected` record of a version, by its path; None if it never was."""
         return self._collected.get(path)
 

@@ -23,8 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from quant_core.bounds import capped_bytes
 from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
 from quant_core.evidence.files.documents import write_document
-from quant_core.evidence.files.names import encoded
-from quant_core.evidence.ledger.canonical import LARGEST_JSON, MAX_EXACT_INT, PayloadError, canonical, strict_object
+from quant_core.evidence.files.names import encode_name
+from quant_core.evidence.ledger.canonical import (
+    LARGEST_JSON,
+    MAX_EXACT_INT,
+    PayloadError,
+    canonical_bytes,
+    strict_object,
+)
 from quant_core.evidence.runs.modules import module_hashes
 
 if TYPE_CHECKING:
@@ -57,7 +63,7 @@ class CodeFacts(_Facts):
     modules: dict[str, str] | None = None
 
 
-class SleeveFile(_Facts):
+class SleeveFileFacts(_Facts):
     """Which sleeve file was read: its name without folders, and its bytes; null without a file."""
 
     name: str
@@ -78,7 +84,7 @@ class Manifest(_Facts):
     as_of: str | None
     seed: int = Field(ge=0, le=MAX_EXACT_INT)
     code: CodeFacts
-    sleeve_file: SleeveFile
+    sleeve_file: SleeveFileFacts
     sleeve_definition: dict[str, JsonValue] | None = None
     params: dict[str, dict[str, JsonValue]]
     origins: dict[str, dict[str, str]]
@@ -100,7 +106,7 @@ def manifest_schema() -> dict[str, Any]:
 
 def manifest_path(home: Path, run_id: str) -> Path:
     """Return where the manifest of a run lies."""
-    return home / "runs" / encoded(run_id) / "manifest.json"
+    return home / "runs" / encode_name(run_id) / "manifest.json"
 
 
 def write_manifest(home: Path, manifest: Manifest) -> tuple[Path, str]:
@@ -108,7 +114,7 @@ def write_manifest(home: Path, manifest: Manifest) -> tuple[Path, str]:
 
     Writing an equal one again changes nothing. Another one under the same run id is a ConflictError.
     """
-    content = canonical(manifest.model_dump(mode="json"), indented=True)
+    content = canonical_bytes(manifest.model_dump(mode="json"), indented=True)
     if Manifest.model_validate_json(content) != manifest:
         raise UsageError(
             "params or pins hold a number JSON cannot keep (NaN, infinity, beyond 2**53): no replay could."

@@ -35,14 +35,14 @@ class EvidenceReader:
         self._index = Index()
         self._gate = threading.RLock()
 
-    def landed(self, stage: str, sleeve: str) -> tuple[Record, ...]:
+    def landed_batches(self, stage: str, sleeve: str) -> tuple[Record, ...]:
         """Return the batches that were landed for a table, oldest first, whatever became of their runs."""
-        with self._reading() as index:
-            return index.landed(stage, sleeve)
+        with self._current_index() as index:
+            return index.landed_batches(stage, sleeve)
 
     def last_commit(self, stage: str, sleeve: str) -> int:
         """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
-        with self._reading() as index:
+        with self._current_index() as index:
             return index.last_commit(stage, sleeve)
 
     def resolve(
@@ -60,7 +60,7 @@ class EvidenceReader:
         seq its genesis pinned. Outside a run, the newest head. A run with a knowledge time reads no head, which
         knows more: only what a run with the same one committed.
         """
-        with self._reading() as index:
+        with self._current_index() as index:
             if run_id is None:
                 found = index.head(stage, sleeve)
             else:
@@ -85,38 +85,38 @@ class EvidenceReader:
 
         What a run with a knowledge time (`as_of` in its genesis) commits is its own and never a head.
         """
-        with self._reading() as index:
+        with self._current_index() as index:
             return dict(index.heads(at=at))
 
     def runs(self) -> tuple[Run, ...]:
         """Return all runs in the order they were opened."""
-        with self._reading() as index:
+        with self._current_index() as index:
             return tuple(index.runs())
 
     def knows(self, run_id: str) -> bool:
         """Return whether a run of that id was opened."""
-        with self._reading() as index:
+        with self._current_index() as index:
             return index.knows(run_id)
 
     def run(self, run_id: str) -> Run:
         """Return one run: genesis, commits, outcome; UnknownNameError if it was never opened."""
-        with self._reading() as index:
+        with self._current_index() as index:
             return index.run(run_id)
 
     def last_seq(self) -> int:
         """Return the number of the ledger's last record, -1 if it is empty: what a run that opens now would pin."""
-        with self._reading() as index:
+        with self._current_index() as index:
             return index.last_seq
 
-    def collected(self, path: str) -> Record | None:
+    def collection_record(self, path: str) -> Record | None:
         """Return the record that says a version was deleted on purpose, by the version's path; None if none does."""
-        with self._reading() as index:
-            return index.collected(path)
+        with self._current_index() as index:
+            return index.collection_record(path)
 
     def _advice(self, ref: DataRef) -> str:
         """Say what became of a version that is not there, and how to have it again."""
-        with self._reading() as index:
-            gone = index.collected(ref.path)
+        with self._current_index() as index:
+            gone = index.collection_record(ref.path)
             owner = index.owner(ref.stage, ref.sleeve, ref.sha256)
         run = "the run that made it" if owner is None else f"run {owner}, which committed it"
         if gone is None:
@@ -124,7 +124,7 @@ class EvidenceReader:
         return f"It was collected (seq {gone.seq}). Replay {run}."
 
     @contextmanager
-    def _reading(self) -> Iterator[Index]:
+    def _current_index(self) -> Iterator[Index]:
         with self._gate:
             self._index.catch_up(self.ledger)
             yield self._index

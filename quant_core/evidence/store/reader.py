@@ -14,7 +14,7 @@ import polars as pl
 from polars.exceptions import ColumnNotFoundError, PanicException, PolarsError
 
 from quant_core.errors import IntegrityError, MissingVersionError, UnknownNameError
-from quant_core.evidence.files.safe_paths import opened_below
+from quant_core.evidence.files.safe_paths import open_below
 from quant_core.evidence.store.refs import DataRef, version_path
 
 LIST_SCHEMA = {"sha256": pl.String(), "rows": pl.Int64()}
@@ -24,7 +24,7 @@ LIST_SCHEMA = {"sha256": pl.String(), "rows": pl.Int64()}
 _SETTLED_NS = 50_000_000
 
 
-def _replay(ref: DataRef) -> str:
+def _advise_replay(ref: DataRef) -> str:
     return "Replay the run that made it."
 
 
@@ -38,7 +38,7 @@ class StoreReader:
         What to say of a version that is not there: who made it, and whether it was collected.
     """
 
-    def __init__(self, home: Path, *, advice: Callable[[DataRef], str] = _replay) -> None:
+    def __init__(self, home: Path, *, advice: Callable[[DataRef], str] = _advise_replay) -> None:
         self.home, self.root = home, home / "store"
         self._advice = advice
         self._vouched: dict[str, tuple[str, int, int, int, int]] = {}
@@ -55,7 +55,7 @@ class StoreReader:
             return (ref,)
         names = self._read_file(ref, None)
         if dict(names.schema) != LIST_SCHEMA or names["rows"].sum() != ref.rows:
-            raise IntegrityError(f"{_named(ref)} is no list of versions with {ref.rows} rows.")
+            raise IntegrityError(f"{_describe_ref(ref)} is no list of versions with {ref.rows} rows.")
         return tuple(
             DataRef(
                 stage=ref.stage,
@@ -71,12 +71,12 @@ class StoreReader:
     def _read_rows(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
         frame = self._read_file(ref, columns)
         if frame.height != ref.rows:
-            raise IntegrityError(f"{_named(ref)} has {frame.height} rows, {ref.rows} were recorded.")
+            raise IntegrityError(f"{_describe_ref(ref)} has {frame.height} rows, {ref.rows} were recorded.")
         return frame
 
     def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
         # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
-        with self._opened(ref) as stream:
+        with self._open_checked(ref) as stream:
             try:
                 return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
             except ColumnNotFoundError as error:
@@ -88,11 +88,11 @@ class StoreReader:
     def verify(self, ref: DataRef) -> None:
         """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
         for version in self.versions(ref):
-            with self._opened(version):
+            with self._open_checked(version):
                 pass
 
     @contextmanager
-    def _opened(self, ref: DataRef) -> Iterator[BufferedReader]:
+    def _open_checked(self, ref: DataRef) -> Iterator[BufferedReader]:
         """Open the file of a reference at its beginning, once its bytes were held against the hash."""
         try:
             with self._stream(ref) as stream:
@@ -100,9 +100,9 @@ class StoreReader:
                 stream.seek(0)
                 yield stream
         except FileNotFoundError as error:
-            raise MissingVersionError(f"{_named(ref)} is not in {self.home}. {self._advice(ref)}") from error
+            raise MissingVersionError(f"{_describe_ref(ref)} is not in {self.home}. {self._advice(ref)}") from error
         except (PolarsError, PanicException, OSError) as error:
-            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+            raise IntegrityError(f"{_describe_ref(ref)} cannot be read: {error}") from error
 
     def exists(self, ref: DataRef) -> bool:
         """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
@@ -111,11 +111,11 @@ class StoreReader:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise IntegrityError(f"{_named(ref)} cannot be read: {error}") from error
+            raise IntegrityError(f"{_describe_ref(ref)} cannot be read: {error}") from error
         return True
 
     def _stream(self, ref: DataRef) -> BufferedReader:
-        return os.fdopen(opened_below(self.root, PurePosixPath(ref.path).parts[1:]), "rb")
+        return os.fdopen(open_below(self.root, PurePosixPath(ref.path).parts[1:]), "rb")
 
     def _vouch(self, ref: DataRef, stream: BufferedReader) -> None:
         """Raise IntegrityError unless the open file hashes to its name; remembered while the file looks unchanged."""
@@ -126,11 +126,11 @@ class StoreReader:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         if sha256 != ref.sha256:
             raise IntegrityError(
-                f"{_named(ref)} has other bytes: they hash to {sha256[:12]}. Restore {self.home / ref.path}."
+                f"{_describe_ref(ref)} has other bytes: they hash to {sha256[:12]}. Restore {self.home / ref.path}."
             )
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
             self._vouched[ref.path] = (sha256, *look)
 
 
-def _named(ref: DataRef) -> str:
+def _describe_ref(ref: DataRef) -> str:
     return f"{ref.stage} of {ref.sleeve} ({ref.part}, version {ref.sha256[:12]})"

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from quant_core.evidence.files.names import encoded
+from quant_core.evidence.files.names import encode_name
 
 Part = Literal["valid", "exclusions", "actions"]
 
@@ -38,4 +38,4 @@ class DataRef(BaseModel):
 
 def version_path(stage: str, sleeve: str, sha256: str) -> PurePosixPath:
     """Return where a version lies, relative to the home: `store/<room>/<name>/<sleeve>/<sha256>.parquet`."""
-    return PurePosixPath("store", *map(encoded, stage.split(".")), encoded(sleeve), f"{sha256}.parquet")
+    return PurePosixPath("store", *map(encode_name, stage.split(".")), encode_name(sleeve), f"{sha256}.parquet")

@@ -15,8 +15,8 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from quant_core.errors import ContractError, EvidenceError, IntegrityError
-from quant_core.evidence.files.documents import flush_path, staged, sweep
-from quant_core.evidence.files.kill_points import reached
+from quant_core.evidence.files.documents import flush_path, sweep, temp_file
+from quant_core.evidence.files.kill_points import reach_point
 from quant_core.evidence.files.safe_paths import refuse_links
 from quant_core.evidence.store.reader import LIST_SCHEMA, StoreReader
 from quant_core.evidence.store.refs import DataRef, Part, version_path
@@ -56,8 +56,8 @@ class Store(StoreReader):
         """
         folder = self.home / version_path(stage, sleeve, "").parent
         refuse_links(self.root, folder.relative_to(self.root).parts)
-        with _one_write, staged(folder) as file:
-            sha256 = _written(_normalised(frame, key, name=f"{stage} of {sleeve}"), file.path)
+        with _one_write, temp_file(folder) as file:
+            sha256 = _write_parquet(_normalise_frame(frame, key, name=f"{stage} of {sleeve}"), file.path)
             path = str(version_path(stage, sleeve, sha256))
             ref = DataRef(stage=stage, sleeve=sleeve, part=part, sha256=sha256, rows=frame.height, path=path)
             if self._holds(ref):
@@ -108,7 +108,7 @@ class _Hashing:
     def write(self, piece: bytes) -> int:
         """Take a piece; remember why it was refused, of which polars keeps no more than the text."""
         try:
-            reached("mid_write")
+            reach_point("mid_write")
             self._stream.write(piece)
         except (OSError, EvidenceError) as error:
             self.refusal = error
@@ -120,10 +120,10 @@ class _Hashing:
         """Nothing: the file is flushed once, by name, when it is whole."""
 
 
-def _written(frame: pl.DataFrame, path: Path) -> str:
+def _write_parquet(frame: pl.DataFrame, path: Path) -> str:
     """Write a new file with every setting fixed that has a say in the bytes; return their SHA-256."""
     with path.open("xb") as stream:
-        reached("after_temp_open")
+        reach_point("after_temp_open")
         file = _Hashing(stream)
         try:
             frame.write_parquet(
@@ -141,7 +141,7 @@ def _written(frame: pl.DataFrame, path: Path) -> str:
     return file.digest.hexdigest()
 
 
-def _normalised(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.DataFrame:
+def _normalise_frame(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.DataFrame:
     """Return the one form of all tables equal to `frame`: sorted, in one chunk, without negative zero."""
     if missing := [column for column in key if column not in frame.columns]:
         raise ContractError(f"{name}: key column {missing[0]!r} is not in the table. It has {frame.columns}.")

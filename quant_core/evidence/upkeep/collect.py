@@ -19,7 +19,7 @@ from quant_core.evidence.ledger.transaction import Entry
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.index import COLLECTED
 from quant_core.evidence.runs.reader import EvidenceReader
-from quant_core.evidence.upkeep.references import Reference, found_in, kept_paths, members, references
+from quant_core.evidence.upkeep.references import Reference, find_store_files, kept_paths, members, references
 from quant_core.evidence.verification.verify import verify_ledger
 
 MARGIN = timedelta(days=1)
@@ -87,7 +87,9 @@ class Collection:
         }
 
 
-def collectable(evidence: EvidenceReader, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
+def plan_collection(
+    evidence: EvidenceReader, recomputable: Container[str], *, margin: timedelta = MARGIN
+) -> Collection:
     """Return what `collect` would delete.
 
     Parameters
@@ -105,8 +107,8 @@ def collectable(evidence: EvidenceReader, recomputable: Container[str], *, margi
     TamperedError, IntegrityError
         The ledger cannot be believed, or a list of versions it names cannot be read.
     """
-    _check(evidence)
-    return _planned(evidence, recomputable, margin)
+    _check_ledger(evidence)
+    return _plan_collection(evidence, recomputable, margin)
 
 
 def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
@@ -119,19 +121,19 @@ def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedel
     EvidenceError
         A file cannot be deleted; those before it are, and the ledger says which.
     MissingVersionError, TamperedError, IntegrityError
-        As `collectable`.
+        As `plan_collection`.
     """
-    _check(evidence)
-    with evidence.locked() as ledger:
-        plan = _planned(evidence, recomputable, margin)
+    _check_ledger(evidence)
+    with evidence.lock_ledger() as ledger:
+        plan = _plan_collection(evidence, recomputable, margin)
         for start in range(0, len(plan.candidates), _GROUP):
             group = plan.candidates[start : start + _GROUP]
-            ledger.append_all([Entry(COLLECTED, _told(candidate), "") for candidate in group])
+            ledger.append_all([Entry(COLLECTED, _collected_data(candidate), "") for candidate in group])
             _delete(evidence.home, group)
-    return Collection(plan.candidates, plan.kept, plan.young, _names(evidence, evidence.sweep()), is_done=True)
+    return Collection(plan.candidates, plan.kept, plan.young, _relative_names(evidence, evidence.sweep()), is_done=True)
 
 
-def _check(evidence: EvidenceReader) -> None:
+def _check_ledger(evidence: EvidenceReader) -> None:
     """Believe no ledger that was not checked: every file it fails to name would be deleted."""
     if not evidence.ledger.path.is_file():
         raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what is needed.")
@@ -140,8 +142,8 @@ def _check(evidence: EvidenceReader) -> None:
         report.raise_for_faults()
 
 
-def _planned(evidence: EvidenceReader, recomputable: Container[str], margin: timedelta) -> Collection:
-    there = found_in(evidence.store.root, evidence.home)
+def _plan_collection(evidence: EvidenceReader, recomputable: Container[str], margin: timedelta) -> Collection:
+    there = find_store_files(evidence.store.root, evidence.home)
     known = references(evidence)
     kept = kept_paths(evidence, known, recomputable)
     for entry in [entry for entry in known.values() if entry.ref.form == "list" and entry.ref.path in kept]:
@@ -166,7 +168,7 @@ def _candidate(path: str, size: int, entry: Reference | None) -> Candidate:
     return Candidate(path, size, "old version", tuple(entry.runs))
 
 
-def _told(candidate: Candidate) -> dict[str, Any]:
+def _collected_data(candidate: Candidate) -> dict[str, Any]:
     return {
         "path": candidate.path,
         "sha256": PurePosixPath(candidate.path).stem,
@@ -191,5 +193,5 @@ def _delete(home: Path, group: Sequence[Candidate]) -> None:
         flush_path(folder)
 
 
-def _names(evidence: EvidenceReader, paths: Sequence[Path]) -> tuple[str, ...]:
+def _relative_names(evidence: EvidenceReader, paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(path.relative_to(evidence.home).as_posix() for path in paths)

@@ -43,7 +43,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Found:
+class StoreFiles:
     """What lies in the store.
 
     Attributes
@@ -91,7 +91,7 @@ def refs_in(record: Record) -> Iterator[DataRef]:
     return (ref_in(record, part) for part in parts if part in record.data)
 
 
-def found_in(store: Path, home: Path) -> Found:
+def find_store_files(store: Path, home: Path) -> StoreFiles:
     """Look through the folders of a store, following no link."""
     versions: dict[str, int] = {}
     temps: list[str] = []
@@ -110,7 +110,7 @@ def found_in(store: Path, home: Path) -> Found:
                 versions[where] = size
             else:
                 (temps if is_temp(name) else foreign).append(where)
-    return Found(versions, tuple(sorted(temps)), tuple(sorted(foreign)))
+    return StoreFiles(versions, tuple(sorted(temps)), tuple(sorted(foreign)))
 
 
 def kept_paths(evidence: EvidenceReader, known: dict[str, Reference], recomputable: Container[str]) -> set[str]:

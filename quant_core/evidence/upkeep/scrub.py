@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from quant_core.errors import EvidenceError, IntegrityError, MissingVersionError
-from quant_core.evidence.files.safe_paths import opened_below
+from quant_core.evidence.files.safe_paths import open_below
 from quant_core.evidence.runs.reader import EvidenceReader
-from quant_core.evidence.upkeep.references import Reference, found_in, members, references
+from quant_core.evidence.upkeep.references import Reference, find_store_files, members, references
 
 Kind = Literal["damaged", "missing", "collected", "unreferenced", "temp", "foreign"]
 _SHOWN = 3
@@ -44,7 +44,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Scrubbed:
+class ScrubReport:
     """What a scrub found.
 
     Attributes
@@ -82,12 +82,12 @@ class Scrubbed:
         """
         damaged, missing = self.of("damaged"), self.of("missing")
         if damaged:
-            raise IntegrityError(f"other bytes than were recorded: {_listed(damaged)}. {_MEND}")
+            raise IntegrityError(f"other bytes than were recorded: {_join_paths(damaged)}. {_MEND}")
         if missing:
-            raise MissingVersionError(f"lost, not there and never collected: {_listed(missing)}. {_MEND}")
+            raise MissingVersionError(f"lost, not there and never collected: {_join_paths(missing)}. {_MEND}")
 
 
-def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda path: None) -> Scrubbed:
+def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda path: None) -> ScrubReport:
     """Hash every version the ledger names, whatever was vouched for before, and list what else lies in the store.
 
     Parameters
@@ -102,7 +102,7 @@ def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda 
         The ledger itself cannot be believed.
     """
     # Files first: what is committed while the ledger is read was not there yet, and is looked up by name.
-    there = found_in(evidence.store.root, evidence.home)
+    there = find_store_files(evidence.store.root, evidence.home)
     known = references(evidence)
     for entry in [entry for entry in known.values() if entry.ref.form == "list"]:
         with suppress(EvidenceError):  # it is found missing or damaged itself
@@ -112,7 +112,7 @@ def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda 
     size = 0
     for path, entry in sorted(known.items()):
         progress(path)
-        finding, read = _judged(evidence, entry)
+        finding, read = _check_version(evidence, entry)
         findings += [] if finding is None else [finding]
         size += read
     sound = len(known) - len(findings)
@@ -121,24 +121,24 @@ def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda 
             findings.append(Finding("unreferenced", path, f"{there.versions[path]} bytes no record names"))
     findings += [Finding("temp", path, "an unfinished file") for path in there.temps]
     findings += [Finding("foreign", path, "nothing a store writes") for path in there.foreign]
-    return Scrubbed(len(known), sound, size, tuple(findings))
+    return ScrubReport(len(known), sound, size, tuple(findings))
 
 
-def _listed(findings: Sequence[Finding]) -> str:
+def _join_paths(findings: Sequence[Finding]) -> str:
     named = ", ".join(finding.path for finding in findings[:_SHOWN])
     return named + (f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else "")
 
 
-def _judged(evidence: EvidenceReader, entry: Reference) -> tuple[Finding | None, int]:
+def _check_version(evidence: EvidenceReader, entry: Reference) -> tuple[Finding | None, int]:
     """Return what is wrong with a version, and how many bytes of it were read."""
     ref, runs = entry.ref, tuple(entry.runs)
     try:
-        descriptor = opened_below(evidence.store.root, PurePosixPath(ref.path).parts[1:])
+        descriptor = open_below(evidence.store.root, PurePosixPath(ref.path).parts[1:])
         with os.fdopen(descriptor, "rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             size = stream.tell()
     except FileNotFoundError:
-        gone = evidence.collected(ref.path)
+        gone = evidence.collection_record(ref.path)
         if gone is not None and gone.seq > entry.seq:
             return Finding("collected", ref.path, f"seq {gone.seq}", runs), 0
         return Finding("missing", ref.path, "not there, and no record says it was collected", runs), 0

@@ -78,7 +78,7 @@ def verify_in_processes(processes: int, segments: Sequence[Segment], anchors: Se
 def _start(segment: Segment, number: int) -> _Start:
     if number == 0:
         return _Start(Position(), 0, (), {})
-    with segment.opened() as stream:
+    with segment.open_stream() as stream:
         stream.seek(0)
         seal = record_in(stream.readline(MAX_LINE))
     tree = frontier_of(seal)

@@ -75,7 +75,7 @@ class Walk:
         """Check one file; return what its seal must state of it."""
         if is_next:
             self._place = self._place.in_next_segment()
-        with segment.opened() as stream:
+        with segment.open_stream() as stream:
             self._check_lines(stream, segment)
             digest = _file_hash(stream) if not segment.is_open else ""
         self._sealed = {
@@ -124,7 +124,7 @@ class Walk:
         self._faults.extend(line.faults)
         begins = before.segment > 0 and not before.offset
         if fields is not None and (begins or fields["kind"] in _OWN_KINDS):
-            self._check_stated(as_record(line.digest, fields), before)
+            self._check_checkpoint(as_record(line.digest, fields), before)
         self._heads.append(line.after.head)
         if len(self._heads) >= _MOST_HEADS:
             self._grow()
@@ -147,7 +147,7 @@ class Walk:
         if follows != before:
             self._faults.append(fault_at(place, "segment_missing", f"it follows {follows}; before it lies {before}"))
 
-    def _check_stated(self, record: Record, place: Position) -> None:
+    def _check_checkpoint(self, record: Record, place: Position) -> None:
         """Check what a checkpoint or seal states of the records before it; after a fault no root can be right."""
         if self._faults:
             return

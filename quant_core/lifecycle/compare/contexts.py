@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from quant_core.errors import MissingVersionError
-from quant_core.evidence.runs.code_change import CodeChange, code_change, differing
+from quant_core.evidence.runs.code_change import CodeChange, changed_items, code_change
 from quant_core.evidence.runs.manifest import read_manifest
 from quant_core.evidence.store.refs import DataRef
 from quant_core.evidence.store.store import Store
@@ -37,10 +37,10 @@ def context_diff(first: SelectionContext, second: SelectionContext) -> ContextDi
     hashes = [{id: ref.sha256 for id, ref in c.refs.items()} for c in both]
     present = [{id: p for id, p in table.items() if holds(p["valid"])} for table in parts]
     return ContextDiff(
-        params=differing(*given),
+        params=changed_items(*given),
         code=_code_change(first, second),
         as_of=None if first.as_of == second.as_of else (first.as_of, second.as_of),
-        refs=differing(*hashes),
+        refs=changed_items(*hashes),
         tables=tables,
         outcome=outcome_diff(registry, read, *present),
     )

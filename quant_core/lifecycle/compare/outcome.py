@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from quant_core.evidence.runs.code_change import differing
+from quant_core.evidence.runs.code_change import changed_items
 from quant_core.evidence.store.refs import DataRef
 from quant_core.graph.commit import Parts
 from quant_core.graph.differences import OutcomeDiff, TableDiff
@@ -56,7 +56,7 @@ def outcome_diff(
             method: weight_diff(books[0].get(method, {}), books[1].get(method, {}))
             for method in sorted({*books[0], *books[1]})
         },
-        figures=differing(*(_figures(tables) for tables in shown)),
+        figures=changed_items(*(_figures(tables) for tables in shown)),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from quant_core.errors import QuantError
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.evidence.store.store import Store
 from quant_core.graph.commit import Parts, parts_of
@@ -84,7 +84,9 @@ class Workshop:
         """Take what a run recorded as the answer to the question it had."""
         self._answers[self._question(spec, plan, as_of, inputs)] = Recomputed(parts)
 
-    def computed(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
+    def compute_stage(
+        self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]
+    ) -> Recomputed:
         """Compute one stage from references to its inputs, by source.
 
         What the stage, its gate or the store refuses is no error here but the reason of an empty answer.
@@ -92,10 +94,10 @@ class Workshop:
         question = self._question(spec, plan, as_of, inputs)
         known = self._answers.get(question)
         if known is None or not all(map(self.holds, known.parts.values())):
-            known = self._answers[question] = self._worked_out(spec, plan, as_of, inputs)
+            known = self._answers[question] = self._run_stage(spec, plan, as_of, inputs)
         return known
 
-    def _worked_out(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
+    def _run_stage(self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef]) -> Recomputed:
         try:
             frames = {
                 argument: self.read(inputs[source], spec.columns(argument)) for argument, source in spec.inputs.items()
@@ -125,9 +127,9 @@ class Workshop:
             "switched_off": list(plan.switched_off if "switched_off" in spec.wants else spec.switched_off.values()),
             "inputs": {source: inputs[source].sha256 for source in spec.inputs.values()},
         }
-        return canonical(asked)
+        return canonical_bytes(asked)
 
-    def graph(self, plan: Plan, as_of: str | None, pinned: Mapping[str, Parts]) -> dict[str, Recomputed]:
+    def compute_graph(self, plan: Plan, as_of: str | None, pinned: Mapping[str, Parts]) -> dict[str, Recomputed]:
         """Compute every stage of a plan, each from what those before it came to now.
 
         Parameters
@@ -146,7 +148,7 @@ class Workshop:
             found[spec.id] = (
                 Recomputed(reason=f"its input {missing[0]} is not there")
                 if missing
-                else self.computed(spec, plan, as_of, inputs)
+                else self.compute_stage(spec, plan, as_of, inputs)
             )
         return found
 

@@ -94,7 +94,7 @@ def test_a_source_that_grows_is_asked_only_for_what_has_not_landed(home: Path, l
     table = rows_of(home, second)
     assert table["close"].to_list() == [1.0] * 3 + [2.0] * 3 + [3.0] * 3 + [4.0] * 3 + [5.0] * 3
     assert table["row"].to_list() == list(range(15))
-    landed = Evidence(home).landed("ingest.raw", "test")
+    landed = Evidence(home).landed_batches("ingest.raw", "test")
     assert [(r.data["valid"]["rows"], r.data["first"], r.data["last"]) for r in landed] == [
         (9, "2024-01-01", "2024-01-03"),
         (6, "2024-01-04", "2024-01-05"),
@@ -238,7 +238,7 @@ def test_the_same_file_again_is_the_same_batch(home: Path, land: Any, tmp_path: 
     csv_of(path, 1.0, 2.0)
     first, again = land("parquet", path=str(path), at=10), land("parquet", path=str(path), at=11)
     assert again.ref == first.ref
-    assert len(Evidence(home).landed("ingest.raw", "test")) == 1
+    assert len(Evidence(home).landed_batches("ingest.raw", "test")) == 1
 
 
 def test_a_batch_over_its_budget_is_kept_as_it_came_and_not_committed(home: Path, land: Any, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_a_batch_over_its_budget_is_kept_as_it_came_and_not_committed(home: Path
             land("parquet", path=str(path), at=at)
     head = Evidence(home).heads()[("ingest.raw", "test")]
     assert head.data["valid"]["sha256"] == good.ref.sha256
-    assert [record.data["excluded"] for record in Evidence(home).landed("ingest.raw", "test")] == [
+    assert [record.data["excluded"] for record in Evidence(home).landed_batches("ingest.raw", "test")] == [
         {},
         {"close_not_a_number": 3},
     ]
@@ -325,7 +325,7 @@ def test_who_looks_while_a_live_landing_is_under_way_sees_nothing_of_it_later(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "sources", lambda: {"feed": source})
         raw(params=RawParams(kind="feed"), sleeve=SLEEVE, as_of=None, landing=landing)
-    landed = [record.data["known_from"] for record in Evidence(home).landed("ingest.raw", "test")]
+    landed = [record.data["known_from"] for record in Evidence(home).landed_batches("ingest.raw", "test")]
     assert min(landed) >= "2024-01-04T00:30"
     with pytest.raises(SourceError, match="had landed at"):
         land(as_of="2024-01-04T00:10", at=9)
@@ -370,7 +370,7 @@ def test_marks_too_many_for_one_record_land_in_several(home: Path, land: Any, mo
     feed.source = replace(feed.source, function=marked)
     monkeypatch.setattr(module, "sources", lambda: {"feed": feed.source})
     land(at=3)
-    landed = Evidence(home).landed("ingest.raw", "test")
+    landed = Evidence(home).landed_batches("ingest.raw", "test")
     assert len(landed) == 3
     assert sum(len(record.data["marks"]) for record in landed) == 2_700
 

@@ -14,7 +14,13 @@ from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.registry import StageRegistry
 from quant_core.graph.runner import DAGRunner
 from quant_core.graph.stage import Params, stage
-from quant_core.lifecycle.exclusions import Wanted, document_of, exclusion_counts, exclusion_rows, told
+from quant_core.lifecycle.exclusions import (
+    ExclusionQuery,
+    describe_exclusions,
+    document_of,
+    exclusion_counts,
+    exclusion_rows,
+)
 from quant_core.market.contracts.split import Split, contract, excluded_rows
 from quant_core.market.sleeves import SleeveFile, read_sleeve
 from quant_core.settings import Settings
@@ -85,7 +91,7 @@ def rows_of(frame: pl.DataFrame, *columns: str) -> list[Any]:
 
 
 def test_the_newest_commits_are_counted_per_stage_and_rule(home: tuple[Evidence, dict[str, str]]) -> None:
-    counts = exclusion_counts(home[0], Wanted("a"))
+    counts = exclusion_counts(home[0], ExclusionQuery("a"))
     # Negative: days 3, 8, 13, 18, of both symbols. Of the other 16 prices 1, 2 and 3 are not dear.
     assert counts.rows() == [
         ("a", "toy.kept", "toxic_bar", 13, 2, DAY + timedelta(days=4), DAY + timedelta(days=19), 13 / 16),
@@ -94,7 +100,7 @@ def test_the_newest_commits_are_counted_per_stage_and_rule(home: tuple[Evidence,
 
 
 def test_without_a_sleeve_all_are_counted(home: tuple[Evidence, dict[str, str]]) -> None:
-    counts = exclusion_counts(home[0], Wanted())
+    counts = exclusion_counts(home[0], ExclusionQuery())
     assert rows_of(counts, "sleeve", "stage", "rows") == [
         ("a", "toy.kept", 13),
         ("a", "toy.prices", 4),
@@ -104,16 +110,16 @@ def test_without_a_sleeve_all_are_counted(home: tuple[Evidence, dict[str, str]])
 
 def test_a_run_shows_what_it_excluded_itself(home: tuple[Evidence, dict[str, str]]) -> None:
     evidence, runs = home
-    first = exclusion_counts(evidence, Wanted(run_id=runs["first"]))
+    first = exclusion_counts(evidence, ExclusionQuery(run_id=runs["first"]))
     assert rows_of(first, "rule", "rows", "share") == [("toxic_bar", 5, 5 / 8), ("close_not_positive", 2, 0.2)]
     with pytest.raises(MissingVersionError, match="nothing of b was committed by run"):
-        exclusion_counts(evidence, Wanted("b", run_id=runs["first"]))
+        exclusion_counts(evidence, ExclusionQuery("b", run_id=runs["first"]))
     with pytest.raises(UnknownNameError, match="run"):
-        exclusion_counts(evidence, Wanted(run_id="nobody"))
+        exclusion_counts(evidence, ExclusionQuery(run_id="nobody"))
 
 
 def test_rows_come_with_their_reason_and_the_row_itself(home: tuple[Evidence, dict[str, str]]) -> None:
-    rows = exclusion_rows(home[0], Wanted("b"))
+    rows = exclusion_rows(home[0], ExclusionQuery("b"))
     assert rows.rows(named=True) == [
         {
             "sleeve": "b",
@@ -131,16 +137,16 @@ def test_rows_come_with_their_reason_and_the_row_itself(home: tuple[Evidence, di
 @pytest.mark.parametrize(
     ("wanted", "count"),
     [
-        (Wanted("a", stage="toy.kept"), 13),
-        (Wanted("a", rule="close_not_positive"), 4),
-        (Wanted("a", symbol="X:B", rule="close_not_positive"), 2),
-        (Wanted("a", since=DAY + timedelta(days=18)), 2),
-        (Wanted("a", symbol="X:NOBODY"), 0),
-        (Wanted("a", rule="stalled"), 0),
+        (ExclusionQuery("a", stage="toy.kept"), 13),
+        (ExclusionQuery("a", rule="close_not_positive"), 4),
+        (ExclusionQuery("a", symbol="X:B", rule="close_not_positive"), 2),
+        (ExclusionQuery("a", since=DAY + timedelta(days=18)), 2),
+        (ExclusionQuery("a", symbol="X:NOBODY"), 0),
+        (ExclusionQuery("a", rule="stalled"), 0),
     ],
 )
 def test_what_is_asked_for_is_counted_and_listed_alike(
-    home: tuple[Evidence, dict[str, str]], wanted: Wanted, count: int
+    home: tuple[Evidence, dict[str, str]], wanted: ExclusionQuery, count: int
 ) -> None:
     counts, rows = exclusion_counts(home[0], wanted), exclusion_rows(home[0], wanted)
     assert counts["rows"].sum() == rows.height == count
@@ -148,20 +154,20 @@ def test_what_is_asked_for_is_counted_and_listed_alike(
 
 
 def test_the_share_is_of_all_rows_whatever_was_asked_for(home: tuple[Evidence, dict[str, str]]) -> None:
-    counts = exclusion_counts(home[0], Wanted("a", symbol="X:B", rule="close_not_positive"))
+    counts = exclusion_counts(home[0], ExclusionQuery("a", symbol="X:B", rule="close_not_positive"))
     assert counts["share"].to_list() == [2 / 20]
 
 
 @pytest.mark.parametrize(
     ("wanted", "near"),
     [
-        (Wanted("a", stage="toy.price"), "toy.prices"),
-        (Wanted("a", rule="close_not_positiv"), "close_not_positive"),
-        (Wanted("a", rule="toxic_bars"), "toxic_bar"),
+        (ExclusionQuery("a", stage="toy.price"), "toy.prices"),
+        (ExclusionQuery("a", rule="close_not_positiv"), "close_not_positive"),
+        (ExclusionQuery("a", rule="toxic_bars"), "toxic_bar"),
     ],
 )
 def test_a_name_nobody_knows_lists_the_near_ones(
-    home: tuple[Evidence, dict[str, str]], wanted: Wanted, near: str
+    home: tuple[Evidence, dict[str, str]], wanted: ExclusionQuery, near: str
 ) -> None:
     with pytest.raises(UnknownNameError, match=f"Did you mean {near}"):
         exclusion_counts(home[0], wanted)
@@ -169,14 +175,16 @@ def test_a_name_nobody_knows_lists_the_near_ones(
 
 def test_a_sleeve_or_a_home_without_commits_is_told(home: tuple[Evidence, dict[str, str]], tmp_path: Path) -> None:
     with pytest.raises(MissingVersionError, match=r"nothing of c was committed in .*; of a, b it was"):
-        exclusion_counts(home[0], Wanted("c"))
+        exclusion_counts(home[0], ExclusionQuery("c"))
     with pytest.raises(MissingVersionError, match="quant run SLEEVE"):
-        exclusion_counts(Evidence(tmp_path / "nothing"), Wanted())
+        exclusion_counts(Evidence(tmp_path / "nothing"), ExclusionQuery())
 
 
 def test_people_read_counts_first_and_then_rows(home: tuple[Evidence, dict[str, str]]) -> None:
-    wanted = Wanted("a")
-    lines = told(exclusion_counts(home[0], wanted), exclusion_rows(home[0], wanted, limit=2)).splitlines()
+    wanted = ExclusionQuery("a")
+    lines = describe_exclusions(
+        exclusion_counts(home[0], wanted), exclusion_rows(home[0], wanted, limit=2)
+    ).splitlines()
     assert lines[0] == "a: 17 rows excluded"
     assert lines[1].split() == ["stage", "rule", "rows", "share", "symbols", "first", "last"]
     assert lines[2].split() == ["toy.kept", "toxic_bar", "13", "81.25%", "2", "2024-01-05", "2024-01-20"]
@@ -189,12 +197,15 @@ def test_people_read_counts_first_and_then_rows(home: tuple[Evidence, dict[str, 
         '  {"date":"2024-01-06","symbol":"X:B","close":6.0}',
         "... and 15 more.",
     ]
-    nothing = Wanted("a", symbol="X:NOBODY")
-    assert told(exclusion_counts(home[0], nothing), exclusion_rows(home[0], nothing)) == "no row was excluded."
+    nothing = ExclusionQuery("a", symbol="X:NOBODY")
+    assert (
+        describe_exclusions(exclusion_counts(home[0], nothing), exclusion_rows(home[0], nothing))
+        == "no row was excluded."
+    )
 
 
 def test_programs_read_one_json_object(home: tuple[Evidence, dict[str, str]]) -> None:
-    wanted = Wanted("b")
+    wanted = ExclusionQuery("b")
     said = json.loads(json.dumps(document_of(exclusion_counts(home[0], wanted), exclusion_rows(home[0], wanted))))
     assert said["excluded"] == 1
     assert said["counts"][0] == {

@@ -7,7 +7,7 @@ import pytest
 
 from quant_core.errors import EvidenceError
 from quant_core.evidence.files import documents
-from quant_core.evidence.files.documents import make_folder, staged, sweep, write_document
+from quant_core.evidence.files.documents import make_folder, sweep, temp_file, write_document
 from quant_core.evidence.files.writer import Writer, this_process
 
 ROOT = Path(__file__).parents[4]
@@ -78,7 +78,7 @@ def test_a_sweep_removes_temps_of_the_dead_and_nothing_else(tmp_path):
     make_folder(tmp_path / "a")
     for path in orphans + others:
         path.write_bytes(b"x")
-    with staged(tmp_path / "a") as file:
+    with temp_file(tmp_path / "a") as file:
         file.path.write_bytes(b"x")
         assert sweep(tmp_path) == tuple(orphans)
         assert file.path.exists()

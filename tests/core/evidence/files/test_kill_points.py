@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import EvidenceError
-from quant_core.evidence.files.kill_points import POINTS, reached, watched
+from quant_core.evidence.files.kill_points import POINTS, reach_point, watch_points
 from quant_core.evidence.files.writer import boot_id, process_start, this_process
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
@@ -31,9 +31,9 @@ def value_of(evidence: Evidence) -> int:
 
 def test_a_commit_reaches_every_point_in_order(tmp_path: Path) -> None:
     seen: list[str] = []
-    with watched(seen.append):
+    with watch_points(seen.append):
         commit(Evidence(tmp_path), "a", 1)
-    reached("mid_write")
+    reach_point("mid_write")
     assert list(dict.fromkeys(seen)) == list(POINTS)
     assert [seen.count(point) for point in POINTS[2:]] == [2, 2, 2, 2, 1]
 
@@ -50,7 +50,7 @@ def test_what_the_system_refuses_anywhere_leaves_the_old_version_and_a_re_run_go
         if at == point:
             raise OSError(number, os.strerror(number))
 
-    with watched(refuse), pytest.raises(EvidenceError, match=os.strerror(number)):
+    with watch_points(refuse), pytest.raises(EvidenceError, match=os.strerror(number)):
         commit(evidence, "refused", 2)
     assert value_of(Evidence(tmp_path)) == 1
     left = {finding.kind for finding in scrub(evidence).findings}
@@ -65,8 +65,9 @@ def test_a_killed_writer_leaves_the_old_version_and_a_temp_for_the_sweep(tmp_pat
     commit(evidence, "before", 1)
     script = (
         "import os, sys; from pathlib import Path; import polars as pl\n"
-        "from quant_core.evidence.files.kill_points import watched; from quant_core.evidence.store.store import Store\n"
-        "with watched(lambda point: os.kill(os.getpid(), 9) if point == 'before_fsync' else None):\n"
+        "from quant_core.evidence.files.kill_points import watch_points\n"
+        "from quant_core.evidence.store.store import Store\n"
+        "with watch_points(lambda point: os.kill(os.getpid(), 9) if point == 'before_fsync' else None):\n"
         "    Store(Path(sys.argv[1])).write(pl.DataFrame({'k': [2]}), stage='alpha.factors', sleeve='us', key=['k'])"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.errors import UsageError
-from quant_core.evidence.files.names import MAX_BYTES, decoded, encoded
+from quant_core.evidence.files.names import MAX_BYTES, decode_name, encode_name
 from quant_core.evidence.runs.manifest import manifest_path
 from quant_core.evidence.store.store import Store
 
@@ -56,8 +56,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("part", HOSTILE)
 def test_a_hostile_name_comes_back_and_is_one_harmless_part(part, tmp_path):
-    name = encoded(part)
-    assert decoded(name) == part
+    name = encode_name(part)
+    assert decode_name(name) == part
     assert set(name) <= SAFE
     assert not name.startswith((".", "-"))
     assert not name.endswith(".")
@@ -65,7 +65,7 @@ def test_a_hostile_name_comes_back_and_is_one_harmless_part(part, tmp_path):
 
 
 def test_hostile_names_stay_apart_on_a_disk_that_ignores_case():
-    assert len({encoded(part).casefold() for part in HOSTILE}) == len(HOSTILE)
+    assert len({encode_name(part).casefold() for part in HOSTILE}) == len(HOSTILE)
 
 
 ANY = st.characters(exclude_categories=["Cs"])
@@ -74,11 +74,11 @@ SHORT = st.text(ANY, min_size=1, max_size=10) | st.text(string.ascii_lowercase +
 
 
 def round_trips(part: str) -> None:
-    name = encoded(part)
+    name = encode_name(part)
     assert set(name) <= SAFE
     assert len(name) <= MAX_BYTES
     assert not name.startswith((".", "-"))
-    assert decoded(name) == part
+    assert decode_name(name) == part
     assert name == name.casefold()
 
 
@@ -98,10 +98,10 @@ def test_ten_thousand_texts_round_trip(part):
 @settings(max_examples=200, deadline=None)
 @given(st.text(ANY, min_size=11, max_size=300), st.text(ANY, min_size=1, max_size=300))
 def test_texts_of_any_length_stay_apart_and_none_decodes_to_another(first, second):
-    assert (encoded(first) == encoded(second)) == (first == second)
-    assert len(encoded(first)) <= MAX_BYTES
-    if "%-" not in encoded(first):
-        assert decoded(encoded(first)) == first
+    assert (encode_name(first) == encode_name(second)) == (first == second)
+    assert len(encode_name(first)) <= MAX_BYTES
+    if "%-" not in encode_name(first):
+        assert decode_name(encode_name(first)) == first
 
 
 def test_sixty_hostile_names_of_sleeves_and_runs_write_nothing_outside_and_never_meet(tmp_path):
@@ -122,25 +122,25 @@ def test_sixty_hostile_names_of_sleeves_and_runs_write_nothing_outside_and_never
 
 
 def test_long_names_that_share_their_beginning_stay_apart():
-    first, second = encoded("x" * 4_000 + "1"), encoded("x" * 4_000 + "2")
+    first, second = encode_name("x" * 4_000 + "1"), encode_name("x" * 4_000 + "2")
     assert first != second
     assert max(len(first), len(second)) <= MAX_BYTES
     with pytest.raises(UsageError, match="shortened"):
-        decoded(first)
+        decode_name(first)
 
 
 def test_a_short_name_cannot_pose_as_a_shortened_one():
-    long = encoded("x" * 4_000)
-    assert encoded(long) != long
+    long = encode_name("x" * 4_000)
+    assert encode_name(long) != long
 
 
 @pytest.mark.parametrize("part", ["", "\ud800", "a\udfffb"])
 def test_a_name_without_utf8_form_is_refused(part):
     with pytest.raises(UsageError):
-        encoded(part)
+        encode_name(part)
 
 
 @pytest.mark.parametrize("name", ["", "..", "A", "%2E", "%61", "con", "a/b", "%ff", "%zz", "a.", "-a"])
 def test_what_encoding_cannot_have_made_is_not_decoded(name):
     with pytest.raises(UsageError):
-        decoded(name)
+        decode_name(name)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quant_core.errors import IntegrityError
-from quant_core.evidence.files.safe_paths import opened_below, refuse_links
+from quant_core.evidence.files.safe_paths import open_below, refuse_links
 
 
 def put(path: Path, content: bytes = b"x") -> Path:
@@ -17,11 +17,11 @@ def test_a_file_below_the_root_is_opened_and_the_root_may_be_a_link(tmp_path: Pa
     put(tmp_path / "root" / "a" / "b")
     (tmp_path / "link").symlink_to(tmp_path / "root")
     for root in (tmp_path / "root", tmp_path / "link"):
-        with os.fdopen(opened_below(root, ["a", "b"]), "rb") as file:
+        with os.fdopen(open_below(root, ["a", "b"]), "rb") as file:
             assert file.read() == b"x"
         refuse_links(root, ["a"])
     with pytest.raises(FileNotFoundError):
-        opened_below(tmp_path / "root", ["a", "c"])
+        open_below(tmp_path / "root", ["a", "c"])
     refuse_links(tmp_path / "root", ["none", "there"])
 
 
@@ -37,7 +37,7 @@ def test_no_link_on_the_way_is_followed_wherever_it_leads(tmp_path: Path, where:
     moved.rename(tmp_path / "moved")
     moved.symlink_to(tmp_path / target if where != "a/b/file" else tmp_path / target / "file")
     with pytest.raises(IntegrityError, match=f"{where} is a link or no folder"):
-        opened_below(root, ["a", "b", "file"])
+        open_below(root, ["a", "b", "file"])
     if where != "a/b/file":
         with pytest.raises(IntegrityError, match="nothing is written out of"):
             refuse_links(root, ["a", "b"])
@@ -48,7 +48,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
         with pytest.raises(IntegrityError, match="no regular file"):
-            opened_below(tmp_path, [name])
+            open_below(tmp_path, [name])
     put(tmp_path / "file")
     with pytest.raises(IntegrityError, match="link or no folder"):
-        opened_below(tmp_path, ["file", "below"])
+        open_below(tmp_path, ["file", "below"])

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant_core.errors import UsageError
-from quant_core.evidence.ledger.canonical import MAX_DEPTH, PayloadError, canonical, canonical_object, strict_object
+from quant_core.evidence.ledger.canonical import (
+    MAX_DEPTH,
+    PayloadError,
+    canonical_bytes,
+    canonical_object,
+    strict_object,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"])),
@@ -18,10 +24,10 @@ JSON = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.text("ab", max_size=2), JSON, max_size=4))
 def test_canonical_bytes_are_json_and_read_back_to_the_same_bytes(value):
-    raw = canonical(value)
-    assert canonical(json.loads(raw)) == raw
-    assert canonical(canonical_object(raw)) == raw
-    assert canonical(strict_object(canonical(value, indented=True))) == raw
+    raw = canonical_bytes(value)
+    assert canonical_bytes(json.loads(raw)) == raw
+    assert canonical_bytes(canonical_object(raw)) == raw
+    assert canonical_bytes(strict_object(canonical_bytes(value, indented=True))) == raw
 
 
 def test_numbers_json_cannot_hold_become_strings():
@@ -35,7 +41,7 @@ def test_numbers_json_cannot_hold_become_strings():
         "g": 0.1,
         "h": True,
     }
-    assert canonical(value) == (
+    assert canonical_bytes(value) == (
         b'{"a":"float:nan","b":"float:inf","c":"float:-inf","d":9007199254740992,'
         b'"e":"9007199254740993","f":"-18446744073709551616","g":0.1,"h":true}'
     )
@@ -46,7 +52,7 @@ def test_a_value_without_json_form_is_refused():
     itself.append(itself)
     for value in ({1: 2}, {"a": {1, 2}}, {"a": b"x"}, {"a": "\ud800"}, {"\ud800": 1}, {"a": object()}, {"a": itself}):
         with pytest.raises(UsageError):
-            canonical(value)
+            canonical_bytes(value)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_data_nested_to_the_limit_is_read_back():
     value: object = 1
     for _ in range(MAX_DEPTH - 1):
         value = [value]
-    assert canonical(canonical_object(canonical({"a": value}))) == canonical({"a": value})
+    assert canonical_bytes(canonical_object(canonical_bytes({"a": value}))) == canonical_bytes({"a": value})
 
 
 # The content hashes of the original repository were equal for each of these pairs.
@@ -98,11 +104,14 @@ COLLISIONS = [
 
 @pytest.mark.parametrize(("one", "other"), COLLISIONS)
 def test_values_that_differ_never_share_their_bytes(one, other):
-    assert canonical({"value": one}) != canonical({"value": other})
-    assert canonical_object(canonical({"value": one})) != canonical_object(canonical({"value": other})) or one == other
+    assert canonical_bytes({"value": one}) != canonical_bytes({"value": other})
+    assert (
+        canonical_object(canonical_bytes({"value": one})) != canonical_object(canonical_bytes({"value": other}))
+        or one == other
+    )
 
 
 def test_what_cannot_be_hashed_exactly_is_an_error_and_never_its_shape():
     for value in (object(), {1, 2}, b"bytes", 1j):
         with pytest.raises(UsageError):
-            canonical({"value": value})
+            canonical_bytes({"value": value})

@@ -111,7 +111,7 @@ def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_p
         assert report.records == complete
         assert report.verdict == ("intact" if cut in ends else "torn_tail")
         assert len(list(Ledger(path).records())) == complete
-        with Ledger(path).locked() as transaction:
+        with Ledger(path).lock() as transaction:
             assert transaction.place.seq == complete
         assert path.read_bytes() == whole[: ends[complete - 1]]
     path.write_bytes(whole[:-7])
@@ -177,7 +177,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, fault):
             patch.setattr(module, "flush", refused)
         else:
             patch.setattr(os, "write", partial)
-        with ledger.locked() as transaction:
+        with ledger.lock() as transaction:
             with pytest.raises(EvidenceError):
                 transaction.append("step", {}, run_id="r")
             with pytest.raises(UsageError, match="over"):
@@ -203,7 +203,7 @@ def test_an_interrupt_between_write_and_flush_leaves_the_file_as_it_was(tmp_path
 def test_what_is_read_in_a_transaction_holds_until_its_append(tmp_path):
     path = tmp_path / "a.jsonl"
     ledger = filled(path, 1)
-    with ledger.locked() as transaction:
+    with ledger.lock() as transaction:
         other = appender(path, "other", 1)
         assert len(list(ledger.records())) == 1
         assert transaction.append("step", {}, run_id="r").seq == 1

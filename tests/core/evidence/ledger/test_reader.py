@@ -13,7 +13,7 @@ def test_a_reader_sees_what_a_writer_appends_and_has_no_way_to_append(tmp_path):
         record = writer.append("step", {"number": number}, run_id="r")
         assert list(reader.records())[-1] == reader.last_records(1)[0] == record
         assert reader.anchor() == writer.anchor()
-    assert not {"append", "append_all", "locked"} & set(dir(reader))
+    assert not {"append", "append_all", "lock"} & set(dir(reader))
 
 
 def test_a_reader_of_a_home_without_a_ledger_creates_nothing(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quant_core.errors import EvidenceError, TamperedError, UsageError
-from quant_core.evidence.files.documents import Staged
+from quant_core.evidence.files.documents import TempFile
 from quant_core.evidence.ledger import checkpoints, transaction
 from quant_core.evidence.ledger.chain import Position
 from quant_core.evidence.ledger.ledger import Ledger
@@ -98,7 +98,7 @@ def test_what_is_being_read_while_the_ledger_is_rolled_is_read_to_its_end(tmp_pa
 
 def test_a_writer_that_waited_for_a_segment_writes_into_the_next(tmp_path):
     ledger = long(tmp_path, 6)
-    with ledger.locked() as turn:
+    with ledger.lock() as turn:
         others = [
             subprocess.Popen([sys.executable, "-c", APPENDER, str(ledger.path), str(number), "5"], cwd=ROOT)
             for number in range(2)
@@ -146,9 +146,9 @@ def test_a_writer_that_dies_while_it_rolls_leaves_a_ledger_in_order(tmp_path, mo
             case "link":
                 patch.setattr(transaction, "flush_path", died)
             case "stage":
-                patch.setattr(transaction, "staged", died)
+                patch.setattr(transaction, "temp_file", died)
             case "publish":
-                patch.setattr(Staged, "publish", died)
+                patch.setattr(TempFile, "publish", died)
         with pytest.raises(Died):
             Ledger(ledger.path, segment_bytes=SMALL).append("step", {}, run_id="r")
     fresh = Ledger(ledger.path, segment_bytes=SMALL)
@@ -379,7 +379,7 @@ def test_threads_that_wait_share_one_write_and_one_flush(tmp_path, monkeypatch):
         except UsageError as error:
             results[number] = error
 
-    with ledger.locked():
+    with ledger.lock():
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
@@ -390,7 +390,7 @@ def test_threads_that_wait_share_one_write_and_one_flush(tmp_path, monkeypatch):
     assert results == {number: number for number in range(4)}
     assert (len(flushes), len(writes)) == (1, 1)
     # One that cannot be recorded does not take the others with it.
-    with ledger.locked():
+    with ledger.lock():
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4, 8)]
         for thread in threads:
             thread.start()

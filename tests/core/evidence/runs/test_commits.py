@@ -285,7 +285,7 @@ def test_the_index_reads_each_record_once(tmp_path, monkeypatch):
     assert taken == sorted(set(taken)) == [0, 1, 2, 3]
 
 
-def landed(evidence: Evidence, run_id: str, value: int, after: int):
+def land(evidence: Evidence, run_id: str, value: int, after: int):
     parts = {part: stored(evidence, value, part) for part in ("valid", "exclusions", "actions")}
     facts = {"marks": {"day": str(value)}}
     return evidence.land(run_id=run_id, stage=STAGE, sleeve="us", after=after, facts=facts, **parts)
@@ -294,10 +294,10 @@ def landed(evidence: Evidence, run_id: str, value: int, after: int):
 def test_landed_batches_are_told_in_order_and_are_no_heads(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("one", {})
-    first = landed(evidence, "one", 1, -1)
-    second = landed(evidence, "one", 2, first.seq)
-    assert Evidence(tmp_path).landed(STAGE, "us") == (first, second)
-    assert Evidence(tmp_path).landed(STAGE, "eu") == ()
+    first = land(evidence, "one", 1, -1)
+    second = land(evidence, "one", 2, first.seq)
+    assert Evidence(tmp_path).landed_batches(STAGE, "us") == (first, second)
+    assert Evidence(tmp_path).landed_batches(STAGE, "eu") == ()
     assert evidence.heads() == {}
     assert value_of(evidence, ref_in(second, "actions")) == 2
     assert evidence.last_commit(STAGE, "us") == -1
@@ -307,16 +307,16 @@ def test_a_batch_of_a_run_that_does_not_know_the_last_one_is_a_conflict(tmp_path
     evidence = Evidence(tmp_path)
     evidence.open_run("one", {})
     evidence.open_run("two", {})
-    first = landed(evidence, "one", 1, -1)
+    first = land(evidence, "one", 1, -1)
     with pytest.raises(ConflictError, match=f"run one landed a batch of us meanwhile .seq {first.seq}."):
-        landed(evidence, "two", 2, -1)
-    assert landed(evidence, "two", 2, first.seq).seq > first.seq
+        land(evidence, "two", 2, -1)
+    assert land(evidence, "two", 2, first.seq).seq > first.seq
 
 
 def test_a_batch_needs_an_open_run_and_bytes_in_the_store(tmp_path):
     evidence = Evidence(tmp_path)
     with pytest.raises(UnknownNameError, match="run"):
-        landed(evidence, "nobody", 1, -1)
+        land(evidence, "nobody", 1, -1)
     evidence.open_run("one", {})
     gone = {part: stored(evidence, 5, part) for part in ("valid", "exclusions", "actions")}
     (tmp_path / gone["actions"].path).unlink()

@@ -11,7 +11,7 @@ from quant_core.evidence.runs import manifest as module
 from quant_core.evidence.runs.manifest import (
     CodeFacts,
     Manifest,
-    SleeveFile,
+    SleeveFileFacts,
     code_facts,
     host_facts,
     manifest_schema,
@@ -36,7 +36,7 @@ def manifest(**change: object) -> Manifest:
         "as_of": None,
         "seed": 7,
         "code": code,
-        "sleeve_file": SleeveFile(name="us.toml", sha256=None),
+        "sleeve_file": SleeveFileFacts(name="us.toml", sha256=None),
         "params": {"alpha.factors": {"window": 20, "names": ["a", "é"], "floor": 0.1}},
         "origins": {"alpha.factors": {"window": "sleeve file"}},
         "inputs": {"ingest.bars/us": "1" * 64},

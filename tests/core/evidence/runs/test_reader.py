@@ -35,7 +35,7 @@ def test_a_reader_of_a_home_that_is_not_there_creates_nothing(tmp_path):
 
 
 def test_what_writes_is_on_the_writers_alone():
-    writes = {"open_run", "commit", "land", "refuse", "close_run", "note", "abandon_dead", "locked", "sweep"}
+    writes = {"open_run", "commit", "land", "refuse", "close_run", "note", "abandon_dead", "lock_ledger", "sweep"}
     assert writes <= set(dir(Evidence))
     assert not writes & set(dir(EvidenceReader))
     assert {"write", "write_list", "sweep"} <= set(dir(Store))

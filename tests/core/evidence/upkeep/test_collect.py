@@ -15,7 +15,7 @@ from quant_core.errors import (
 from quant_core.evidence.files.writer import this_process
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.store.refs import DataRef
-from quant_core.evidence.upkeep.collect import collect, collectable
+from quant_core.evidence.upkeep.collect import collect, plan_collection
 from quant_core.evidence.upkeep.references import KEPT_VERSIONS, pin
 from quant_core.evidence.upkeep.scrub import scrub
 
@@ -49,7 +49,7 @@ def there(evidence: Evidence, refs: list[DataRef]) -> list[bool]:
 def test_the_last_versions_of_features_stay_and_their_old_ones_go(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     refs = versions(evidence, KEPT_VERSIONS + 3)
-    plan = collectable(evidence, RECOMPUTABLE, margin=NO_MARGIN)
+    plan = plan_collection(evidence, RECOMPUTABLE, margin=NO_MARGIN)
     assert {candidate.reason for candidate in plan.candidates} == {"old version"}
     assert len(plan.candidates) == 2 * 3
     assert there(evidence, refs) == [True] * len(refs)
@@ -106,8 +106,8 @@ def test_young_files_stay_and_writing_a_version_again_makes_it_young(tmp_path: P
     refs = versions(evidence, KEPT_VERSIONS + 2)
     day = timedelta(days=1)
     assert (
-        collectable(evidence, RECOMPUTABLE, margin=day).candidates,
-        collectable(evidence, RECOMPUTABLE, margin=day).young,
+        plan_collection(evidence, RECOMPUTABLE, margin=day).candidates,
+        plan_collection(evidence, RECOMPUTABLE, margin=day).young,
     ) == ((), 4)
     for ref in refs:
         os.utime(tmp_path / ref.path, (0, 0))
@@ -199,7 +199,7 @@ def test_without_a_ledger_to_believe_nothing_is_deleted(tmp_path: Path, harm: st
         ledger.rename(tmp_path / "elsewhere")
     else:
         ledger.write_bytes(ledger.read_bytes().replace(b'"trend', b'"trent').replace(b"trend-3", b"trend-4"))
-    for act in (collect, collectable):
+    for act in (collect, plan_collection):
         with pytest.raises(MissingVersionError if harm == "gone" else TamperedError):
             act(Evidence(tmp_path), RECOMPUTABLE, margin=NO_MARGIN)
     assert there(evidence, refs) == [True] * len(refs)

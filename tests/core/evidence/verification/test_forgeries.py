@@ -5,7 +5,7 @@ import re
 import pytest
 
 from quant_core.errors import UsageError
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.ledger.chain import FIRST_PREV, Position, Record
 from quant_core.evidence.ledger.inspection import check_line
 from quant_core.evidence.ledger.ledger import Ledger
@@ -218,7 +218,7 @@ def is_record_of(payload, place):
     try:
         fields = json.loads(payload)
         record = Record.model_validate({**fields, "hash": place.head})
-        is_canonical = canonical(fields) == payload
+        is_canonical = canonical_bytes(fields) == payload
     except (ValueError, TypeError, UsageError):
         return False
     follows = (record.prev, record.seq, record.ledger_id) == (place.head, place.seq, place.ledger_id)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from quant_core.errors import EvidenceError, TamperedError, TornTailError
-from quant_core.evidence.ledger.canonical import canonical
+from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.ledger.chain import FIRST_PREV, hash_after
 from quant_core.evidence.ledger.ledger import Ledger
 from quant_core.evidence.verification.report import VerifyReport
@@ -202,7 +202,7 @@ def test_a_line_over_the_limit_is_found_and_passed(tmp_path):
 
 def test_a_newer_format_is_neither_intact_nor_tampered(tmp_path):
     payloads = [payload_of(line) for line in lines_of(tmp_path / "a.jsonl", 3)]
-    newer = rehashed([*payloads[:2], canonical({"format": 2, "future": True})])
+    newer = rehashed([*payloads[:2], canonical_bytes({"format": 2, "future": True})])
     assert verdict_on(tmp_path / "b.jsonl", newer).verdict == "unknown_format"
     for act in (
         lambda: Ledger(tmp_path / "b.jsonl").append("step", {}, run_id="r"),
