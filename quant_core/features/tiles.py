@@ -32,8 +32,8 @@ from quant_core.kernels.scatter import (
 )
 from quant_core.kernels.threads import BLOCK, run_blocks
 from quant_core.kernels.workspace import empty
-from quant_core.market.codes import codes_of, order_of
 from quant_core.market.panel import Mask, Matrix
+from quant_core.market.text_codes import codes_of, order_of
 
 S = TypeVar("S", bound=np.generic)
 

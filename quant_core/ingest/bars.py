@@ -38,11 +38,11 @@ from quant_core.ingest.corporate_actions.effects import adjust_prices
 from quant_core.ingest.corporate_actions.known_actions import known_actions
 from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.market.arrays import run_starts
-from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
+from quant_core.market.text_codes import codes_of
 
 LOWEST_DENSITY = 0.5
 

@@ -24,11 +24,11 @@ from quant_core.ingest.corporate_actions.known_actions import demand_factors
 from quant_core.ingest.rules import budgets_of, carried_of
 from quant_core.ingest.sources.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
-from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Actions, Raw
 from quant_core.market.contracts.split import Contract, Split, split
 from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
+from quant_core.market.text_codes import codes_of
 
 STAGE = "ingest.raw"
 # Small answers are kept together up to here; a landing that is interrupted repeats at most one such batch. The record

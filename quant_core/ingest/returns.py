@@ -12,8 +12,8 @@ import polars as pl
 from quant_core.graph.stage import TableRule, stage
 from quant_core.ingest.cleaning.drift import drift, drift_numbers
 from quant_core.ingest.cleaning.jumps_and_stalls import bar_return
-from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import ReturnsSchema
+from quant_core.market.text_codes import codes_of, order_of
 
 PADDED_SHARE = 0.5
 

@@ -19,11 +19,11 @@ from quant_core.ingest.membership.liquidity import is_liquid
 from quant_core.ingest.membership.survivorship import survivorship, universe_metrics
 from quant_core.kernels.bar_defects import LOWEST_RETURN, TRIAL_BARS
 from quant_core.market.arrays import Ints, Mask, run_starts
-from quant_core.market.codes import codes_of
 from quant_core.market.contracts.ingest import Universe
 from quant_core.market.identity import economic_identity
 from quant_core.market.sessions import sessions_of
 from quant_core.market.sleeves import Sleeve
+from quant_core.market.text_codes import codes_of
 
 Reasons = npt.NDArray[np.int8]
 

@@ -1,6 +1,6 @@
 """Kernels behind the keys of long tables: numbers for equal texts, and rows whose key comes again later.
 
-How a column of texts becomes words is in market/codes.py; the keys of tables are in market/contracts/.
+How a column of texts becomes words is in market/text_codes.py; the keys of tables are in market/contracts/.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from quant_core.kernels import keys
 from quant_core.market import codes
-from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts import verdicts as judged
 from quant_core.market.contracts.ingest import Bars, ReturnsSchema
 from quant_core.market.contracts.split import Contract, split
+from quant_core.market.text_codes import codes_of, order_of
 
 DAY = date(2024, 1, 1)
 # Short enough for a view to hold them, one too long, two that begin alike, and one that stands for nothing.

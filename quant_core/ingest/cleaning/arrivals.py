@@ -12,10 +12,10 @@ import polars as pl
 from quant_core.ingest.cleaning.jumps_and_stalls import Seen, is_sign_of_life
 from quant_core.ingest.corporate_actions.effects import follow_renames
 from quant_core.market.arrays import Ints, Mask
-from quant_core.market.codes import codes_of, order_of
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.verdicts import verdicts
 from quant_core.market.sessions import places_of
+from quant_core.market.text_codes import codes_of, order_of
 
 VALUES = ("open", "high", "low", "close", "volume")
 FARTHEST = 20

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.market.codes import codes_of
+from quant_core.market.text_codes import codes_of
 from quant_core.statistics.kolmogorov import kolmogorov_distance, kolmogorov_p
 
 A = TypeVar("A")

@@ -16,9 +16,9 @@ from quant_core.errors import ContractError
 from quant_core.ingest.cleaning.jumps_and_stalls import is_sign_of_life
 from quant_core.market.arrays import Ints, Mask, run_starts
 from quant_core.market.calendar import Calendar
-from quant_core.market.codes import codes_of, order_of
 from quant_core.market.identity import SYMBOL
 from quant_core.market.sessions import places_of, sessions_of
+from quant_core.market.text_codes import codes_of, order_of
 
 NO_LIFE = -1
 _MARGIN = 64

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from quant_core.kernels.keys import mark_superseded
-from quant_core.market.codes import LONG, Codes, codes_of
+from quant_core.market.text_codes import LONG, Codes, codes_of
 from quant_core.meter import counted
 
 Rows = npt.NDArray[np.int64]
