@@ -1,4 +1,4 @@
-"""Ranks across symbols against scipy, which ranks whole rows: ours leave out symbols that are unknown or not members."""
+"""Ranks across symbols against scipy, which ranks whole rows; ours leave out who is unknown or not a member."""
 
 from __future__ import annotations
 

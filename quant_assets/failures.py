@@ -11,7 +11,7 @@ from types import TracebackType
 import dagster as dg
 
 from quant_core.errors import QuantError, UnavailableError
-from quant_core.masking import masked
+from quant_core.masking import mask_secrets
 
 
 class Failing:
@@ -53,7 +53,7 @@ def failure_of(stage: str, error: Exception) -> Exception:
         or causes hold a secret is replaced by its masked text; its masked stack goes into the metadata of the Failure.
     """
     trace = "".join(traceback.format_exception(error))
-    told = masked(trace, os.environ)
+    told = mask_secrets(trace, os.environ)
     is_final = isinstance(error, QuantError) and not isinstance(error, UnavailableError)
     if told == trace:
         if not is_final:
@@ -61,7 +61,7 @@ def failure_of(stage: str, error: Exception) -> Exception:
         failure = dg.Failure(f"{stage}: {error}", allow_retries=False)
         failure.__cause__ = error
         return failure
-    said = masked(str(error), os.environ)
+    said = mask_secrets(str(error), os.environ)
     if isinstance(error, UnavailableError):  # the retry policy tries again
         return UnavailableError(said)
     kind = "" if is_final else f"{type(error).__name__}: "

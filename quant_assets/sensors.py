@@ -16,7 +16,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from quant_assets.outcomes import close_run
 from quant_assets.resources.run_settings import launch_values
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.masking import masked
+from quant_core.masking import mask_secrets
 from quant_core.settings import Settings
 
 ALERT = "alert"
@@ -92,7 +92,7 @@ def failed_runs(context: dg.RunFailureSensorContext) -> None:
     was_opened = close_run(evidence, context.instance, run_id)
     if was_opened and any(note.kind == ALERT for note in evidence.run(run_id).notes):
         return
-    message = masked(context.failure_event.message or "", os.environ)
+    message = mask_secrets(context.failure_event.message or "", os.environ)
     alert = {"job": context.dagster_run.job_name, "message": message, "opened": was_opened}
     evidence.note(run_id, ALERT, alert)
 

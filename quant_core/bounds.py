@@ -17,7 +17,7 @@ MAX_DEPTH = 64
 _STEP = 1 << 20
 
 
-def capped_bytes(path: Path, largest: int, *, follow_links: bool = True) -> bytes:
+def read_capped(path: Path, largest: int, *, follow_links: bool = True) -> bytes:
     """Return the bytes of a file.
 
     Parameters

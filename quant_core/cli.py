@@ -262,12 +262,12 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except QuantError as error:
-        from quant_core.masking import masked
+        from quant_core.masking import mask_secrets
 
         if len(arguments) < len(sys.argv) - 1:
             trace = "".join(traceback.format_exception(error))
-            if masked(trace, os.environ) == trace:
+            if mask_secrets(trace, os.environ) == trace:
                 raise
-            click.echo(masked(trace, os.environ), err=True)
-        click.echo(f"error: {masked(str(error), os.environ)}", err=True)
+            click.echo(mask_secrets(trace, os.environ), err=True)
+        click.echo(f"error: {mask_secrets(str(error), os.environ)}", err=True)
         sys.exit(error.exit_code)

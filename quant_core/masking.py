@@ -36,7 +36,7 @@ _NO_PASSWORD = re.compile(r"(?<=://)(?:[^\s/?#:@]*:)?@")
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
 
-def masked(text: str, environ: Mapping[str, str]) -> str:
+def mask_secrets(text: str, environ: Mapping[str, str]) -> str:
     """Return `text` with ``***`` in place of every secret it holds.
 
     Secrets are the values of environment variables whose names say so (key, token, secret, password, ...), the
@@ -56,14 +56,14 @@ def masked(text: str, environ: Mapping[str, str]) -> str:
     return _without_addresses(text)
 
 
-def masked_value(value: Any, mask: Mask) -> Any:
+def mask_value(value: Any, mask: Mask) -> Any:
     """Return a JSON value with every text in it masked, keys included."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, Mapping):
-        return {masked_value(key, mask): masked_value(item, mask) for key, item in value.items()}
+        return {mask_value(key, mask): mask_value(item, mask) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [masked_value(item, mask) for item in value]
+        return [mask_value(item, mask) for item in value]
     return value
 
 
@@ -88,8 +88,12 @@ def demand_no_secret(table: Mapping[str, Any], where: str) -> None:
     ConfigError
         A key is called like a secret, or an address brings a user and password or a key.
     """
-    named = (key for key, value in table.items() if isinstance(value, str) and is_secret_name(key) and _bare(value))
-    found = next(named, None) or next(_addressed(table), None)
+    named = (
+        key
+        for key, value in table.items()
+        if isinstance(value, str) and is_secret_name(key) and _without_references(value)
+    )
+    found = next(named, None) or next(_find_secret_addresses(table), None)
     if found is not None:
         raise ConfigError(
             f"{where}: {found} holds a secret, and what stands there is copied into every manifest. Put it into an "
@@ -97,7 +101,7 @@ def demand_no_secret(table: Mapping[str, Any], where: str) -> None:
         )
 
 
-def filled(text: str, environ: Mapping[str, str]) -> str:
+def fill_variables(text: str, environ: Mapping[str, str]) -> str:
     """Return an address with each `${NAME}` replaced by that environment variable, percent-encoded.
 
     Raises
@@ -175,19 +179,19 @@ def _without_addresses(text: str) -> str:
     return _WORDS_OF_A_CONNECTION.sub(lambda found: f"{found[1]}={MASK}", text)
 
 
-def _bare(text: str) -> str:
+def _without_references(text: str) -> str:
     """Return what is left of a text without references to the environment."""
     return _REFERENCE.sub("", text).strip(": ")
 
 
-def _addressed(value: Any, where: str = "") -> Iterator[str]:
+def _find_secret_addresses(value: Any, where: str = "") -> Iterator[str]:
     """Yield where in nested tables an address brings a secret."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _addressed(item, f"{where}.{key}" if where else str(key))
+            yield from _find_secret_addresses(item, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _addressed(item, where)
+            yield from _find_secret_addresses(item, where)
     elif isinstance(value, str):
         told = _NO_PASSWORD.sub("", _REFERENCE.sub("", value))
         if _without_addresses(told) != told:

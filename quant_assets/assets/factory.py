@@ -22,7 +22,7 @@ from quant_assets.resources.run_setup import RunPlan
 from quant_core.graph.finished import Finished
 from quant_core.graph.landing import Landing
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import execute_stage, mask_secrets
+from quant_core.graph.runner import execute_stage, mask_own_secrets
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import Contract, Split
 from quant_core.settings import ThreadSafeConfig
@@ -102,7 +102,7 @@ def _body(spec: StageSpec) -> Any:
 def _execute(
     spec: StageSpec, plan: RunPlan, inputs: Mapping[str, pl.DataFrame], tell: Callable[[str], None]
 ) -> Finished:
-    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell, mask=mask_secrets)
+    landing = Landing(plan.evidence, plan.run.plan.sleeve.name, plan.run.run_id, tell=tell, mask=mask_own_secrets)
     with Failing(spec.id) as failing, ThreadSafeConfig.use(plan.settings):
         return execute_stage(spec, inputs, plan.run.plan, compute=plan.compute, as_of=plan.run.as_of, landing=landing)
     raise failing.failure

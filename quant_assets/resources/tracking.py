@@ -24,7 +24,7 @@ from quant_assets.resources.experiment import EXPERIMENT, Door, Experiment, Proj
 from quant_assets.resources.projection import truncate
 from quant_core.evidence.files.documents import make_folder, temp_file
 from quant_core.evidence.runs.commits import Evidence
-from quant_core.masking import masked
+from quant_core.masking import mask_secrets
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ class MLflowTracker:
 
     def _defer(self, error: Exception) -> Projection:
         environ = {**os.environ, "QUANT_MLFLOW_URI": self.uri}
-        return Projection("deferred", 0, truncate(masked(f"{type(error).__name__}: {error}", environ)), -1)
+        return Projection("deferred", 0, truncate(mask_secrets(f"{type(error).__name__}: {error}", environ)), -1)
 
 
 def _door() -> Door:

@@ -21,7 +21,7 @@ from quant_core.graph.differences import ContextDiff
 from quant_core.graph.landing import Landing
 from quant_core.graph.parameters import resolve_plan
 from quant_core.graph.registry import StageRegistry
-from quant_core.graph.runner import execute_stage, mask_secrets, open_run
+from quant_core.graph.runner import execute_stage, mask_own_secrets, open_run
 from quant_core.graph.stage import StageSpec
 from quant_core.market.sleeves import find_sleeve, read_sleeve
 from quant_core.settings import Settings
@@ -71,7 +71,7 @@ class SelectionContext(BaseModel):
         facts = {"started_by": "context"}
         open_run(evidence, plan, run_id=self.run_id, as_of=self.as_of, compute=engine.name, facts=facts)
         reader = Reader(evidence, self.sleeve, self.run_id, given=self.refs)
-        landing = Landing(evidence, self.sleeve, self.run_id, mask=mask_secrets)
+        landing = Landing(evidence, self.sleeve, self.run_id, mask=mask_own_secrets)
         own = replace(plan.stages[spec.id], function=spec.function)
         finished = execute_stage(own, reader.frames(own), plan, compute=engine, as_of=self.as_of, landing=landing)
         return self.with_ref(commit_result(reader, own, finished).ref)

@@ -22,7 +22,7 @@ from quant_core.graph.landing_view import View
 from quant_core.market.calendar import instant_of
 from quant_core.market.contracts.rule_names import current_counts, is_equal_under_current_names, with_current_names
 from quant_core.market.contracts.split import Split
-from quant_core.masking import Mask, masked, masked_value
+from quant_core.masking import Mask, mask_secrets, mask_value
 
 PARTS: tuple[Part, ...] = get_args(Part)
 Clock = Callable[[], datetime]
@@ -34,7 +34,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-_mask_addresses: Mask = partial(masked, environ={})
+_mask_addresses: Mask = partial(mask_secrets, environ={})
 
 
 def ignore_message(said: str) -> None:
@@ -159,7 +159,7 @@ class Landing:
             "has_actions": has_actions,
             "made_of": split.valid.height if made_of is None else made_of,
             "marks": dict(marks),
-            "request": masked_value(list(request), self._mask),
+            "request": mask_value(list(request), self._mask),
         }
         record = self._evidence.land(
             run_id=self._run_id,

@@ -44,7 +44,7 @@ from quant_core.graph.stage import StageSpec
 from quant_core.kernels._jit import report_compilations
 from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import SleeveFile
-from quant_core.masking import masked
+from quant_core.masking import mask_secrets
 from quant_core.meter import metered
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
@@ -86,9 +86,9 @@ class RunResult:
         return Evidence(self.home).store.read(self.refs[stage])
 
 
-def mask_secrets(text: str) -> str:
+def mask_own_secrets(text: str) -> str:
     """Return a text without the secrets of this process's environment, to be shown or recorded."""
-    return masked(text, os.environ)
+    return mask_secrets(text, os.environ)
 
 
 def execute_stage(
@@ -131,7 +131,7 @@ def execute_stage(
         finished = judge(spec, result, rows_in={name: frame.height for name, frame in frames.items()})
     spent = perf_counter() - start - meter.seconds - meter.loading
     findings = (finished.broken, (*spec.switched_off.values(), *finished.warnings))
-    broken, warnings = (tuple(map(mask_secrets, sentences)) for sentences in findings)
+    broken, warnings = (tuple(map(mask_own_secrets, sentences)) for sentences in findings)
     finished = replace(finished, broken=broken, warnings=warnings)
     return replace(finished, seconds={"stage": spent, "validation": meter.seconds, "loading": meter.loading})
 
@@ -292,7 +292,7 @@ class DAGRunner:
         """Run one stage and return its commit."""
         evidence, run_id = reader.evidence, reader.run_id or ""
         tell = partial(self.progress, spec)
-        landing = Landing(evidence, plan.sleeve.name, run_id, clock=self.clock, tell=tell, mask=mask_secrets)
+        landing = Landing(evidence, plan.sleeve.name, run_id, clock=self.clock, tell=tell, mask=mask_own_secrets)
         finished = execute_stage(spec, reader.frames(spec), plan, compute=self.compute, as_of=as_of, landing=landing)
         return commit_result(reader, spec, finished).record
 

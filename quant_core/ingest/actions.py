@@ -6,7 +6,7 @@ import polars as pl
 
 from quant_core.graph.stage import stage
 from quant_core.ingest.corporate_actions.known_actions import known_actions
-from quant_core.ingest.rules import budgets_of, carried_of
+from quant_core.ingest.rules import budgets_of, carried_rules
 from quant_core.market.contracts.ingest import Actions
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
@@ -17,7 +17,7 @@ from quant_core.market.sleeves import Sleeve
     inputs={"landed": "ingest.raw#actions"},
     output=Actions,
     budgets=budgets_of("ingest.actions"),
-    carried=carried_of("ingest.actions"),
+    carried=carried_rules("ingest.actions"),
 )
 def actions(landed: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None) -> Split:
     """Keep what is known of each corporate action at `as_of`; everything sent but not usable leaves with its reason."""

@@ -14,7 +14,7 @@ import polars as pl
 
 from quant_core.errors import ContractError
 from quant_core.graph.stage import TableRule, stage
-from quant_core.ingest.cleaning.arrivals import VALUES, arrivals_of, seen_of
+from quant_core.ingest.cleaning.arrivals import VALUES, arrivals_of, sightings_of
 from quant_core.ingest.cleaning.drift import (
     bar_numbers,
     history_alignment,
@@ -27,16 +27,16 @@ from quant_core.ingest.cleaning.drift import (
 from quant_core.ingest.cleaning.jumps_and_stalls import (
     DEATH_SESSIONS,
     STALL_EXCLUDED,
-    Judged,
-    Seen,
+    Judgement,
+    Sightings,
     flags_of,
-    judged_series,
+    judge_series,
 )
 from quant_core.ingest.cleaning.market_rules import falls_beside_rises, far_future, last_date_breadth
 from quant_core.ingest.cleaning.split_suspects import suspected_splits
 from quant_core.ingest.corporate_actions.effects import adjust_prices
 from quant_core.ingest.corporate_actions.known_actions import known_actions
-from quant_core.ingest.rules import budgets_of, carried_of
+from quant_core.ingest.rules import budgets_of, carried_rules
 from quant_core.market.arrays import run_starts
 from quant_core.market.contracts.ingest import Bars
 from quant_core.market.contracts.split import Split, excluded_rows
@@ -69,7 +69,7 @@ def bar_metrics(bars: pl.DataFrame) -> Mapping[str, float]:
     output=Bars,
     conserves="raw",
     budgets=budgets_of("ingest.bars"),
-    carried=carried_of("ingest.bars"),
+    carried=carried_rules("ingest.bars"),
     rules=(
         TableRule("falls_beside_rises", falls_beside_rises, "warn"),
         TableRule("last_date_breadth", last_date_breadth, "warn"),
@@ -102,19 +102,19 @@ def bars(raw: pl.DataFrame, actions: pl.DataFrame, *, sleeve: Sleeve, as_of: str
     sessions = sessions_of(raw["date"], sleeve.market)
     actions = known_actions(actions, sleeve=sleeve, as_of=as_of).valid
     arrived = arrivals_of(raw, actions, sessions, sleeve.calendar)
-    seen = seen_of(arrived)
-    _judge_density(seen, sleeve)
+    seen = sightings_of(arrived)
+    _check_density(seen, sleeve)
     is_sound = arrived["rule"].is_null()
     sound = arrived if is_sound.all() else arrived.filter(is_sound)
-    table = _on_one_scale(_series(raw, sound, sessions), actions, sleeve)
-    judged = judged_series(np.ascontiguousarray(table["close"].to_numpy()), seen)
-    kept = _kept(table, sound["code"], judged, sleeve)
+    table = _adjust_raw_prices(_candidate_bars(raw, sound, sessions), actions, sleeve)
+    judged = judge_series(np.ascontiguousarray(table["close"].to_numpy()), seen)
+    kept = _keep_bars(table, sound["code"], judged, sleeve)
     lost = arrived.filter(pl.col("rule").is_not_null()).select("row", "rule", "detail")
     lost = pl.concat([lost, *_verdicts(sound["row"], judged)]).sort("row")
     return Split(kept, excluded_rows(raw[lost["row"]], lost["rule"], lost["detail"]))
 
 
-def _judge_density(seen: Seen, sleeve: Sleeve) -> None:
+def _check_density(seen: Sightings, sleeve: Sleeve) -> None:
     """Refuse a calendar of whose sessions the median symbol lacks most; a short series says nothing."""
     starts = np.flatnonzero(run_starts(seen.code))
     is_other = run_starts(seen.code, seen.session)
@@ -128,7 +128,7 @@ def _judge_density(seen: Seen, sleeve: Sleeve) -> None:
         )
 
 
-def _series(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
+def _candidate_bars(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that may be bars, sorted by symbol and date, as sent."""
     given, rows = raw.select("date", *VALUES), sound["row"]
     is_whole = rows.len() == raw.height and rows.is_sorted()
@@ -136,14 +136,14 @@ def _series(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFrame) -> p
     return table.with_columns(sound["symbol"], sessions["available_at"].gather(sound["place"]))
 
 
-def _on_one_scale(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) -> pl.DataFrame:
+def _adjust_raw_prices(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) -> pl.DataFrame:
     """Return raw prices on the terms of the last one, other prices as they are."""
     if sleeve.adjustment == "raw":
         return adjust_prices(table, actions, volume_unit=sleeve.volume_unit)
     return table.with_columns(adjustment=pl.lit(1.0))
 
 
-def _kept(table: pl.DataFrame, code: pl.Series, judged: Judged, sleeve: Sleeve) -> pl.DataFrame:
+def _keep_bars(table: pl.DataFrame, code: pl.Series, judged: Judgement, sleeve: Sleeve) -> pl.DataFrame:
     """Return the bars that stay, with their lives and flags."""
     is_kept = judged.is_kept
     told = table.with_columns(
@@ -155,7 +155,7 @@ def _kept(table: pl.DataFrame, code: pl.Series, judged: Judged, sleeve: Sleeve) 
     return kept.with_columns(flags).select(*Bars.dtypes)
 
 
-def _verdicts(rows: pl.Series, judged: Judged) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _verdicts(rows: pl.Series, judged: Judgement) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the verdicts on bars that leave because of their neighbours."""
     change = pl.Series("change", judged.change)
     toxic = pl.DataFrame([rows, change]).filter(judged.is_toxic)

@@ -76,8 +76,8 @@ def gaps(bars: pl.DataFrame, lost: pl.DataFrame, lives: pl.DataFrame, *, sleeve:
     holes = _holes(there)
     genesis = _geneses(there)
     is_early = holes.last < genesis[holes.code]
-    dead = _dead(there, holes, lives)
-    is_dead = _lies_within(holes, dead, there) & ~is_early
+    dead = _dead_stretches(there, holes, lives)
+    is_dead = _is_within(holes, dead, there) & ~is_early
     listed = holes.only(~is_early & ~is_dead)
     shared = _is_shared(there, genesis, dead)
     parts, kinds = _split(listed, shared)
@@ -85,7 +85,7 @@ def gaps(bars: pl.DataFrame, lost: pl.DataFrame, lives: pl.DataFrame, *, sleeve:
         [
             (holes.only(is_early), "pre_listing"),
             (holes.only(is_dead), "delisted"),
-            (_excluded(there), "excluded"),
+            (_find_excluded(there), "excluded"),
             (parts.only(kinds), "halted"),
             (parts.only(~kinds), "gap"),
         ],
@@ -125,7 +125,7 @@ def _geneses(there: Presence) -> Ints:
     return genesis
 
 
-def _dead(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> _Stretches:
+def _dead_stretches(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> _Stretches:
     """Return the stretches symbols were dead, sorted, without those that began in a hole of the whole source."""
     ordered = lives.filter(pl.col("event").is_in(["death", "genesis"])).sort("symbol", "date")
     code, session = there.code_of(ordered["symbol"]), there.session_of(ordered["date"])
@@ -140,7 +140,7 @@ def _dead(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> _Stretches
     return dead.only(alone >= DEATH_SESSIONS)
 
 
-def _lies_within(inner: _Stretches, outer: _Stretches, there: Presence) -> Mask:
+def _is_within(inner: _Stretches, outer: _Stretches, there: Presence) -> Mask:
     """Return which of `inner` lie within one of `outer`, which are sorted and apart."""
     if not outer.code.size:
         return np.zeros(inner.code.size, dtype=np.bool_)
@@ -165,7 +165,7 @@ def _is_shared(there: Presence, genesis: Ints, dead: _Stretches) -> Mask:
     born = genesis[genesis <= there.final]
     listed = _count(there, born, np.full(born.size, there.final)) - _count(there, dead.first, dead.last)
     runs = _Stretches(there.code, there.first, there.last)
-    seen = runs.only((runs.first >= genesis[runs.code]) & ~_lies_within(runs, dead, there))
+    seen = runs.only((runs.first >= genesis[runs.code]) & ~_is_within(runs, dead, there))
     missing = listed - _count(there, seen.first, seen.last)
     shared: Mask = (missing > 0) & (missing >= HOLE_SHARE * listed)
     return shared
@@ -190,7 +190,7 @@ def _runs_of(hole: Ints, flag: Mask) -> tuple[Ints, Ints]:
     return start, np.append(start[1:], hole.size)[: start.size] - 1
 
 
-def _excluded(there: Presence) -> _Stretches:
+def _find_excluded(there: Presence) -> _Stretches:
     """Return the stretches on all of whose sessions rows came and were excluded."""
     lost = there.only(~there.is_bar)
     # Each of these runs is one session.

@@ -50,7 +50,7 @@ def lives(bars: pl.DataFrame, lost: pl.DataFrame, *, sleeve: Sleeve) -> pl.DataF
     geneses = _geneses(there, trading, np.flatnonzero(~is_same))
     halts = _halts(trading)
     if there.is_toxic.any():
-        halts = _found_toxic(halts, there, _held_jumps(there, bars, geneses))
+        halts = _date_toxic_halts(halts, there, _confirmed_jumps(there, bars, geneses))
     return _table([geneses, halts, resumes, _deaths(there)], there)
 
 
@@ -60,7 +60,7 @@ def _halts(trading: Presence) -> _Events:
     return _Events("halt", last.code, last.life, last.last + 1, last.last + 1)
 
 
-def _found_toxic(halts: _Events, there: Presence, jumps: _Events) -> _Events:
+def _date_toxic_halts(halts: _Events, there: Presence, jumps: _Events) -> _Events:
     """Return the halts, those that begin with a toxic bar known once it was found toxic: until then it was a bar.
 
     It is by a later bar that leaves its level: the next one that is kept or, where several trials follow upon each
@@ -85,7 +85,7 @@ def _found_toxic(halts: _Events, there: Presence, jumps: _Events) -> _Events:
     return halts._replace(known=known)
 
 
-def _held_jumps(there: Presence, bars: pl.DataFrame, geneses: _Events) -> _Events:
+def _confirmed_jumps(there: Presence, bars: pl.DataFrame, geneses: _Events) -> _Events:
     """Return the rises and falls that held, sorted, known when their trial was over.
 
     That of a fall is with the first bar three sessions later or with the death before it. Falls are looked for where

@@ -21,7 +21,7 @@ from quant_core.graph.landing import Landing, last_row
 from quant_core.graph.landing_view import View
 from quant_core.graph.stage import Params, stage
 from quant_core.ingest.corporate_actions.known_actions import demand_factors
-from quant_core.ingest.rules import budgets_of, carried_of
+from quant_core.ingest.rules import budgets_of, carried_rules
 from quant_core.ingest.sources.source import Batch, Landed, Source, sources
 from quant_core.market.calendar import Calendar, instant_of, next_midnight
 from quant_core.market.contracts.ingest import Actions, Raw
@@ -68,7 +68,7 @@ def landing_counts(rows: pl.DataFrame) -> Mapping[str, float]:
     STAGE,
     output=Raw,
     budgets=budgets_of(STAGE),
-    carried=carried_of(STAGE),
+    carried=carried_rules(STAGE),
     metrics=landing_counts,
     takes="source",
 )
@@ -156,7 +156,7 @@ class _Pending:
 
     def add(self, batch: Batch) -> None:
         """Judge a batch by its contract and number it; exclusions keep the place of their row in the answer."""
-        judged = _judged(_shaped(batch.rows.valid, Raw, self.floor), Raw)
+        judged = _judge_rows(_shape_rows(batch.rows.valid, Raw, self.floor), Raw)
         lost = pl.concat([batch.rows.exclusions, judged.exclusions]).sort("row")
         moved = pl.col("row") + self.row
         self.rows.append(judged.valid.with_columns(moved))
@@ -164,7 +164,7 @@ class _Pending:
         self.row = 1 + max(self.row - 1, *(last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
         if batch.actions is not None:
             # What an action must keep to is judged by actions.py, where it can be excluded.
-            shaped = _shaped(batch.actions, Actions, self.floor)
+            shaped = _shape_rows(batch.actions, Actions, self.floor)
             self.actions.append(shaped.with_columns(pl.col("row") + self.action))
             self.action += shaped.height
         if batch.request:
@@ -197,7 +197,7 @@ def _land(source: Source, options: Params, sleeve: Sleeve, landing: Landing) -> 
     is_stamped = source.is_live or (source.grows and not landing.is_first)
     waiting = _Pending(row, action, now if is_stamped else None)
 
-    def kept() -> None:
+    def keep() -> None:
         # Asked for each batch: who has looked at the first batches in between goes on seeing no more than those.
         known_from = landing.clock() if source.is_live or not landing.is_first else None
         waiting.land(landing, replaces=not source.grows, known_from=known_from)
@@ -205,16 +205,16 @@ def _land(source: Source, options: Params, sleeve: Sleeve, landing: Landing) -> 
     try:
         for batch in source.batches(options, sleeve, Landed(landing.marks, now, landing.tell)):
             if not waiting.has_room_for(batch):
-                kept()
+                keep()
             waiting.add(batch)
             if waiting.is_full or (landing.clock() - since).total_seconds() >= BATCH_SECONDS:
-                kept()
+                keep()
                 since = landing.clock()
     finally:
-        kept()
+        keep()
 
 
-def _shaped(frame: pl.DataFrame, contract: Contract, floor: datetime | None) -> pl.DataFrame:
+def _shape_rows(frame: pl.DataFrame, contract: Contract, floor: datetime | None) -> pl.DataFrame:
     """Return all columns of a contract in order: rows numbered, known from `floor` at the earliest, the rest null."""
     if "row" not in frame.columns:
         frame = frame.with_row_index("row")
@@ -226,7 +226,7 @@ def _shaped(frame: pl.DataFrame, contract: Contract, floor: datetime | None) -> 
     return shaped.with_columns(known_at=pl.max_horizontal("known_at", landed))
 
 
-def _judged(frame: pl.DataFrame, contract: Contract) -> Split:
+def _judge_rows(frame: pl.DataFrame, contract: Contract) -> Split:
     # `split` numbers the rows it judges in a column `row`; the landing's own one steps aside meanwhile.
     parted = split(frame, contract)
     return Split(

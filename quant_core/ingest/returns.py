@@ -51,10 +51,12 @@ def returns(bars: pl.DataFrame) -> pl.DataFrame:
     order = order_of(code, (day - day.min()).to_numpy() if len(day) else day.to_numpy())
     series = bars.select("close", "life", "is_provisional", symbol=pl.Series(code))
     changes = (series if order is None else series[order]).select(bar_return()).to_series()
-    return bars.select("date", "symbol").with_columns(simple_return=changes if order is None else _back(changes, order))
+    return bars.select("date", "symbol").with_columns(
+        simple_return=changes if order is None else _restore_order(changes, order)
+    )
 
 
-def _back(values: pl.Series, order: npt.NDArray[np.int64]) -> pl.Series:
+def _restore_order(values: pl.Series, order: npt.NDArray[np.int64]) -> pl.Series:
     """Return values that were taken in an order to where they came from."""
     place = np.empty(order.size, dtype=np.int64)
     place[order] = np.arange(order.size)

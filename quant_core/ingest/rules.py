@@ -195,7 +195,7 @@ def budgets_of(stage: str) -> Mapping[str, float]:
     return {"*": TOTALS.get(stage, 1.0), **dict(sorted(own.items()))}
 
 
-def carried_of(stage: str) -> frozenset[str]:
+def carried_rules(stage: str) -> frozenset[str]:
     """Return the rules of a stage whose rows live on in others, and which therefore count against no budget."""
     return frozenset(rule.rule for rule in _known_here(stage) if rule.is_carried)
 
@@ -211,7 +211,7 @@ def catalogue() -> Catalog[Rule]:
     from quant_core.graph.stage import StageSpec
 
     found = dict(collect("quant_core.ingest", Rule))
-    derived = [rule for stage in JUDGED for rule in _derived(stage)]
+    derived = [rule for stage in JUDGED for rule in _derive_rules(stage)]
     for spec in collect("quant_core.ingest", StageSpec).values():
         derived += [Rule(rule.name, spec.id, rule.doc, tier=2, severity=rule.severity) for rule in spec.rules]
     return Catalog("rule", found | {rule.name: rule for rule in derived})
@@ -263,9 +263,9 @@ def _tick_rules() -> Iterator[Rule]:
     yield Rule("timestamp_not_known", "ingest.raw", "Within the day: timestamp is known.", budget=CONTRACT_BUDGET)
 
 
-def _derived(stage: str) -> list[Rule]:
+def _derive_rules(stage: str) -> list[Rule]:
     return [*contract_rules(stage), *(_tick_rules() if stage == "ingest.raw" else ())] if stage in JUDGED else []
 
 
 def _known_here(stage: str) -> list[Rule]:
-    return [rule for rule in collect(__name__, Rule).values() if rule.stage == stage] + _derived(stage)
+    return [rule for rule in collect(__name__, Rule).values() if rule.stage == stage] + _derive_rules(stage)

@@ -92,12 +92,12 @@ def universe(
     series = _series(bars)
     floor = params.floor or (FLOOR_ALWAYS_OPEN if sleeve.market.is_always_open else FLOOR_SESSIONS)
     reason = np.zeros(series.rows.height, dtype=np.int8)
-    _judge_liquidity(series, params, sleeve, reason)
-    reason[_is_on_trial(series, lives, sleeve)] = _CODE["on_trial"]
+    _mark_illiquid(series, params, sleeve, reason)
+    reason[_is_provisional(series, lives, sleeve)] = _CODE["on_trial"]
     reason[series.age < floor] = _CODE["short_history"]
     reason[_is_quarantined(series, health)] = _CODE["unhealthy"]
     found = _intervals(series, reason, _pauses(lives, series.names))
-    return _told(found, series, sleeve).select(*Universe.dtypes)
+    return _name_intervals(found, series, sleeve).select(*Universe.dtypes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def _differs(name: str) -> pl.Expr:
     return (pl.col(name) != pl.col(name).shift(1)).fill_null(value=True)
 
 
-def _judge_liquidity(series: _Series, params: UniverseParams, sleeve: Sleeve, reason: Reasons) -> None:
+def _mark_illiquid(series: _Series, params: UniverseParams, sleeve: Sleeve, reason: Reasons) -> None:
     """Write `illiquid` and `liquidity_unknown` into `reason` [R] where a floor of traded value is set."""
     if params.min_traded_value is None:
         return
@@ -156,7 +156,7 @@ def _judge_liquidity(series: _Series, params: UniverseParams, sleeve: Sleeve, re
     reason[~known] = _CODE["liquidity_unknown"]
 
 
-def _is_on_trial(series: _Series, lives: pl.DataFrame, sleeve: Sleeve) -> Mask:
+def _is_provisional(series: _Series, lives: pl.DataFrame, sleeve: Sleeve) -> Mask:
     """Return where a jump was still open at the bar, also where later bars have settled it since."""
     rows = series.rows
     is_open: Mask = rows["is_provisional"].to_numpy().copy()
@@ -190,7 +190,7 @@ def _is_unborn(series: _Series, lives: pl.DataFrame) -> Mask:
 def _is_quarantined(series: _Series, health: pl.DataFrame) -> Mask:
     """Return where the last verdict known at the close was not a readmission."""
     is_out = np.zeros(series.rows.height, dtype=np.bool_)
-    verdicts = health.join(_numbered(series.names), on="symbol").sort("known_at", "date")
+    verdicts = health.join(_number_values(series.names), on="symbol").sort("known_at", "date")
     if verdicts.is_empty():
         return is_out
     suspects = np.zeros(len(series.names), dtype=np.bool_)
@@ -208,7 +208,7 @@ def _is_quarantined(series: _Series, health: pl.DataFrame) -> Mask:
     return is_out
 
 
-def _numbered(names: pl.Series) -> pl.DataFrame:
+def _number_values(names: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"symbol": names, "code": pl.int_range(len(names), eager=True)})
 
 
@@ -216,7 +216,7 @@ def _pauses(lives: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     """Return code, date and reason of every halt and death."""
     return (
         lives.filter(pl.col("event").is_in(list(_PAUSES)))
-        .join(_numbered(names), on="symbol")
+        .join(_number_values(names), on="symbol")
         .select(
             "code",
             "date",
@@ -258,7 +258,7 @@ def _place(code: pl.Series, date: pl.Series) -> Ints:
     return np.asarray((code.to_numpy().astype(np.int64) << 32) + date.to_physical().to_numpy())
 
 
-def _told(intervals: pl.DataFrame, series: _Series, sleeve: Sleeve) -> pl.DataFrame:
+def _name_intervals(intervals: pl.DataFrame, series: _Series, sleeve: Sleeve) -> pl.DataFrame:
     """Put the names to the numbers, and to each symbol its identity and sector."""
     code, names = intervals["code"], series.names
     sector = pl.Series([sleeve.sectors.get(name) for name in names], dtype=pl.String)

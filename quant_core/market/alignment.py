@@ -125,7 +125,7 @@ def compounded_returns(
     axis = _union({name: _sessions_of(name, table, calendars[name]) for name, table in series.items()})
     if on == "common":
         axis = axis.filter(pl.col("open").list.len() == len(series))
-        parts = [_compounded(table, axis, name) for name, table in series.items()]
+        parts = [_compound(table, axis, name) for name, table in series.items()]
     else:
         parts = [_spread(table, axis, name) for name, table in series.items()]
     table = pl.concat([part.table for part in parts]).join(
@@ -166,7 +166,7 @@ def missingness(gaps: pl.DataFrame, dates: pl.Series, symbols: Sequence[str], ma
     row = np.repeat(np.arange(count.size), count)
     typed = pl.DataFrame(
         {
-            "date": days.gather(_counted(count) + start[row]),
+            "date": days.gather(_count_up(count) + start[row]),
             "symbol": named["symbol"].gather(row),
             "missing": named["kind"].gather(row),
         },
@@ -219,7 +219,7 @@ def _union(sessions: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return named.group_by("date").agg(available_at=pl.col("closes_at").max(), open=pl.col("sleeve").sort()).sort("date")
 
 
-def _compounded(series: pl.DataFrame, axis: pl.DataFrame, sleeve: str) -> Aligned:
+def _compound(series: pl.DataFrame, axis: pl.DataFrame, sleeve: str) -> Aligned:
     """Return one row per bar on the axis with the product over the symbol's bars since the one before it."""
     code, anchor = _codes(series), np.flatnonzero(_places(series, axis) >= 0)
     has_start = np.zeros(anchor.size, dtype=np.bool_)
@@ -243,7 +243,7 @@ def _spread(series: pl.DataFrame, axis: pl.DataFrame, sleeve: str) -> Aligned:
     first = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
     last = np.append(first[1:], code.size) - 1
     count = place[last] - place[first] + 1
-    day = _counted(count) + np.repeat(place[first], count)
+    day = _count_up(count) + np.repeat(place[first], count)
     cell = (np.cumsum(count) - count)[code] + place - place[first][code]
     change, has_bar = np.full(day.size, np.nan), np.zeros(day.size, dtype=np.bool_)
     change[cell], has_bar[cell] = series["simple_return"].to_numpy(), True
@@ -267,7 +267,7 @@ def _places(series: pl.DataFrame, axis: pl.DataFrame) -> Ints:
     return np.where(is_on, place, -1)
 
 
-def _counted(count: Ints) -> Ints:
+def _count_up(count: Ints) -> Ints:
     """Return 0, 1, ... up to each count, one after the other."""
     counted: Ints = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return counted

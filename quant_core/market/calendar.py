@@ -79,7 +79,7 @@ class Calendar:
         return first if earliest is None else max(first, earliest)
 
 
-class _Opened(NamedTuple):
+class _OpenSpan(NamedTuple):
     """The widest span of an exchange calendar this process has opened."""
 
     first: date
@@ -87,7 +87,7 @@ class _Opened(NamedTuple):
     sessions: pl.DataFrame
 
 
-_opened: dict[str, _Opened] = {}
+_opened: dict[str, _OpenSpan] = {}
 
 
 def calendar(name: str) -> Calendar:
@@ -197,7 +197,7 @@ def _exchange_sessions(name: str, first: date, last: date) -> pl.DataFrame:
     if held is None or first < held.first or last > held.last:
         if held is not None:
             first, last = min(first, held.first), max(last, held.last)
-        held = _opened[name] = _Opened(first, last, _opened_sessions(name, first, last, latest))
+        held = _opened[name] = _OpenSpan(first, last, _opened_sessions(name, first, last, latest))
     return held.sessions
 
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from quant_core.bounds import capped_bytes, is_deeper
+from quant_core.bounds import is_deeper, read_capped
 from quant_core.errors import ConfigError, UnknownNameError
 from quant_core.market.calendar import Calendar, calendar
-from quant_core.masking import MASK, demand_no_secret, is_secret_name, masked
+from quant_core.masking import MASK, demand_no_secret, is_secret_name, mask_secrets
 
 _MAX_BYTES = 1 << 20
 # What costs a parser of TOML seconds or much memory in a small file: values, names of many parts, long numbers.
@@ -97,7 +97,7 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
         names another sleeve, or declares raw prices of a file without one of factors.
     """
     try:
-        content = capped_bytes(path, _MAX_BYTES)
+        content = read_capped(path, _MAX_BYTES)
         tables = _tables(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"sleeve file {path}: {error.strerror}.") from error
@@ -124,7 +124,7 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
             f'sleeve file {path}: adjustment = "raw" needs the splits and dividends of the prices. Name their file as '
             '[source] factors = "FILE", or adjust the prices and declare "total" or "split".'
         )
-    return SleeveFile(sleeve, _anchored(tables["source"], path.parent), rooms, hashlib.sha256(content).hexdigest())
+    return SleeveFile(sleeve, _anchor_paths(tables["source"], path.parent), rooms, hashlib.sha256(content).hexdigest())
 
 
 def sleeve_files(folder: Path) -> dict[str, Path]:
@@ -150,8 +150,8 @@ def first_fault(error: ValidationError) -> str:
     """Say the first fault of a pydantic error in one line."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
-    said = masked(str(fault["msg"]), {})
-    got = MASK if is_secret_name(where) else masked(repr(fault.get("input")), {})
+    said = mask_secrets(str(fault["msg"]), {})
+    got = MASK if is_secret_name(where) else mask_secrets(repr(fault.get("input")), {})
     return f"{where}: {said} (got {got})" if where else said
 
 
@@ -169,7 +169,7 @@ def _tables(text: str) -> dict[str, Any]:
     return tables
 
 
-def _anchored(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _anchor_paths(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     anchored = dict(source)
     for key in _PATHS:
         path = source.get(key)

@@ -50,7 +50,7 @@ def codes_of(texts: pl.Series, *, is_sorted: bool = True) -> Codes:
     is_sorted : bool
         Whether numbers go by the order of the texts, else by any: one pass less over a long column.
     """
-    found = _viewed(texts, is_sorted=is_sorted) if len(texts) >= LONG else None
+    found = _code_by_address(texts, is_sorted=is_sorted) if len(texts) >= LONG else None
     if found is not None:
         return found
     distinct = texts.drop_nulls().unique().sort()
@@ -75,7 +75,7 @@ def order_of(code: npt.NDArray[np.int32], day: npt.NDArray[np.int32]) -> npt.NDA
     return np.argsort(key, kind="stable")
 
 
-def _viewed(texts: pl.Series, *, is_sorted: bool) -> Codes | None:
+def _code_by_address(texts: pl.Series, *, is_sorted: bool) -> Codes | None:
     """Tell texts apart by where they lie in memory and read each distinct place once; None if there are too many."""
     slots = np.full(_SLOTS, -1, dtype=np.int32)
     seen, first = np.empty((MOST_VIEWS, 3), dtype=np.uint64), np.empty(MOST_VIEWS, dtype=np.int64)

@@ -27,7 +27,7 @@ def pearson_rows(x: Array, y: Array) -> Array:
 
     NaN: a pair counts when both sides are known.
     """
-    _judge_shapes(x, y)
+    _check_shapes(x, y)
     out = np.full(x.shape[0], np.nan)
     for rows in _row_blocks(x.shape):
         out[rows] = _correlation(x[rows], y[rows], _pairs(x[rows], y[rows]))
@@ -48,7 +48,7 @@ def spearman_rows(x: Array, y: Array) -> Array:
 
     NaN: a pair counts when both sides are known; ranks are taken among pairs only.
     """
-    _judge_shapes(x, y)
+    _check_shapes(x, y)
     out = np.full(x.shape[0], np.nan)
     for rows in _row_blocks(x.shape):
         left, right = np.ascontiguousarray(x[rows]), np.ascontiguousarray(y[rows])
@@ -59,13 +59,13 @@ def spearman_rows(x: Array, y: Array) -> Array:
 
 def pair_counts(x: Array, y: Array) -> npt.NDArray[np.int64]:
     """Return the number of pairs [T] known in each row of both `x` and `y` [T, N]."""
-    _judge_shapes(x, y)
+    _check_shapes(x, y)
     return np.asarray(np.sum(_pairs(x, y), axis=1), dtype=np.int64)
 
 
 def _correlation(x: Array, y: Array, pairs: npt.NDArray[np.bool_]) -> Array:
     count = np.sum(pairs, axis=1)
-    left, right = _centred(x, pairs, count), _centred(y, pairs, count)
+    left, right = _centre_rows(x, pairs, count), _centre_rows(y, pairs, count)
     is_defined = (count >= _MIN_PAIRS) & _varies(x, pairs) & _varies(y, pairs)
     # Scaled by the largest deviation first, so that no square under- or overflows.
     left /= _largest(left, is_defined)
@@ -77,7 +77,7 @@ def _correlation(x: Array, y: Array, pairs: npt.NDArray[np.bool_]) -> Array:
     return np.clip(ratio, -1.0, 1.0)
 
 
-def _centred(values: Array, pairs: npt.NDArray[np.bool_], count: npt.NDArray[np.int64]) -> Array:
+def _centre_rows(values: Array, pairs: npt.NDArray[np.bool_], count: npt.NDArray[np.int64]) -> Array:
     """Return deviations [T, N] from the row's mean over pairs, 0 elsewhere."""
     held = np.where(pairs, values, 0.0)
     mean = _row_sums(held) / np.maximum(count, 1)
@@ -111,6 +111,6 @@ def _row_blocks(shape: tuple[int, ...]) -> list[slice]:
     return [slice(start, start + height) for start in range(0, shape[0], height)]
 
 
-def _judge_shapes(x: Array, y: Array) -> None:
+def _check_shapes(x: Array, y: Array) -> None:
     if x.ndim != 2 or x.shape != y.shape:
         raise PanelError(f"rows are correlated one to one; got shapes {x.shape} and {y.shape}.")

@@ -206,7 +206,7 @@ def test_an_error_without_a_secret_is_told_as_it_is(leaky: LeakyDesk, monkeypatc
 def test_without_the_mask_the_canaries_would_be_found(
     leaky: LeakyDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failures, "masked", lambda text, environ: text)
+    monkeypatch.setattr(failures, "mask_secrets", lambda text, environ: text)
     leaky.run(only=("ingest/raw", "ingest/foreseen"))
     assert {name for _, name in leaks(contents_of(tmp_path / "dagster"))} == set(SECRETS)
 

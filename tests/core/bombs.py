@@ -23,7 +23,7 @@ from quant_core.evidence.ledger.canonical import strict_object
 from quant_core.evidence.runs.manifest import manifest_path, read_manifest
 from quant_core.graph.parameters import _room_tables
 from quant_core.ingest.corporate_actions.factor_file import read_factors
-from quant_core.ingest.reading.delimited import delimited
+from quant_core.ingest.reading.delimited import cut_lines
 from quant_core.ingest.reading.tabular import TableParams, read_table
 from quant_core.ingest.reading.unpacking import only_member
 from quant_core.market.sleeves import read_sleeve
@@ -144,7 +144,7 @@ def used() -> int:
 def main(folder: Path) -> None:
     reads = bombs(folder)
     # What the libraries take for themselves is taken before anything is measured.
-    delimited(b"a,b\n1,2\n", encoding="utf-8", separator=",", where="").columns({"a": "a"})
+    cut_lines(b"a,b\n1,2\n", encoding="utf-8", separator=",", where="").columns({"a": "a"})
     signal.signal(signal.SIGPROF, lambda *_: (_ for _ in ()).throw(TimeoutError("it takes too long")))
     for name, read in reads.items():
         if sys.platform == "linux":

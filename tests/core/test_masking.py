@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quant_core.errors import ConfigError
-from quant_core.masking import demand_no_secret, filled, is_secret_name, masked, masked_value
+from quant_core.masking import demand_no_secret, fill_variables, is_secret_name, mask_secrets, mask_value
 
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=8, max_size=30)
 
@@ -17,10 +17,10 @@ def test_a_secret_is_masked_in_every_form_it_can_take(secret: str, before: str, 
     raw = before.encode("utf-8", "replace") + secret.encode() + after.encode("utf-8", "replace")
     forms = [secret, repr(secret)[1:-1], quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for form in forms:
-        assert secret not in masked(f"{before}{form}{after}", environ)
+        assert secret not in mask_secrets(f"{before}{form}{after}", environ)
     for encode in (b64encode, urlsafe_b64encode):
         text = encode(raw).decode()
-        told = masked(text, environ)
+        told = mask_secrets(text, environ)
         assert "***" in told
         # What is left of it are the characters that also hold bytes around it.
         assert len(told) - 3 <= len(text) - 4 * (len(secret.encode()) // 3) + 4
@@ -42,12 +42,15 @@ def test_a_secret_is_masked_in_every_form_it_can_take(secret: str, before: str, 
     ],
 )
 def test_addresses_are_masked_whatever_the_environment(text: str, told: str) -> None:
-    assert masked(text, {}) == told
+    assert mask_secrets(text, {}) == told
 
 
 def test_a_password_nobody_encoded_is_masked_where_the_environment_has_it() -> None:
     uri = "postgresql://me:pa/ss#@host:5432/db"
-    assert masked(f"no answer from {uri}", {"QUANT_MLFLOW_URI": uri}) == "no answer from postgresql://***@host:5432/db"
+    assert (
+        mask_secrets(f"no answer from {uri}", {"QUANT_MLFLOW_URI": uri})
+        == "no answer from postgresql://***@host:5432/db"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,12 +73,12 @@ def test_a_password_nobody_encoded_is_masked_where_the_environment_has_it() -> N
     ],
 )
 def test_which_variables_hold_secrets(name: str, value: str, is_hidden: bool) -> None:
-    assert ("abcdefgh" not in masked("say abcdefgh or abc", {name: value})) is is_hidden
+    assert ("abcdefgh" not in mask_secrets("say abcdefgh or abc", {name: value})) is is_hidden
 
 
 def test_nested_values_are_masked_keys_too() -> None:
     value = {"abcdefgh": ["x abcdefgh", 1, None, {"k": ("abcdefgh",)}]}
-    told = masked_value(value, lambda text: masked(text, {"A_KEY": "abcdefgh"}))
+    told = mask_value(value, lambda text: mask_secrets(text, {"A_KEY": "abcdefgh"}))
     assert told == {"***": ["x ***", 1, None, {"k": ["***"]}]}
 
 
@@ -124,6 +127,6 @@ def test_a_table_with_a_secret_is_refused_by_the_name_of_its_place(table: dict[s
 
 
 def test_references_are_filled_percent_encoded_and_must_be_set() -> None:
-    assert filled("https://me:${PW}@h/$PW", {"PW": "a/b@c"}) == "https://me:a%2Fb%40c@h/$PW"
+    assert fill_variables("https://me:${PW}@h/$PW", {"PW": "a/b@c"}) == "https://me:a%2Fb%40c@h/$PW"
     with pytest.raises(ConfigError, match="PW, which is not set"):
-        filled("https://me:${PW}@h", {"PW": ""})
+        fill_variables("https://me:${PW}@h", {"PW": ""})

@@ -9,7 +9,7 @@ from quant_core.allocation.weights import WeightsParams
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.graph.runner import DAGRunner, RunResult
 from quant_core.ingest.cleaning.jumps_and_stalls import DEATH_SESSIONS
-from quant_core.ingest.sources.simulator import Simulation, SimulatorParams, simulate
+from quant_core.ingest.sources.simulator import SimulatedMarket, SimulatorParams, simulate
 from quant_core.market.panel import axes_of
 from quant_core.market.sleeves import find_sleeve
 from quant_core.settings import CHECKOUT, Settings
@@ -39,7 +39,7 @@ def crypto(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 
 @pytest.fixture(scope="module")
-def truth() -> Simulation:
+def truth() -> SimulatedMarket:
     file = find_sleeve("crypto_sim", SLEEVES)
     options = {name: value for name, value in file.source.items() if name != "kind"}
     return simulate(SimulatorParams.model_validate(options), file.sleeve.market)
@@ -114,7 +114,7 @@ def test_the_synthetic_sleeve_has_a_wide_universe_and_fills_its_cap_strictly(cry
     assert (dates["stage"] == 1).fill_null(value=False).to_numpy().mean() >= 0.80
 
 
-def test_every_planted_defect_is_found_and_nothing_else_is_excluded(crypto: RunResult, truth: Simulation) -> None:
+def test_every_planted_defect_is_found_and_nothing_else_is_excluded(crypto: RunResult, truth: SimulatedMarket) -> None:
     planted = find_sleeve("crypto_sim", SLEEVES).source["defects"]
     assert len(truth.expected) == len(planted) == sum(count > 0 for count in planted.values())
     found = {key.partition("/")[2]: count for key, count in crypto.excluded.items() if key.startswith("ingest.")}
@@ -123,7 +123,7 @@ def test_every_planted_defect_is_found_and_nothing_else_is_excluded(crypto: RunR
     assert crypto.refs["ingest.bars"].rows + sum(found.values()) == truth.rows.height
 
 
-def test_what_is_left_of_the_synthetic_sleeve_is_the_truth(crypto: RunResult, truth: Simulation) -> None:
+def test_what_is_left_of_the_synthetic_sleeve_is_the_truth(crypto: RunResult, truth: SimulatedMarket) -> None:
     follows = (pl.col("date").diff() == DAY) & (pl.col("symbol") == pl.col("symbol").shift(1))
     rows = crypto.frame("ingest.returns").sort("symbol", "date").filter(follows)
     axes = axes_of(rows, dates=truth.truth.dates, symbols=truth.truth.symbols)
@@ -134,7 +134,7 @@ def test_what_is_left_of_the_synthetic_sleeve_is_the_truth(crypto: RunResult, tr
     assert rows.height > 100_000
 
 
-def test_every_planted_death_is_found_when_it_is_known(crypto: RunResult, truth: Simulation) -> None:
+def test_every_planted_death_is_found_when_it_is_known(crypto: RunResult, truth: SimulatedMarket) -> None:
     deaths = crypto.frame("ingest.lives").filter(pl.col("event") == "death")
     assert tuple(deaths["symbol"].sort()) == truth.deaths
     last = crypto.frame("ingest.bars").group_by("symbol").agg(last=pl.col("date").max())

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from quant_core.ingest.cleaning.jumps_and_stalls import Seen, is_sign_of_life
+from quant_core.ingest.cleaning.jumps_and_stalls import Sightings, is_sign_of_life
 from quant_core.ingest.corporate_actions.effects import follow_renames
 from quant_core.market.arrays import Ints, Mask
 from quant_core.market.contracts.ingest import Bars
@@ -55,15 +55,15 @@ def arrivals_of(raw: pl.DataFrame, actions: pl.DataFrame, sessions: pl.DataFrame
     closed = pl.lit(f"{calendar} is closed on that date").alias("detail")
     off = pl.DataFrame({"row": np.flatnonzero(is_off)})
     rows = _blame(rows, off.select("row", pl.lit("off_session").alias("rule"), closed))
-    rows = _blame(rows, _strays(raw, place, code, rows["rule"].is_null().to_numpy(), sessions))
+    rows = _blame(rows, _find_strays(raw, place, code, rows["rule"].is_null().to_numpy(), sessions))
     rules = {name: holds for name, holds in Bars.holds.items() if set(holds.meta.root_names()) <= {*raw.columns}}
     rows = _blame(rows, verdicts(raw, rules))
     rows = _follow_renames(rows, raw, actions)
-    rows = _in_order(rows, raw)
+    rows = _sort_arrivals(rows, raw)
     return _supersede(rows, raw)
 
 
-def seen_of(rows: pl.DataFrame) -> Seen:
+def sightings_of(rows: pl.DataFrame) -> Sightings:
     """Return the rows that show a ticker was there, bars or not.
 
     Parameters
@@ -76,7 +76,7 @@ def seen_of(rows: pl.DataFrame) -> Seen:
     final = timely.select(pl.col("session").max()).item()
     seen = rows.filter(is_sign_of_life().fill_null(value=True)) if is_broken else rows
     bars = seen["rule"].is_null().to_numpy()
-    return Seen(seen["code"].to_numpy(), seen["session"].to_numpy(), np.flatnonzero(bars), final)
+    return Sightings(seen["code"].to_numpy(), seen["session"].to_numpy(), np.flatnonzero(bars), final)
 
 
 def _blame(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +87,7 @@ def _blame(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(rows[name].clone().scatter(first["row"], first[name]) for name in ("rule", "detail"))
 
 
-def _strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessions: pl.DataFrame) -> pl.DataFrame:
+def _find_strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessions: pl.DataFrame) -> pl.DataFrame:
     """Find rows of a time that had not come when they did: a mistyped year.
 
     A row with a stamp is one if its session is more than FARTHEST sessions after the stamp, whatever else is known. So
@@ -104,7 +104,7 @@ def _strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessi
     stamped = np.flatnonzero(is_there & (ahead > FARTHEST))
     is_open = is_there.copy()
     is_open[stamped] = False
-    thin = _thin_dates(code, place, is_open, session)
+    thin = _find_thin_dates(code, place, is_open, session)
     unstamped = np.flatnonzero(is_open & np.isin(place, list(thin))) if thin else np.empty(0, dtype=np.int64)
     leap = np.array([thin[int(at)] for at in place[unstamped]], dtype=np.int64)
     rows = pl.DataFrame({"row": np.append(stamped, unstamped), "ahead": np.append(ahead[stamped], leap)})
@@ -118,7 +118,7 @@ def _strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessi
     )
 
 
-def _thin_dates(code: Codes, place: Places, is_there: Mask, session: Ints) -> dict[int, int]:
+def _find_thin_dates(code: Codes, place: Places, is_there: Mask, session: Ints) -> dict[int, int]:
     """Return the places of dates far after the one before, with few symbols, and how many sessions after."""
     dates = np.flatnonzero(np.bincount(place[is_there], minlength=session.size))
     leaps = np.flatnonzero(np.diff(session[dates]) > FARTHEST)
@@ -149,7 +149,7 @@ def _follow_renames(rows: pl.DataFrame, raw: pl.DataFrame, actions: pl.DataFrame
     return _blame(rows, moved.exclusions).with_columns(symbols, pl.Series("code", codes_of(symbols).code))
 
 
-def _in_order(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
+def _sort_arrivals(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
     """Sort rows by symbol and date, those of one key by `known_at`, then `row`; a row without a stamp came first."""
     stamp, row = raw["known_at"].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy(), raw["row"].to_numpy()
     if not ((stamp[1:] >= stamp[:-1]).all() and (row[1:] >= row[:-1]).all()):

@@ -47,7 +47,7 @@ class Shift(NamedTuple):
     p: float
 
 
-def _once(answer: Callable[[pl.DataFrame], A]) -> Callable[[pl.DataFrame], A]:
+def _share_last_answer(answer: Callable[[pl.DataFrame], A]) -> Callable[[pl.DataFrame], A]:
     """Let a rule and the metrics share an answer: it is kept for the last table asked about, while that lives.
 
     The table itself is not kept, only what was found of it.
@@ -55,19 +55,19 @@ def _once(answer: Callable[[pl.DataFrame], A]) -> Callable[[pl.DataFrame], A]:
     last: tuple[ref[pl.DataFrame], A] | None = None
 
     @wraps(answer)
-    def shared(table: pl.DataFrame) -> A:
+    def share_answer(table: pl.DataFrame) -> A:
         nonlocal last
         known = last
         if known is None or known[0]() is not table:
             last = known = (ref(table), answer(table))
         return known[1]
 
-    return shared
+    return share_answer
 
 
 def drift(returns: pl.DataFrame) -> str | None:
     """Demand that the returns of the newest 60 dates are distributed like those of the 250 dates before."""
-    return _told("returns", _returns_shift(returns))
+    return _describe_shift("returns", _returns_shift(returns))
 
 
 def drift_numbers(returns: pl.DataFrame) -> Mapping[str, float]:
@@ -77,7 +77,7 @@ def drift_numbers(returns: pl.DataFrame) -> Mapping[str, float]:
 
 def volume_drift(bars: pl.DataFrame) -> str | None:
     """Demand that the log volume changes of the newest 60 dates are distributed like those of the 250 before."""
-    return _told("log volume changes", _volume_shift(bars))
+    return _describe_shift("log volume changes", _volume_shift(bars))
 
 
 def volume_drift_numbers(bars: pl.DataFrame) -> Mapping[str, float]:
@@ -87,7 +87,7 @@ def volume_drift_numbers(bars: pl.DataFrame) -> Mapping[str, float]:
 
 def missingness_drift(bars: pl.DataFrame) -> str | None:
     """Demand that the newest 60 dates miss at most 5 points more of their bars, or of a value, than the 250 before."""
-    before, newest = _missing(bars)
+    before, newest = _missing_shares(bars)
     risen = {name: (before[name], share) for name, share in newest.items() if share - before[name] > MISSING_RISE}
     if not risen:
         return None
@@ -108,7 +108,7 @@ def size_drift(bars: pl.DataFrame) -> str | None:
 
 def staleness(bars: pl.DataFrame) -> str | None:
     """Demand that at most 5 % of the symbols alive lag the last date by more than 3 sessions."""
-    stale, alive = _lagging(bars)
+    stale, alive = _count_lagging(bars)
     if stale <= STALE_SHARE * alive:
         return None
     return f"{stale} of {alive} symbols have no bar of the last {STALE_FROM + 1} dates, though of the last {DEAD_FROM}."
@@ -127,7 +127,12 @@ def history_alignment(bars: pl.DataFrame) -> str | None:
 
 def bar_numbers(bars: pl.DataFrame) -> Mapping[str, float]:
     """Return what the rules on bars judge, as numbers: missing shares, sizes, stale symbols, full histories."""
-    (before, newest), sizes, (stale, alive), starts = _missing(bars), _sizes(bars), _lagging(bars), _starts(bars)
+    (before, newest), sizes, (stale, alive), starts = (
+        _missing_shares(bars),
+        _sizes(bars),
+        _count_lagging(bars),
+        _starts(bars),
+    )
     numbers = {f"missing.{name}": share for name, share in newest.items()}
     numbers |= {f"missing.{name}_before": share for name, share in before.items()}
     if sizes is not None:
@@ -164,7 +169,7 @@ def _shares(bins: npt.NDArray[np.intp], count: int) -> Values:
     return np.maximum(np.bincount(bins, minlength=count), 0.5) / bins.size
 
 
-def _told(what: str, shift: Shift | None) -> str | None:
+def _describe_shift(what: str, shift: Shift | None) -> str | None:
     if shift is None:
         return None
     is_far = shift.distance > HIGHEST_DISTANCE and shift.p < LOWEST_P
@@ -182,15 +187,15 @@ def _numbers(name: str, shift: Shift | None) -> Mapping[str, float]:
     return {f"{name}_psi": shift.psi, f"{name}_ks": shift.distance, f"{name}_ks_p": shift.p}
 
 
-@_once
+@_share_last_answer
 def _returns_shift(returns: pl.DataFrame) -> Shift | None:
-    recent, days = _recent(returns.select("date", value="simple_return"), NEWEST + REFERENCE)
+    recent, days = _newest_rows(returns.select("date", value="simple_return"), NEWEST + REFERENCE)
     return None if len(days) < NEWEST + REFERENCE else _shift(recent.drop_nulls(), days)
 
 
-@_once
+@_share_last_answer
 def _volume_shift(bars: pl.DataFrame) -> Shift | None:
-    recent, days = _recent(bars.select("date", "symbol", "volume"), NEWEST + REFERENCE + 1)
+    recent, days = _newest_rows(bars.select("date", "symbol", "volume"), NEWEST + REFERENCE + 1)
     if len(days) < NEWEST + REFERENCE + 1 or recent["volume"].null_count() == recent.height:
         return None
     volume, before = pl.col("volume"), pl.col("volume").shift(1)
@@ -211,7 +216,7 @@ def _shift(values: pl.DataFrame, days: pl.Series) -> Shift | None:
     return shift_between(own["value"].filter(~is_newest).to_numpy(), own["value"].filter(is_newest).to_numpy())
 
 
-def _recent(table: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:
+def _newest_rows(table: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:
     """Return the rows of the last `count` dates of a table, and these dates, ascending; all if there are fewer."""
     last = cast("date | None", table["date"].max())
     if last is None:
@@ -225,13 +230,13 @@ def _recent(table: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:
     return near.filter(pl.col("date") >= days[0]), days
 
 
-@_once
-def _missing(bars: pl.DataFrame) -> tuple[Mapping[str, float], Mapping[str, float]]:
+@_share_last_answer
+def _missing_shares(bars: pl.DataFrame) -> tuple[Mapping[str, float], Mapping[str, float]]:
     """Return the share of missing values per column, and of missing bars, before and in the newest dates.
 
     A bar is missing on a date between its symbol's first and last bar in the window. Empty for too few dates.
     """
-    recent, days = _recent(bars.select("date", "symbol", *_NULLABLE), NEWEST + REFERENCE)
+    recent, days = _newest_rows(bars.select("date", "symbol", *_NULLABLE), NEWEST + REFERENCE)
     if len(days) < NEWEST + REFERENCE:
         return {}, {}
     number = np.searchsorted(days.to_physical(), recent["date"].to_physical())
@@ -245,27 +250,27 @@ def _missing_in(rows: pl.DataFrame) -> Mapping[str, float]:
     return {**{name: rows[name].null_count() / rows.height for name in _NULLABLE}, "bars": 1.0 - rows.height / spans}
 
 
-@_once
+@_share_last_answer
 def _sizes(bars: pl.DataFrame) -> tuple[float, float] | None:
     """Return the median number of symbols of a date before, and of the newest dates; None for too few dates."""
-    recent, days = _recent(bars.select("date"), NEWEST + REFERENCE)
+    recent, days = _newest_rows(bars.select("date"), NEWEST + REFERENCE)
     if len(days) < NEWEST + REFERENCE:
         return None
     sizes = recent.group_by("date").len().sort("date")["len"].to_numpy()
     return float(np.median(sizes[:REFERENCE])), float(np.median(sizes[REFERENCE:]))
 
 
-@_once
-def _lagging(bars: pl.DataFrame) -> tuple[int, int]:
+@_share_last_answer
+def _count_lagging(bars: pl.DataFrame) -> tuple[int, int]:
     """Return how many symbols lag the last date by more than STALE_FROM dates, of how many that are not dead."""
-    recent, days = _recent(bars.select("date", "symbol"), DEAD_FROM)
+    recent, days = _newest_rows(bars.select("date", "symbol"), DEAD_FROM)
     if len(days) <= STALE_FROM:
         return 0, recent["symbol"].n_unique()
     last = recent.group_by("symbol").agg(pl.col("date").max())["date"]
     return int((last < days[-1 - STALE_FROM]).sum()), len(last)
 
 
-@_once
+@_share_last_answer
 def _starts(bars: pl.DataFrame) -> pl.DataFrame:
     """Return the first dates of symbols with the number of symbols that begin there, in order."""
     symbol = pl.Series("symbol", codes_of(bars["symbol"], is_sorted=False).code)

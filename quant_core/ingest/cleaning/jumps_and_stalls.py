@@ -26,7 +26,7 @@ _FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k &
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Sightings:
     """The rows that show a ticker was there, in order of symbol and session; those that are bars among them.
 
     Attributes
@@ -54,7 +54,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Judgement:
     """What the bars say of each other.
 
     Attributes
@@ -83,7 +83,7 @@ class Judged:
         return ~(self.is_stalled | self.is_toxic)
 
 
-def judged_series(close: Floats, seen: Seen) -> Judged:
+def judge_series(close: Floats, seen: Sightings) -> Judgement:
     """Judge each symbol's bars against each other.
 
     The stall rule looks back only. The trial of a jump looks at most three bars ahead, and a jump whose trial the data
@@ -116,7 +116,7 @@ def judged_series(close: Floats, seen: Seen) -> Judged:
     classify_jumps(close[trading], session, offsets, is_over[tried], is_reborn, tried_verdict, tried_life)
     verdict[trading], life[trading] = tried_verdict, tried_life
     is_toxic = verdict == TOXIC
-    return Judged(
+    return Judgement(
         is_stalled,
         is_toxic,
         _changes(close, is_toxic, is_toxic | is_stalled),

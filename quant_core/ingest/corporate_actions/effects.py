@@ -137,12 +137,12 @@ class _Tickers:
         renames = actions.filter(pl.col("kind") == "rename", pl.col("date") <= today)
         departures = renames.select("symbol", "date", "to").sort("symbol", "date")
         # A ticker is lost to an asset only if that asset has rows to bring.
-        brought = _reached(next_events(rows, departures), _following(departures))
+        brought = _walk_events(next_events(rows, departures), _events_after(departures))
         arrivals = departures[brought].select(pl.col("to").alias("symbol"), "date", to=pl.lit(None, pl.String))
         self.events = pl.concat([departures, arrivals]).sort("symbol", "date", "to", nulls_last=True)
         self.is_arrival = self.events["to"].is_null().to_numpy()
         self._end = np.arange(self.events.height)
-        following = np.where(self.is_arrival, -1, _following(self.events))
+        following = np.where(self.is_arrival, -1, _events_after(self.events))
         while (is_open := following[self._end] >= 0).any():
             self._end = np.where(is_open, following[self._end], self._end)
 
@@ -202,12 +202,12 @@ def _keys(table: pl.DataFrame, codes: pl.DataFrame) -> Positions:
     return coded.select(key).to_series().to_numpy()
 
 
-def _following(events: pl.DataFrame) -> Positions:
+def _events_after(events: pl.DataFrame) -> Positions:
     """Return the next event of the symbol that each event gives."""
     return next_events(events.select("date", symbol="to"), events)
 
 
-def _reached(first: Positions, following: Positions) -> Positions:
+def _walk_events(first: Positions, following: Positions) -> Positions:
     """Return the events on the way from the `first` ones on, in order."""
     front = np.unique(first[first >= 0])
     reached = np.zeros(following.size, dtype=np.bool_)

@@ -53,13 +53,13 @@ def read_factors(path: Path, *, venue: str | None = None) -> pl.DataFrame:
         raise SourceError(f"{path}: {'not a file' if path.exists() else 'no such file'}.")
     if path.suffix not in (".parquet", ".csv"):
         raise SourceError(f"{path}: expected a name that ends in .parquet or .csv.")
-    table = _read(path)
+    table = _read_columns(path)
     form = next((form for form in (FACTORS, LISTED) if set(form) <= set(table.columns)), None)
     if form is None:
         forms = " or ".join(", ".join(form) for form in (FACTORS, LISTED))
         raise SourceError(f"{path} has {', '.join(table.columns) or 'no columns'}; it needs {forms}.")
     named = (*form, *(name for name in _OPTIONAL if form is LISTED and name in table.columns))
-    read = pl.DataFrame({name: _parsed(table[name], path) for name in named})
+    read = pl.DataFrame({name: _parse_column(table[name], path) for name in named})
     if venue is not None:
         read = read.with_columns(_with_venue(name, venue) for name in ("symbol", "to") if name in read.columns)
     if form is FACTORS:
@@ -113,16 +113,16 @@ def actions_of_factors(factors: pl.DataFrame) -> pl.DataFrame:
         )
         for kind, name in names.items()
     ]
-    return _sent(pl.concat(kinds).filter(pl.col("factor") != 1.0)).sort("symbol", "date", "kind")
+    return _as_actions(pl.concat(kinds).filter(pl.col("factor") != 1.0)).sort("symbol", "date", "kind")
 
 
-def _sent(found: pl.DataFrame) -> pl.DataFrame:
+def _as_actions(found: pl.DataFrame) -> pl.DataFrame:
     """Return the columns of Actions a source sends; absent ones are null."""
     absent = {name: pl.lit(None) for name in SENT if name not in found.columns}
     return found.with_columns(**absent).select(pl.col(name).cast(Actions.dtypes[name]) for name in SENT)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def _read_columns(path: Path) -> pl.DataFrame:
     """Return the columns of a file that are read; of a Parquet file in neither form, its names without rows."""
     try:
         if path.suffix == ".csv":
@@ -137,13 +137,13 @@ def _read(path: Path) -> pl.DataFrame:
         raise SourceError(f"{path} cannot be read: {said}") from error
 
 
-def _parsed(values: pl.Series, path: Path) -> pl.Series:
+def _parse_column(values: pl.Series, path: Path) -> pl.Series:
     """Return a column in its type here; empty text and NaN are null."""
     kind = _KINDS[values.name]
     if values.dtype == pl.String:
         text = values.str.strip_chars()
         given = text.set(text == "", None)
-        parsed = _from_text(given, kind)
+        parsed = _parse_text(given, kind)
     else:
         given = values.fill_nan(None) if values.dtype.is_float() else values
         is_day = kind == Actions.dtypes["known_at"] and values.dtype == pl.Date
@@ -158,7 +158,7 @@ def _parsed(values: pl.Series, path: Path) -> pl.Series:
     return parsed.fill_nan(None) if parsed.dtype == pl.Float64 else parsed
 
 
-def _from_text(text: pl.Series, kind: pl.DataType) -> pl.Series:
+def _parse_text(text: pl.Series, kind: pl.DataType) -> pl.Series:
     if kind == pl.Date():
         return text.str.to_date("%Y-%m-%d", strict=False)
     if kind.is_temporal():

@@ -72,7 +72,7 @@ class Delimited:
         return table.select(self.rows.alias("row"), **{name: pl.col(column_at[place]) for name, place in ours})
 
 
-def delimited(content: bytes, *, encoding: str, separator: str, where: str) -> Delimited:
+def cut_lines(content: bytes, *, encoding: str, separator: str, where: str) -> Delimited:
     """Cut a delimited text into lines and count their fields.
 
     Parameters

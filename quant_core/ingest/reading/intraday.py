@@ -99,15 +99,15 @@ def daily_bars(frame: pl.DataFrame, *, interval: str, stamped: Stamped, market: 
     kinds = {**dict.fromkeys(PRICES, pl.Float64()), "known_at": _INSTANT}
     absent = {name: pl.lit(None, dtype=kind) for name, kind in kinds.items() if name not in found}
     arrived = frame.with_columns(**absent).sort("known_at", "row", nulls_last=False)
-    sound, broken = _sound(arrived)
-    _judge_spacing(sound, interval, length)
-    dated = _dated(sound.with_columns(opened=pl.col("timestamp") - early), length, market)
+    sound, broken = _split_sound(arrived)
+    _check_spacing(sound, interval, length)
+    dated = _add_sessions(sound.with_columns(opened=pl.col("timestamp") - early), length, market)
     is_inside = pl.col("session").is_not_null()
     inside, outside = dated.filter(is_inside), dated.filter(~is_inside)
     is_forming = _is_forming(inside, length)
-    off = _excluded(outside, "off_hours", f"{market.name} is closed then", pl.col("opened").dt.date())
-    forming = _excluded(inside.filter(is_forming), "forming_bar", "the newest day has not ended", pl.col("session"))
-    days = _aggregated(inside.filter(~is_forming))
+    off = _exclude_bars(outside, "off_hours", f"{market.name} is closed then", pl.col("opened").dt.date())
+    forming = _exclude_bars(inside.filter(is_forming), "forming_bar", "the newest day has not ended", pl.col("session"))
+    days = _aggregate_days(inside.filter(~is_forming))
     return Split(
         days.select("row", "date", "symbol", *found, "bars", "missing"),
         pl.concat([broken, off, forming]).sort("row"),
@@ -128,7 +128,7 @@ def _microseconds(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
 
 
-def _sound(arrived: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _split_sound(arrived: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the bars that keep the rules, the last to arrive of each stamp, and exclusions of the others."""
     parted = split(arrived.select(*_TICKS.dtypes), _TICKS)
     excluded = parted.exclusions
@@ -148,16 +148,16 @@ def _sound(arrived: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         pl.when(is_again).then(later).otherwise("detail").alias("detail"),
     )
     rows = lost.select(arrived.columns)
-    return sound, _excluded(rows, why["rule"], why["detail"], pl.col("timestamp").dt.date())
+    return sound, _exclude_bars(rows, why["rule"], why["detail"], pl.col("timestamp").dt.date())
 
 
-def _excluded(rows: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series, day: pl.Expr) -> pl.DataFrame:
+def _exclude_bars(rows: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series, day: pl.Expr) -> pl.DataFrame:
     """Turn bars into exclusions; the record shows what came, without the columns added here."""
     told = rows.drop("opened", "session", "closes_at", "opens_at", "until", "after", "fills", strict=False)
     return excluded_rows(told, rule, detail).with_columns(rows.select(day.alias("date"))["date"])
 
 
-def _judge_spacing(sound: pl.DataFrame, interval: str, length: timedelta) -> None:
+def _check_spacing(sound: pl.DataFrame, interval: str, length: timedelta) -> None:
     """Refuse an interval longer than that of the bars: their days would seem to end where they do not."""
     stamps = sound.select("symbol", "timestamp").sort("symbol", "timestamp")
     step = pl.col("timestamp") - pl.col("timestamp").shift(1)
@@ -166,7 +166,7 @@ def _judge_spacing(sound: pl.DataFrame, interval: str, length: timedelta) -> Non
         raise SourceError(f"interval {interval!r}: most bars follow each other in {steps.median()!s}; is it shorter?")
 
 
-def _dated(frame: pl.DataFrame, length: timedelta, market: Calendar) -> pl.DataFrame:
+def _add_sessions(frame: pl.DataFrame, length: timedelta, market: Calendar) -> pl.DataFrame:
     """Add each bar's session (null: closed then), the session's end, and how many bars fill it."""
     if frame.is_empty():
         return frame.with_columns(session=pl.lit(None, pl.Date), closes_at=pl.lit(None, _INSTANT), fills=pl.lit(0))
@@ -194,7 +194,7 @@ def _is_forming(inside: pl.DataFrame, length: timedelta) -> pl.Series:
     return inside.select((pl.col("closes_at") > reached).alias("is_forming")).to_series()
 
 
-def _aggregated(inside: pl.DataFrame) -> pl.DataFrame:
+def _aggregate_days(inside: pl.DataFrame) -> pl.DataFrame:
     ordered = inside.sort("symbol", "opened")
     is_first = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in ("symbol", "session"))
     starts = ordered.select(is_first.alias("is_first")).to_series().arg_true()
@@ -203,8 +203,8 @@ def _aggregated(inside: pl.DataFrame) -> pl.DataFrame:
         .group_by("day", maintain_order=True)
         .agg(
             pl.col("row", "session", "symbol", "open").first(),
-            _if_known("high", pl.col("high").max()),
-            _if_known("low", pl.col("low").min()),
+            _null_if_unknown("high", pl.col("high").max()),
+            _null_if_unknown("low", pl.col("low").min()),
             pl.col("close").last(),
             pl.col("known_at").max(),
             pl.len().cast(pl.Int64).alias("bars"),
@@ -218,6 +218,6 @@ def _aggregated(inside: pl.DataFrame) -> pl.DataFrame:
     return days.select("row", pl.col("session").alias("date"), "symbol", *PRICES, "known_at", "bars", "missing")
 
 
-def _if_known(name: str, value: pl.Expr) -> pl.Expr:
+def _null_if_unknown(name: str, value: pl.Expr) -> pl.Expr:
     """Return `value` of a day, null if the column is null in any of its bars."""
     return pl.when(pl.col(name).null_count() == 0).then(value).alias(name)

@@ -23,7 +23,7 @@ _CLOCK = r"^\d{4}-\d{2}-\d{2}[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)"
 _END_OF_DAY = pl.duration(days=1) - pl.duration(microseconds=1)
 
 
-def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, decimal: str = ".") -> Split:
+def parse_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, decimal: str = ".") -> Split:
     """Parse the columns of a table.
 
     Parameters
@@ -71,14 +71,16 @@ def parsed_rows(frame: pl.DataFrame, where: str, *, venue: str | None = None, de
         named = pl.when(symbol.str.contains(":", literal=True)).then(symbol).otherwise(f"{venue}:" + symbol)
         columns["symbol"] = frame.select(columns["symbol"]).select(named.alias("symbol")).to_series()
     parsed = pl.DataFrame(columns)
-    return _parted(frame, parsed, faults, where) if faults else Split(parsed)
+    return _split_rows(frame, parsed, faults, where) if faults else Split(parsed)
 
 
-def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.Series], where: str) -> Split:
+def _split_rows(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.Series], where: str) -> Split:
     why = frame.with_columns(is_bad.alias(rule) for rule, is_bad in faults.items()).select(
         rule=pl.coalesce(pl.when(rule).then(pl.lit(rule)) for rule in faults),
         detail=pl.concat_str(
-            [pl.when(rule).then(_shown(bad.name)) for rule, bad in faults.items()], separator=", ", ignore_nulls=True
+            [pl.when(rule).then(_show_value(bad.name)) for rule, bad in faults.items()],
+            separator=", ",
+            ignore_nulls=True,
         ),
     )
     is_bad = why["rule"].is_not_null()
@@ -91,7 +93,7 @@ def _parted(frame: pl.DataFrame, values: pl.DataFrame, faults: Mapping[str, pl.S
     return Split(values.filter(~is_bad), excluded)
 
 
-def _shown(name: str) -> pl.Expr:
+def _show_value(name: str) -> pl.Expr:
     return pl.format("{}='{}'", pl.lit(name), pl.col(name).cast(pl.String))
 
 

@@ -17,13 +17,13 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from quant_core.bounds import capped_bytes
+from quant_core.bounds import read_capped
 from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.reading.delimited import delimited
+from quant_core.ingest.reading.delimited import cut_lines
 from quant_core.ingest.reading.intraday import DAILY, Stamped, bar_length, daily_bars, day_facts
-from quant_core.ingest.reading.parsing import COLUMNS, PRICES, parsed_rows
-from quant_core.ingest.reading.unpacking import unpacked_gzip
+from quant_core.ingest.reading.parsing import COLUMNS, PRICES, parse_rows
+from quant_core.ingest.reading.unpacking import unpack_gzip
 from quant_core.ingest.reading.untrusted import untrusted_parquet
 from quant_core.market.calendar import Calendar
 from quant_core.market.contracts.split import EXCLUSION_SCHEMA, Split
@@ -109,7 +109,7 @@ LARGEST_TEXT = 2 << 30
 """Most bytes of a CSV file, packed or not: reading one takes several times its size in memory. Parquet has no bound."""
 
 
-def made_of(facts: Mapping[str, JsonValue]) -> int | None:
+def source_row_count(facts: Mapping[str, JsonValue]) -> int | None:
     """Return how many bars within the day a file's rows were put together from; None where they are its rows."""
     bars = facts.get("bars")
     return bars if isinstance(bars, int) else None
@@ -159,7 +159,7 @@ def file_rows(
         raise SourceError(f"{path}: none of its {lost.height} rows can be read; the first has {lost['detail'][0]}.")
     if symbol is not None:
         frame = frame.with_columns(symbol=pl.lit(symbol))
-    rows = parsed_rows(frame, str(path), venue=params.venue, decimal=params.decimal)
+    rows = parse_rows(frame, str(path), venue=params.venue, decimal=params.decimal)
     facts: dict[str, JsonValue] = {"ignored": [*table.ignored[:SHOWN]], "absent": [*table.absent]}
     if len(table.ignored) > SHOWN:
         facts["ignored_more"] = len(table.ignored) - SHOWN
@@ -211,25 +211,25 @@ def text_bytes(path: Path) -> bytes:
         It is too large or cannot be read.
     """
     try:
-        return capped_bytes(path, LARGEST_TEXT)
+        return read_capped(path, LARGEST_TEXT)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _read_text(path: Path, content: bytes, params: TableParams, is_named: bool) -> Table:
     if path.name.lower().endswith(".gz"):
-        content = unpacked_gzip(content, largest=LARGEST_TEXT, where=str(path))
+        content = unpack_gzip(content, largest=LARGEST_TEXT, where=str(path))
     if not content:
         raise SourceError(f"{path} is empty.")
-    text = delimited(content, encoding=params.encoding, separator=params.separator, where=str(path))
-    wanted = _wanted(text.names, params, path, is_named)
+    text = cut_lines(content, encoding=params.encoding, separator=params.separator, where=str(path))
+    wanted = _wanted_columns(text.names, params, path, is_named)
     return _table(text.columns(wanted), text.exclusions, wanted, text.names)
 
 
 def _read_parquet(path: Path, content: bytes | None, params: TableParams, is_named: bool) -> Table:
     with untrusted_parquet(path, content) as file:
         found = file.names()
-        wanted = _wanted(found, params, path, is_named)
+        wanted = _wanted_columns(found, params, path, is_named)
         table = file.columns(list(wanted))
     if table.is_empty():
         raise SourceError(f"{path} has no rows.")
@@ -245,7 +245,7 @@ def _table(frame: pl.DataFrame, lost: pl.DataFrame, wanted: Mapping[str, str], f
     return Table(frame, lost, ignored, absent)
 
 
-def _wanted(found: tuple[str, ...], params: TableParams, path: Path, is_named: bool) -> dict[str, str]:
+def _wanted_columns(found: tuple[str, ...], params: TableParams, path: Path, is_named: bool) -> dict[str, str]:
     """Return which columns of the file to read, and what they are called here."""
     names, taken = params.columns, set(params.columns.values())
     required = ("timestamp" if params.is_intraday else "date", *(("symbol",) if is_named else ()), "close")
@@ -262,10 +262,10 @@ def _wanted(found: tuple[str, ...], params: TableParams, path: Path, is_named: b
     hint = f" Near: {', '.join(near)}; say under [source.columns] what stands for what." if near else ""
     if "date" in absent and "timestamp" in found:
         hint = ' It has timestamps: bars within the day need [source] interval, such as "1h".'
-    raise SourceError(f"{path} lacks {', '.join(absent)}; it has {_listed(found)}.{hint}")
+    raise SourceError(f"{path} lacks {', '.join(absent)}; it has {_list_names(found)}.{hint}")
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _list_names(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(name[:80] for name in names[:SHOWN]) + more if names else "no columns"
 

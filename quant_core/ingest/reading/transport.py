@@ -79,15 +79,15 @@ class Transport:
         """
         body = self.find(url)
         if body is None:
-            raise SourceError(f"{_shown(url)}: HTTP 404, there is no such thing.")
+            raise SourceError(f"{_show_address(url)}: HTTP 404, there is no such thing.")
         return body
 
     def find(self, url: str) -> bytes | None:
         """Return the body at `url`, or None where the other side says that there is none (404); see `get`."""
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise SourceError(f"{_shown(url)}: only http and https addresses are asked.")
-        session, until = self._opened(), self.clock() + self.deadline
-        return self.call(lambda: self._tried(session, url, until), what=f"GET {_shown(url)}")
+            raise SourceError(f"{_show_address(url)}: only http and https addresses are asked.")
+        session, until = self._open(), self.clock() + self.deadline
+        return self.call(lambda: self._try_once(session, url, until), what=f"GET {_show_address(url)}")
 
     def call(
         self,
@@ -133,10 +133,10 @@ class Transport:
             # The wait is drawn before this is asked; one past the deadline would only delay the bad news.
             return state.attempt_number >= self.tries or self.clock() - start + state.upcoming_sleep > self.deadline
 
-        def told(state: RetryCallState) -> None:
+        def report_retry(state: RetryCallState) -> None:
             self.tell(f"{what}: try {state.attempt_number}: {_failure(state)}; waiting {state.upcoming_sleep:.1f} s")
 
-        def given_up(state: RetryCallState) -> T:
+        def give_up(state: RetryCallState) -> T:
             failure = _failure(state)
             self.tell(f"{what}: try {state.attempt_number}: {failure}; given up")
             wait = f" and {failure.wait:.0f} s to wait" if failure.wait else ""
@@ -149,8 +149,8 @@ class Transport:
             wait=self._wait,
             stop=is_over,
             sleep=self.sleep,
-            before_sleep=told,
-            retry_error_callback=given_up,
+            before_sleep=report_retry,
+            retry_error_callback=give_up,
         )
         answer = retrying(once)
         self.tell(f"{what}: answered in try {retrying.statistics['attempt_number']}")
@@ -165,7 +165,7 @@ class Transport:
         drawn = self.rng.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1)))
         return max(drawn, _failure(state).wait or 0.0)
 
-    def _opened(self) -> Session:
+    def _open(self) -> Session:
         try:
             from requests import Session
         except ModuleNotFoundError as error:
@@ -176,7 +176,7 @@ class Transport:
             self._session.headers.update({"Accept-Encoding": "identity", "User-Agent": "quant-assets"})
         return self._session
 
-    def _tried(self, session: Session, url: str, until: float) -> bytes | None:
+    def _try_once(self, session: Session, url: str, until: float) -> bytes | None:
         from requests import exceptions
 
         seconds = (CONNECT_SECONDS, READ_SECONDS)
@@ -185,21 +185,21 @@ class Transport:
             with session.get(url, stream=True, timeout=seconds, allow_redirects=False) as response:
                 if response.status_code == 404:
                     return None
-                self._judge(response)
+                self._check_status(response)
                 return self._body(response, until)
         except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError) as error:
             raise _NoAnswerError(_one_line(error)) from error
         except exceptions.RequestException as error:
-            raise SourceError(f"{_shown(url)}: {_one_line(error)}") from error
+            raise SourceError(f"{_show_address(url)}: {_one_line(error)}") from error
 
-    def _judge(self, response: Response) -> None:
-        status, place = response.status_code, _shown(response.url)
+    def _check_status(self, response: Response) -> None:
+        status, place = response.status_code, _show_address(response.url)
         if status in _AGAIN or status >= 500:
             raise _NoAnswerError(f"HTTP {status}", retry_after(response.headers))
         if status >= 400:
             raise SourceError(f"{place}: refused with HTTP {status}.")
         if status != 200:
-            to = f", to {_shown(response.headers['Location'])}" if "Location" in response.headers else ""
+            to = f", to {_show_address(response.headers['Location'])}" if "Location" in response.headers else ""
             raise SourceError(f"{place}: HTTP {status}{to}, instead of an answer; redirections are not followed.")
 
     def _body(self, response: Response, until: float) -> bytes:
@@ -209,7 +209,7 @@ class Transport:
             parts.append(part)
             size += len(part)
             if size > self.largest:
-                raise SourceError(f"{_shown(response.url)}: more than {self.largest} bytes; refused.")
+                raise SourceError(f"{_show_address(response.url)}: more than {self.largest} bytes; refused.")
             if self.clock() > until:
                 raise _NoAnswerError(f"{size} bytes of {announced or '?'} when the time was over")
         if announced.isdigit() and "Content-Encoding" not in response.headers and size != int(announced):
@@ -230,7 +230,7 @@ def bound(session: Session, largest: int = LARGEST) -> None:
             size += len(part)
             if size > largest:
                 response.close()
-                raise SourceError(f"{_shown(response.url)}: more than {largest} bytes; refused.")
+                raise SourceError(f"{_show_address(response.url)}: more than {largest} bytes; refused.")
         response._content = b"".join(parts)  # what `content` hands out, read whole and without bounds if it is not set
         return response
 
@@ -265,7 +265,7 @@ def _one_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0][:300]
 
 
-def _shown(url: str) -> str:
+def _show_address(url: str) -> str:
     """Return an address without what may be secret in it: user, password, query."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

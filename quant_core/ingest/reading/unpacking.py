@@ -25,7 +25,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
-def unpacked_gzip(content: bytes, *, largest: int, where: str) -> bytes:
+def unpack_gzip(content: bytes, *, largest: int, where: str) -> bytes:
     """Return what a gzip file holds, all its members one after the other.
 
     Parameters
@@ -53,7 +53,7 @@ def unpacked_gzip(content: bytes, *, largest: int, where: str) -> bytes:
                 chunk = packed[at : at + _CHUNK]
                 out.write(member.decompress(chunk))
                 at += len(chunk) - len(member.unused_data)
-                _judge_size(out.tell(), at, largest, where)
+                _check_size(out.tell(), at, largest, where)
             at = _after_padding(packed, at)
     except zlib.error as error:
         raise SourceError(f"{where} cannot be read: {error}") from error
@@ -73,20 +73,20 @@ def only_member(content: bytes, name: str, *, largest: int, where: str) -> bytes
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             for member in members:
-                _judge_name(member, where)
+                _check_name(member, where)
             if [member.filename for member in members] != [name]:
                 raise SourceError(f"{where} holds {[member.filename for member in members[:3]]}, not just {name}.")
             if members[0].compress_type not in _METHODS:
                 raise SourceError(f"{where} is packed by method {members[0].compress_type}; only deflate is read.")
             with archive.open(members[0]) as file:
                 out = file.read(largest + 1)
-        _judge_size(len(out), len(content), largest, f"{name} in {where}")
+        _check_size(len(out), len(content), largest, f"{name} in {where}")
     except _DAMAGED as error:
         raise SourceError(f"{where} cannot be read: {error}") from error
     return out
 
 
-def _judge_name(member: zipfile.ZipInfo, where: str) -> None:
+def _check_name(member: zipfile.ZipInfo, where: str) -> None:
     # The name as stored: zipfile puts "/" for the separator of the system and cuts at a NUL.
     name = member.orig_filename.replace("\\", "/")
     path, mode = PurePosixPath(name), member.external_attr >> 16
@@ -96,7 +96,7 @@ def _judge_name(member: zipfile.ZipInfo, where: str) -> None:
         raise SourceError(f"{where} holds {member.filename[:80]!r}, {kind}; refused.")
 
 
-def _judge_size(unpacked: int, packed: int, largest: int, where: str) -> None:
+def _check_size(unpacked: int, packed: int, largest: int, where: str) -> None:
     if unpacked > largest:
         raise SourceError(f"{where} has more than {largest} bytes; refused.")
     if unpacked > FLOOR and unpacked > RATIO * packed:

@@ -84,7 +84,7 @@ class UntrustedParquet:
         SourceError
             The file is damaged, or the decoder ended, hung or asked for too much.
         """
-        names = self._asked(None, ()).get("names")
+        names = self._ask(None, ()).get("names")
         if not isinstance(names, list):
             raise self._foreign()
         return tuple(map(str, names))
@@ -92,7 +92,7 @@ class UntrustedParquet:
     def columns(self, names: Sequence[str]) -> pl.DataFrame:
         """Return some of its columns. Raises as `names`."""
         with _empty_file() as out:
-            rows = self._asked(list(names), (out.fileno(),)).get("rows")
+            rows = self._ask(list(names), (out.fileno(),)).get("rows")
             out.seek(0)
             try:
                 table = pl.read_ipc(out.read())
@@ -107,7 +107,7 @@ class UntrustedParquet:
         close_decoder()
         return SourceError(f"{self.path} cannot be read: what was decoded of it is not what was asked for.")
 
-    def _asked(self, columns: list[str] | None, out: tuple[int, ...]) -> Mapping[str, Any]:
+    def _ask(self, columns: list[str] | None, out: tuple[int, ...]) -> Mapping[str, Any]:
         request = {"columns": columns, "memory": self.limits.memory, "seconds": self.limits.seconds}
         try:
             answer = _decoder.ask(request, (self.descriptor, *out), 3 * self.limits.seconds)
@@ -215,12 +215,12 @@ class _Decoder:
                 parquet_child.send(process.channel, dict(request), descriptors)
                 answer, _ = parquet_child.receive(process.channel)
             except TimeoutError as error:
-                self._ended(process, wait=0.0)
+                self._end_process(process, wait=0.0)
                 raise _EndedError(f"decoding it took longer than {seconds:.0f} s.") from error
             except (EOFError, OSError, ValueError) as error:
-                raise _EndedError(self._ended(process, wait=5.0)) from error
+                raise _EndedError(self._end_process(process, wait=5.0)) from error
             except BaseException:
-                self._ended(process, wait=0.0)  # an answer nobody waits for must not meet the next question
+                self._end_process(process, wait=0.0)  # an answer nobody waits for must not meet the next question
                 raise
             process.used = time.monotonic()
             return answer
@@ -229,7 +229,7 @@ class _Decoder:
         """End the process there is; the next file starts another."""
         with self._turn:
             if self._process is not None and self._process.owner == os.getpid():
-                self._ended(self._process, wait=5.0)
+                self._end_process(self._process, wait=5.0)
 
     def forget(self) -> None:
         """Leave the process to the parent this one was forked from."""
@@ -241,12 +241,12 @@ class _Decoder:
 
     def _fit(self) -> _Process:
         if self._process is not None and not self._process.is_fit():
-            self._ended(self._process, wait=5.0)
+            self._end_process(self._process, wait=5.0)
         if self._process is None:
             self._process = _Process()
         return self._process
 
-    def _ended(self, process: _Process, *, wait: float) -> str:
+    def _end_process(self, process: _Process, *, wait: float) -> str:
         """End a process; return what to say of it."""
         self._process = None
         code, words = process.end(wait=wait), process.last_words()

@@ -20,13 +20,13 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.reading.parsing import parsed_rows
+from quant_core.ingest.reading.parsing import parse_rows
 from quant_core.ingest.reading.transport import Transport, beginning
 from quant_core.ingest.reading.unpacking import only_member
 from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split, excluded_rows
 from quant_core.market.sleeves import Sleeve
-from quant_core.masking import filled
+from quant_core.masking import fill_variables
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
@@ -112,12 +112,12 @@ def binance_dump(params: BinanceDumpParams, sleeve: Sleeve, landed: Landed) -> I
     with closing(Transport(landed.tell, largest=LARGEST)) as transport:
         archive = _Archive(params, landed, transport)
         for symbol in params.symbols:
-            yield from _new(symbol, archive)
+            yield from _new_files(symbol, archive)
             if archive.absent:
-                yield archive.told_absent()
+                yield archive.absent_batch()
 
 
-def _new(symbol: str, archive: _Archive) -> Iterator[Batch]:
+def _new_files(symbol: str, archive: _Archive) -> Iterator[Batch]:
     """Yield the files of a symbol that have not landed."""
     today, marks = archive.landed.now.date(), archive.landed.marks
     first = date.fromisoformat(archive.params.since).replace(day=1)
@@ -151,7 +151,7 @@ class _Archive:
 
     def batch(self, file: _File) -> Batch | None:
         """Return the rows of a file; None where there is no such file."""
-        body = self._verified(file)
+        body = self._download(file)
         if body is None:
             age = (self.landed.now.date() - file.last).days
             is_final = age > (LATE_MONTH_DAYS if file.is_month else LATE_DAYS)
@@ -159,22 +159,22 @@ class _Archive:
             if is_final:
                 self.absent[file.name] = "absent"
             return None
-        rows = _rows(_unpacked(body, file), file, self.params.market)
+        rows = _rows(_unpack_csv(body, file), file, self.params.market)
         is_complete = pl.col("close_time") < self.landed.now.timestamp() * 1000.0
         parted = Split(rows.valid.filter(is_complete).drop("close_time"), rows.exclusions)
         sha256, absent = hashlib.sha256(body).hexdigest(), self.absent
         self.absent = {}
         return Batch(parted, {"path": file.path(self.params.market), "sha256": sha256}, {**absent, file.name: sha256})
 
-    def told_absent(self) -> Batch:
+    def absent_batch(self) -> Batch:
         """Return a batch without rows that marks the files found absent since the last one."""
         empty = {"date": pl.Date(), "symbol": pl.String(), **dict.fromkeys(PRICES, pl.Float64())}
         absent, self.absent = self.absent, {}
         return Batch(Split(pl.DataFrame(schema=empty)), {"absent": len(absent)}, absent)
 
-    def _verified(self, file: _File) -> bytes | None:
+    def _download(self, file: _File) -> bytes | None:
         path = file.path(self.params.market)
-        url = f"{filled(self.params.base_url, os.environ).rstrip('/')}/{quote(path)}"
+        url = f"{fill_variables(self.params.base_url, os.environ).rstrip('/')}/{quote(path)}"
         for k in (1, 2):  # the first may have been broken off on its way
             body = self.transport.find(url)
             if body is None:
@@ -193,7 +193,7 @@ class _Archive:
         raise SourceError(f"{path}: read twice, and its checksum is not the one stated.")
 
 
-def _unpacked(body: bytes, file: _File) -> str:
+def _unpack_csv(body: bytes, file: _File) -> str:
     """Return the one CSV of a zip, read no further than it may be long."""
     content = only_member(body, f"{file.name}.csv", largest=LARGEST, where=f"{file.name}.zip")
     try:
@@ -225,7 +225,7 @@ def _rows(text: str, file: _File, market: str) -> Split:
     closes = pl.coalesce(_milliseconds("close_time").cast(pl.String()), "close_time")
     frame = cells.select("row", opens, pl.lit(symbol).alias("symbol"), *PRICES, closes.alias("close_time"))
     # A table of which no row can be read is refused as the wrong one; the file of a day has just one row.
-    rows = parsed_rows(pl.concat([frame, frame.clear(0 if file.is_month else 1)]), f"{file.name}.csv")
+    rows = parse_rows(pl.concat([frame, frame.clear(0 if file.is_month else 1)]), f"{file.name}.csv")
     rows = Split(rows.valid.filter(pl.col("row").is_not_null()), rows.exclusions)
     if cut is None:
         return rows

@@ -25,7 +25,7 @@ from quant_core.ingest.sources.overlap import VALUES, changed_rows, remembered_r
 from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split
 from quant_core.market.sleeves import Sleeve
-from quant_core.masking import filled, masked
+from quant_core.masking import fill_variables, mask_secrets
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
@@ -76,12 +76,12 @@ def ccxt(params: CcxtParams, sleeve: Sleeve, landed: Landed) -> Iterator[Batch]:
     transport = Transport(landed.tell)
     exchange = _exchange(params)
     with closing(exchange.session):
-        asking = _Asking(exchange, transport, params)
+        asking = _ExchangeClient(exchange, transport, params)
         for name, market in asking.markets().items():
             yield from _pages(asking, name, market, landed)
 
 
-class _Asking:
+class _ExchangeClient:
     """An exchange asked through the transport: ccxt's errors become ours."""
 
     def __init__(self, exchange: Any, transport: Transport, params: CcxtParams) -> None:
@@ -90,7 +90,7 @@ class _Asking:
     def markets(self) -> dict[str, Mapping[str, Any]]:
         """Return the wanted markets by our symbol."""
         params = self.params
-        self._asked(self.exchange.load_markets, "markets")
+        self._ask(self.exchange.load_markets, "markets")
         known = {
             symbol: market
             for symbol, market in sorted(self.exchange.markets.items())
@@ -124,7 +124,7 @@ class _Asking:
         """Return the bars from `start` on, checked to be bars: [ms, open, high, low, close, volume]."""
         symbol, what = market["symbol"], f"{market['symbol']} from {start}"
         since = (start - date(1970, 1, 1)) // DAY * DAY_MS
-        bars = self._asked(lambda: self.exchange.fetch_ohlcv(symbol, self.params.timeframe, since, limit), what)
+        bars = self._ask(lambda: self.exchange.fetch_ohlcv(symbol, self.params.timeframe, since, limit), what)
         if not bars and not _may_be_empty(self.answer):
             said = beginning(self.answer.encode())
             raise SourceError(f"ccxt {self.params.exchange}: {what}: answered {said}, no bars.")
@@ -138,7 +138,7 @@ class _Asking:
         """The last answer, as it came."""
         return str(self.exchange.last_http_response or "")
 
-    def _asked(self, function: Any, what: str) -> Any:
+    def _ask(self, function: Any, what: str) -> Any:
         from ccxt import BaseError, DDoSProtection, OperationFailed, RateLimitExceeded
 
         seen: list[Exception] = []
@@ -147,13 +147,13 @@ class _Asking:
             try:
                 return function()
             except OperationFailed as error:
-                said = masked(str(error), os.environ)  # the address as it was asked is in it
+                said = mask_secrets(str(error), os.environ)  # the address as it was asked is in it
                 if _REFUSED.match(str(error)):
                     raise SourceError(f"ccxt {self.params.exchange}: {what}: {said}") from error
                 seen.append(error)
                 raise UnavailableError(f"{type(error).__name__}: {said}") from error
             except BaseError as error:
-                said = f"{type(error).__name__}: {masked(str(error), os.environ)}"
+                said = f"{type(error).__name__}: {mask_secrets(str(error), os.environ)}"
                 raise SourceError(f"ccxt {self.params.exchange}: {what}: {said}") from error
             except RecursionError as error:
                 raise SourceError(f"ccxt {self.params.exchange}: {what}: an answer nested too deep.") from error
@@ -183,18 +183,20 @@ def _exchange(params: CcxtParams) -> Any:
         wanted = {"spot": ("spot",), "swap": ("swap", "linear", "contract")}[params.market]
         kinds["types"] = [kind for kind in kinds["types"] if kind in wanted] or kinds["types"]
     if params.base_url is not None:
-        exchange.urls["api"] = _moved(exchange.urls["api"], filled(params.base_url, os.environ).rstrip("/"))
+        exchange.urls["api"] = _move_addresses(
+            exchange.urls["api"], fill_variables(params.base_url, os.environ).rstrip("/")
+        )
     return exchange
 
 
-def _moved(urls: Any, base: str) -> Any:
+def _move_addresses(urls: Any, base: str) -> Any:
     """Return addresses, nested as they are, with another scheme and host."""
     if isinstance(urls, dict):
-        return {name: _moved(url, base) for name, url in urls.items()}
+        return {name: _move_addresses(url, base) for name, url in urls.items()}
     return re.sub(r"^https?://[^/]+", lambda _: base, urls) if isinstance(urls, str) else urls
 
 
-def _pages(asking: _Asking, name: str, market: Mapping[str, Any], landed: Landed) -> Iterator[Batch]:
+def _pages(asking: _ExchangeClient, name: str, market: Mapping[str, Any], landed: Landed) -> Iterator[Batch]:
     """Yield the pages of one market, up to the last bar that is complete."""
     params, limit = asking.params, asking.step(market)
     end = landed.now.date()  # the bar that opened today is not complete

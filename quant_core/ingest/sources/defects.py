@@ -35,7 +35,7 @@ class Defects(Params):
     stale_runs: int = Field(default=0, ge=0, description="Runs of 30 equal closes.")
 
 
-def planted_rows(
+def plant_defects(
     rows: pl.DataFrame, defects: Defects, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, Mapping[str, int]]:
     """Plant defects into clean bars.

@@ -17,7 +17,14 @@ from pydantic import Field, field_validator, model_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.reading.tabular import TABLE_NAMES, TEXT_NAMES, TableParams, file_rows, made_of, text_bytes
+from quant_core.ingest.reading.tabular import (
+    TABLE_NAMES,
+    TEXT_NAMES,
+    TableParams,
+    file_rows,
+    source_row_count,
+    text_bytes,
+)
 from quant_core.ingest.sources.source import Batch, Landed, source
 from quant_core.market.contracts.ingest import Raw
 from quant_core.market.contracts.split import Split
@@ -124,7 +131,7 @@ def folder(params: FolderParams, sleeve: Sleeve, landed: Landed) -> Iterator[Bat
             Split(rows.valid.filter(is_new), rows.exclusions.filter(is_new)),
             request={"file": name, "sha256": sha256, "first_row": first, **facts},
             marks={name: sha256, name + _BYTES: str(len(content))},
-            made_of=made_of(facts),
+            made_of=source_row_count(facts),
         )
 
 

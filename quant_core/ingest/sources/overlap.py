@@ -35,7 +35,7 @@ def remembered_rows(rows: pl.DataFrame, count: int) -> str:
 
 def changed_rows(rows: pl.DataFrame, remembered: str) -> pl.DataFrame:
     """Return `rows` without those that say again what is remembered, but for rounding."""
-    known = _recalled(remembered)
+    known = _recall(remembered)
     again = rows["date"].is_in(list(known)).arg_true()
     told = zip(again, rows[again].select("date", *VALUES).rows(), strict=True)
     same = [row for row, (day, *values) in told if all(map(_is_same, values, known[day]))]
@@ -46,14 +46,14 @@ def restatement(rows: pl.DataFrame, remembered: str) -> float:
     """Return the largest relative change of a remembered close; infinite where one is lost, 0 where none came again."""
     now = dict(rows.select("date", "close").rows())
     largest = 0.0
-    for day, values in _recalled(remembered).items():
+    for day, values in _recall(remembered).items():
         was = values[_CLOSE]
         if day in now and not _is_same(was, now[day]):
             largest = max(largest, abs(now[day] / was - 1.0) if was and now[day] is not None else inf)
     return largest
 
 
-def _recalled(remembered: str) -> dict[date, list[float | None]]:
+def _recall(remembered: str) -> dict[date, list[float | None]]:
     lines = (line.split(" ") for line in remembered.split(";") if line)
     return {date.fromisoformat(day): [None if v == "-" else float(v) for v in values] for day, *values in lines}
 

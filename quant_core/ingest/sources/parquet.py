@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from quant_core.ingest.reading.tabular import TableParams, file_rows, made_of
+from quant_core.ingest.reading.tabular import TableParams, file_rows, source_row_count
 from quant_core.ingest.sources.source import Batch, source
 from quant_core.market.sleeves import Sleeve
 
@@ -41,4 +41,4 @@ def parquet(params: ParquetParams, sleeve: Sleeve) -> Batch:
         from quant_core.ingest.corporate_actions.factor_file import read_factors
 
         actions = read_factors(Path(params.factors), venue=params.venue)
-    return Batch(rows, request={"file": path.name, **facts}, actions=actions, made_of=made_of(facts))
+    return Batch(rows, request={"file": path.name, **facts}, actions=actions, made_of=source_row_count(facts))

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import SourceError
 from quant_core.graph.stage import Params
-from quant_core.ingest.sources.defects import Defects, planted_rows
+from quant_core.ingest.sources.defects import Defects, plant_defects
 from quant_core.ingest.sources.source import source
 from quant_core.market.calendar import Calendar
 from quant_core.market.panel import Mask, Matrix, Panel, table_of
@@ -60,7 +60,7 @@ class SimulatorParams(Params):
 
 
 @dataclass(frozen=True, eq=False)
-class Simulation:
+class SimulatedMarket:
     """What the simulator sent, and the truth behind it.
 
     Attributes
@@ -101,7 +101,7 @@ def simulator(params: SimulatorParams, sleeve: Sleeve) -> pl.DataFrame:
     return simulate(params, sleeve.market).rows
 
 
-def simulate(params: SimulatorParams, market: Calendar) -> Simulation:
+def simulate(params: SimulatorParams, market: Calendar) -> SimulatedMarket:
     """Return the rows the simulator sends and the truth behind them."""
     rng = np.random.Generator(np.random.PCG64(params.seed))
     dates = _dates(params, market)
@@ -116,9 +116,9 @@ def simulate(params: SimulatorParams, market: Calendar) -> Simulation:
         prices[name] = np.ascontiguousarray(values)
     returns[np.argmax(listed, axis=0), np.arange(params.symbols)] = np.nan
     rows = table_of({name: shape.like(values) for name, values in prices.items()})
-    sent, expected = planted_rows(rows, params.defects, rng)
+    sent, expected = plant_defects(rows, params.defects, rng)
     died = tuple(symbols[j] for j in np.sort(dead))
-    return Simulation(sent, shape.like(signal), shape.like(returns), expected, died)
+    return SimulatedMarket(sent, shape.like(signal), shape.like(returns), expected, died)
 
 
 def _dates(params: SimulatorParams, market: Calendar) -> pl.Series:

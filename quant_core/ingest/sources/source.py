@@ -152,10 +152,10 @@ def source(
 ) -> Callable[[Snapshot | Increments], Source]:
     """Make a function a source of the kind `name`; see `Source`."""
 
-    def made(function: Snapshot | Increments) -> Source:
+    def as_source(function: Snapshot | Increments) -> Source:
         return Source(name, function, params, grows, is_live, anchors)
 
-    return made
+    return as_source
 
 
 def sources() -> Catalog[Source]:

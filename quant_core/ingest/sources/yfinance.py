@@ -99,13 +99,13 @@ def _batch(
     last = first if mark is None else date.fromisoformat(mark)
     start = first if mark is None else max(first, last - OVERLAP * DAY)
     remembered = landed.marks.get(f"{name} overlap", "")
-    rows = _complete(_asked(symbol, start, transport), name, params, sleeve, landed)
+    rows = _complete_rows(_fetch_with_retries(symbol, start, transport), name, params, sleeve, landed)
     if mark is not None and rows is not None:
-        why = _adjusted_anew(rows, last, remembered, params.prices)
+        why = _explain_restatement(rows, last, remembered, params.prices)
         if why is not None:
             landed.tell(f"yfinance: {symbol}: {why}; asking for its whole history")
             start, remembered = first, ""
-            rows = _complete(_asked(symbol, start, transport), name, params, sleeve, landed)
+            rows = _complete_rows(_fetch_with_retries(symbol, start, transport), name, params, sleeve, landed)
     if rows is None:
         return None
     rows = rows.drop("dividend", "split")
@@ -116,7 +116,7 @@ def _batch(
     return Batch(Split(new), request, marks)
 
 
-def _adjusted_anew(rows: pl.DataFrame, last: date, remembered: str, prices: str) -> str | None:
+def _explain_restatement(rows: pl.DataFrame, last: date, remembered: str, prices: str) -> str | None:
     """Say why landed prices no longer line up with new ones, if so."""
     new = rows.filter(pl.col("date") > last)
     events = {"split": "split", "dividend": "dividend"} if prices == "total" else {"split": "split"}
@@ -128,7 +128,7 @@ def _adjusted_anew(rows: pl.DataFrame, last: date, remembered: str, prices: str)
     return f"a landed close changed by {100.0 * change:.2g} %" if change > RESTATED[prices] else None
 
 
-def _complete(
+def _complete_rows(
     frame: pl.DataFrame, name: str, params: YfinanceParams, sleeve: Sleeve, landed: Landed
 ) -> pl.DataFrame | None:
     """Return the rows of sessions that are over, under our names; None of a table without rows."""
@@ -161,11 +161,11 @@ def _sessions_since(last: date, sleeve: Sleeve, landed: Landed) -> int:
     return sleeve.market.sessions(last + DAY, today).filter(pl.col("closes_at") <= landed.now).height
 
 
-def _asked(symbol: str, start: date, transport: Transport) -> pl.DataFrame:
-    return transport.call(lambda: _fetched(symbol, start), what=f"yfinance: {symbol} from {start}")
+def _fetch_with_retries(symbol: str, start: date, transport: Transport) -> pl.DataFrame:
+    return transport.call(lambda: _fetch(symbol, start), what=f"yfinance: {symbol} from {start}")
 
 
-def _fetched(symbol: str, start: date) -> pl.DataFrame:
+def _fetch(symbol: str, start: date) -> pl.DataFrame:
     """Ask Yahoo once: `date` and NUMBERS, no rows where Yahoo has nothing. Tests put recorded rows in its place.
 
     Raises
@@ -228,7 +228,7 @@ def _session(largest: int = LARGEST) -> Any:
             parts: list[bytes] = []
             size = 0
 
-            def took(part: bytes) -> int:
+            def take(part: bytes) -> int:
                 nonlocal size
                 size += len(part)
                 if size > largest:
@@ -237,7 +237,7 @@ def _session(largest: int = LARGEST) -> Any:
                 return len(part)
 
             try:
-                response = super().request(method, url, content_callback=took, **given)
+                response = super().request(method, url, content_callback=take, **given)
             except requests.exceptions.RequestException as error:
                 if size > largest:
                     raise SourceError(f"yfinance: an answer of more than {largest} bytes; refused.") from error

@@ -59,7 +59,7 @@ def current_name(rule: str) -> str:
 
 def current_text(text: str) -> str:
     """Return a text in which rules have the names of today."""
-    return _OLD.sub(lambda found: _renamed(*found.groups()), text)
+    return _OLD.sub(lambda found: _rename_rules(*found.groups()), text)
 
 
 def current_counts(counts: Mapping[str, int]) -> dict[str, int]:
@@ -87,15 +87,15 @@ def with_current_names(table: pl.DataFrame) -> pl.DataFrame:
 
 def is_equal_under_current_names(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two tables hold the same rows once rules have the names of today; new names sort in another order."""
-    first, second = (_in_any_order(with_current_names(table)) for table in (one, other))
+    first, second = (_sort_rows(with_current_names(table)) for table in (one, other))
     return first.equals(second)
 
 
-def _in_any_order(table: pl.DataFrame) -> pl.DataFrame:
+def _sort_rows(table: pl.DataFrame) -> pl.DataFrame:
     if table.schema.get("content") == pl.String:
         table = table.with_columns(pl.col("content").str.split("\n").list.sort().list.join("\n"))
     return table.sort(table.columns)
 
 
-def _renamed(column: str, check: str) -> str:
+def _rename_rules(column: str, check: str) -> str:
     return defect_name(column, check, 1 if column in _BOUNDED_ELSEWHERE else 0)

@@ -221,7 +221,7 @@ def split(frame: pl.DataFrame, contract: Contract) -> Split:
     ContractError
         A column is missing, is too many or has another type: no row can be judged.
     """
-    _judge_structure(frame, contract)
+    _check_structure(frame, contract)
     frame = frame.select(*contract.dtypes)
     found = verdicts(frame, contract.holds, contract.key)
     if found.is_empty():
@@ -240,7 +240,7 @@ def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     ContractError
         Naming the first broken rules with an example each.
     """
-    _judge_structure(frame, contract)
+    _check_structure(frame, contract)
     found = verdicts(frame, contract.holds, contract.key)
     if found.height:
         few = found.head(_SHOWN)
@@ -270,7 +270,7 @@ def confirm(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return frame
 
 
-def _judge_structure(frame: pl.DataFrame, contract: Contract) -> None:
+def _check_structure(frame: pl.DataFrame, contract: Contract) -> None:
     faults = [f"lacks {name}" for name in contract.dtypes if name not in frame.columns]
     faults += [f"has the unknown column {name}" for name in frame.columns if name not in contract.dtypes]
     faults += [

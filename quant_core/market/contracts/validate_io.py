@@ -37,28 +37,28 @@ def validate_io(*, output: Contract | None = None, **inputs: Contract) -> Callab
         At the call: a table breaks its contract; it says which.
     """
 
-    def made(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
         unknown = set(inputs) - set(signature.parameters)
         if unknown:
             raise UsageError(f"{function.__qualname__} has no argument {sorted(unknown)[0]!r} to validate.")
 
         @functools.wraps(function)
-        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call_checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             for name, contract in inputs.items():
-                _judge(f"{function.__qualname__}: argument {name}", bound.arguments.get(name), contract)
+                _check_table(f"{function.__qualname__}: argument {name}", bound.arguments.get(name), contract)
             result = function(*args, **kwargs)
             if output is not None:
-                _judge(f"{function.__qualname__}: result", result, output)
+                _check_table(f"{function.__qualname__}: result", result, output)
             return result
 
-        return checked
+        return call_checked
 
-    return made
+    return decorate
 
 
-def _judge(what: str, table: object, contract: Contract) -> None:
+def _check_table(what: str, table: object, contract: Contract) -> None:
     if not isinstance(table, pl.DataFrame):
         raise ContractError(f"{what} is {type(table).__name__}, not a table of {contract.name}.")
     try:

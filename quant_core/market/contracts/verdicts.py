@@ -53,7 +53,7 @@ def verdicts(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], key: Sequence[st
     found |= {name: _rows_of_texts(codes[text], rules[name], frame[text]) for name, text in looks_at.items()}
     broken = {name: found[name] for name in rules if name in found and found[name].size}
     failed = np.unique(np.concatenate([_NONE, *broken.values()]))
-    again = _superseded(frame, key, failed, codes) if key else _NONE
+    again = _find_superseded(frame, key, failed, codes) if key else _NONE
     lost = np.sort(np.concatenate([failed, again]))
     return _reasons(broken, lost) if lost.size else pl.DataFrame(schema=VERDICT_SCHEMA)
 
@@ -100,7 +100,7 @@ def _rows_of_texts(coded: Codes, holds: pl.Expr, column: pl.Series) -> Rows:
     return np.sort(np.concatenate([_NONE, *(np.flatnonzero(coded.code == code) for code in few)]))
 
 
-def _superseded(frame: pl.DataFrame, key: Sequence[str], failed: Rows, codes: Mapping[str, Codes]) -> Rows:
+def _find_superseded(frame: pl.DataFrame, key: Sequence[str], failed: Rows, codes: Mapping[str, Codes]) -> Rows:
     """Return which sound rows have a later sound row with the same key."""
     texts = [name for name in key if name in codes]
     days = [name for name in key if frame.schema[name] == pl.Date]

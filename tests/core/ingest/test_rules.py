@@ -22,7 +22,7 @@ from quant_core.ingest.rules import (
     JUDGED,
     TOTALS,
     budgets_of,
-    carried_of,
+    carried_rules,
     catalogue,
     innocent_rules,
     rules_page,
@@ -148,8 +148,8 @@ def test_budgets_bound_each_rule_that_excludes_and_all_together() -> None:
     assert budgets["off_session"] == 0.30
     assert budgets["open_outside_range"] == CONTRACT_BUDGET
     assert not {"jump", "survivorship", "close_not_known"} & set(budgets)
-    assert carried_of("ingest.bars") == {"duplicate_row", "restated_row"}
-    assert not carried_of("ingest.bars") & set(budgets)
+    assert carried_rules("ingest.bars") == {"duplicate_row", "restated_row"}
+    assert not carried_rules("ingest.bars") & set(budgets)
     assert budgets_of("ingest.lives") == {"*": 1.0}
     by_stage = {rule.rule for rule in RULES.values() if rule.stage == "ingest.bars" and rule.budget is not None}
     assert by_stage == set(budgets) - {"*"}

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from quant_core.errors import ConfigError, SourceError
-from quant_core.ingest.sources.simulator import RETURN_BOUNDS, Simulation, SimulatorParams, simulate
+from quant_core.ingest.sources.simulator import RETURN_BOUNDS, SimulatedMarket, SimulatorParams, simulate
 from quant_core.ingest.sources.source import sources
 from quant_core.market.calendar import calendar
 from quant_core.market.panel import Matrix
@@ -16,7 +16,7 @@ EVERY_DEFECT = {
 }  # fmt: skip
 
 
-def simulated(name: str = "24/7", **options: Any) -> Simulation:
+def simulated(name: str = "24/7", **options: Any) -> SimulatedMarket:
     return simulate(SimulatorParams.model_validate(options), calendar(name))
 
 

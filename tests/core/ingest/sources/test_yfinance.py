@@ -65,7 +65,7 @@ class Yahoo:
 @pytest.fixture
 def yahoo(monkeypatch: pytest.MonkeyPatch) -> Yahoo:
     recorded = Yahoo()
-    monkeypatch.setattr(door, "_fetched", recorded)
+    monkeypatch.setattr(door, "_fetch", recorded)
     return recorded
 
 
@@ -129,7 +129,7 @@ def test_a_price_without_its_adjusted_close_is_not_known(
     broken = yahoo("AAPL", FIRST).with_columns(
         pl.Series("Adj Close", [None, float("nan"), 0.0, *[1.0] * 6]), pl.Series("Close", [1.0] * 8 + [0.0])
     )
-    monkeypatch.setattr(door, "_fetched", lambda symbol, start: broken)
+    monkeypatch.setattr(door, "_fetch", lambda symbol, start: broken)
     [batch] = read(prices="total", now=NOW + DAY)
     assert batch.rows.valid["close"].to_list() == [None, None, None, *[1.0] * 5, None]
     assert batch.rows.valid["volume"].null_count() == 4
@@ -199,7 +199,7 @@ def test_a_corrected_close_lands_again_alone(read: Read, yahoo: Yahoo, monkeypat
     corrected = yahoo("AAPL", date(2024, 1, 6)).with_columns(
         pl.when(pl.col("date") == date(2024, 1, 11)).then(pl.col("Close") * 1.01).otherwise("Close").alias("Close")
     )
-    monkeypatch.setattr(door, "_fetched", lambda symbol, start: corrected)
+    monkeypatch.setattr(door, "_fetch", lambda symbol, start: corrected)
     [batch] = read(marks, now)
     assert batch.rows.valid["date"].to_list() == [date(2024, 1, 11), date(2024, 1, 12)]
 
@@ -236,7 +236,7 @@ def test_what_may_pass_is_tried_again_and_given_up_in_the_end(read: Read, yahoo:
 
 def test_a_table_with_other_columns_is_refused(read: Read, yahoo: Yahoo, monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = yahoo("AAPL", FIRST).rename({"Adj Close": "Adjusted"})
-    monkeypatch.setattr(door, "_fetched", lambda symbol, start: renamed)
+    monkeypatch.setattr(door, "_fetch", lambda symbol, start: renamed)
     with pytest.raises(SourceError, match="US:AAPL came without Adj Close; it has date, Open"):
         read()
 
