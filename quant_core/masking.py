@@ -1,6 +1,6 @@
-"""Secrets: how text is cleared of them before it is written down, and how configuration goes without them.
+"""Masks secrets in text before it is recorded, and keeps them out of configuration.
 
-What is recorded (ledger, manifests, Dagster, MLflow) is read by more people than may know a password. Where text is
+Records (ledger, manifests, Dagster, MLflow) are read by more people than may know a password. Where text is
 masked is decided at the edges: they alone know the environment.
 """
 
@@ -68,18 +68,18 @@ def mask_value(value: Any, mask: Mask) -> Any:
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether what is called `name` should be kept to oneself: api_key, accessToken, PGPASSWORD."""
+    """Return whether a key or variable of this name holds a secret: api_key, accessToken, PGPASSWORD."""
     words = [word.lower() for word in _WORD.findall(name)]
     return bool(words) and (words[-1] in _LAST or words[-1].endswith(_ENDS))
 
 
 def demand_no_secret(table: Mapping[str, Any], where: str) -> None:
-    """Refuse a table of configuration that holds a secret; `${NAME}` in its place is none.
+    """Refuse a table of configuration that holds a secret; a reference `${NAME}` is allowed.
 
     Parameters
     ----------
     table : mapping
-        Its own keys are judged by their names, texts at any depth by the addresses in them.
+        Its own keys are checked by their names, texts at any depth by the addresses in them.
     where : str
         For the message, which never shows the value.
 
@@ -96,7 +96,7 @@ def demand_no_secret(table: Mapping[str, Any], where: str) -> None:
     found = next(named, None) or next(_find_secret_addresses(table), None)
     if found is not None:
         raise ConfigError(
-            f"{where}: {found} holds a secret, and what stands there is copied into every manifest. Put it into an "
+            f"{where}: {found} holds a secret, and its value is copied into every manifest. Put it into an "
             "environment variable and write ${NAME} in its place, where the source takes that, such as in base_url."
         )
 
@@ -121,7 +121,7 @@ def fill_variables(text: str, environ: Mapping[str, str]) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _known_forms(environ: frozenset[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the looks of all secrets, longest first; an environment rarely changes between two lines of text."""
+    """Return every form of all secrets, longest first; cached, since the environment rarely changes."""
     forms = {form for secret in _secrets(dict(environ)) for form in _forms(secret)}
     return tuple(sorted(forms, key=len, reverse=True))
 
@@ -151,7 +151,7 @@ def _secrets_of_address(address: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it may look in a text; nothing for one too short to be told from other text."""
+    """Yield each form a secret may have in a text; nothing for one too short to differ from other text."""
     if len(secret) < SHORTEST:
         return
     raw = secret.encode("utf-8", errors="surrogateescape")
@@ -165,7 +165,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _core(raw: bytes, shift: int, encode: Callable[[bytes], bytes]) -> str:
-    """Return the base64 characters that depend on `raw` alone when `shift` bytes (mod 3) stand before it."""
+    """Return the base64 characters that depend on `raw` alone when `shift` bytes (mod 3) precede it."""
     text = encode(b"\0" * shift + raw).decode().rstrip("=")
     return text[(0, 2, 3)[shift] : len(text) - ((shift + len(raw)) % 3 != 0)]
 
@@ -180,12 +180,12 @@ def _without_addresses(text: str) -> str:
 
 
 def _without_references(text: str) -> str:
-    """Return what is left of a text without references to the environment."""
+    """Return a text without its references to the environment."""
     return _REFERENCE.sub("", text).strip(": ")
 
 
 def _find_secret_addresses(value: Any, where: str = "") -> Iterator[str]:
-    """Yield where in nested tables an address brings a secret."""
+    """Yield the key of each address that holds a secret, in nested tables."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _find_secret_addresses(item, f"{where}.{key}" if where else str(key))

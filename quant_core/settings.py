@@ -38,7 +38,7 @@ class Settings(BaseModel):
         """
         read = {name: environ[key] for name in cls.model_fields if environ.get(key := PREFIX + name.upper())}
         if not (CHECKOUT / "definitions.py").is_file() and not (read.get("home") or given.get("home")):
-            raise ConfigError("outside a checkout there is no default home; set QUANT_HOME or give --home.")
+            raise ConfigError("outside a checkout no home is the default; set QUANT_HOME or give --home.")
         chosen = read | {name: value for name, value in given.items() if value is not None}
         try:
             settings = cls.model_validate(chosen)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from quant_core.bounds import read_capped
+from quant_core.bounds import read_at_most
 from quant_core.errors import EvidenceError, IntegrityError, QuantError
 from quant_core.evidence.ledger.canonical import strict_object
 from quant_core.evidence.runs.commits import Evidence
@@ -119,7 +119,7 @@ def _bytes_of(path: Path) -> bytes:
     """Read a file of the home: no link, no device, and no further than a tracker takes."""
     if path.is_symlink():
         raise IntegrityError(f"{path} is a link; a tracker gets files of the home only.")
-    return read_capped(path, LARGEST, follow_links=False)
+    return read_at_most(path, LARGEST, follow_links=False)
 
 
 def _verify_bytes(name: str, content: bytes, sha256: str) -> bytes:

@@ -1,1 +1,1 @@
-"""How sure we are: arrays in, numbers out. Tables and stages live elsewhere."""
+"""Statistics of uncertainty: arrays in, numbers out. Tables and stages are elsewhere."""

@@ -1,4 +1,4 @@
-"""Where a statistic lies among those of independent values: normal scores and p-values.
+"""Compares a statistic with its distribution under independence: normal scores and p-values.
 
 A normal score is the standard normal's quantile at the statistic's percentile: 0 is the middle, 1 beyond 84 of 100.
 Closed forms where there are any, else null_tables.json, which null_tables.py makes.

@@ -1,7 +1,7 @@
 """Long-run variance of a serially correlated series, and the test of its mean that rests on it.
 
 The headline is the equal-weighted cosine estimator (EWC) with t critical values; Newey-West with normal critical values
-stands beside it for comparison only. Sharpe ratios live in sharpe.py.
+is reported for comparison only. Sharpe ratios live in sharpe.py.
 """
 
 from __future__ import annotations

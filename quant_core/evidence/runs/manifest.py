@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from quant_core.bounds import read_capped
+from quant_core.bounds import read_at_most
 from quant_core.errors import ConflictError, EvidenceError, IntegrityError, MissingVersionError, UsageError
 from quant_core.evidence.files.documents import write_document
 from quant_core.evidence.files.names import encode_name
@@ -136,7 +136,7 @@ def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Mani
     """Read a manifest back; with `sha256`, from the run's genesis record, only if it is that one."""
     path = manifest_path(home, run_id)
     try:
-        content = read_capped(path, LARGEST_JSON)
+        content = read_at_most(path, LARGEST_JSON)
     except FileNotFoundError as error:
         raise MissingVersionError(f"run {run_id} has no manifest in {home}.") from error
     except OSError as error:
