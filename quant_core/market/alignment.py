@@ -1,4 +1,4 @@
-"""Sleeves of several calendars on one time axis: common dates, the union of all, and what a missing value means there.
+"""Aligns sleeves of several calendars on one time axis: common or all dates, with a reason for each missing value.
 
 No move is lost and no zero is filled: over days the others were closed a return is compounded, on the union calendar a
 closed market has none. When one market is open is the calendar's knowledge (calendar.py); what is made of the joined
@@ -95,9 +95,9 @@ def compounded_returns(
 
     On `common` dates every market is open, from the first to the last date on which every sleeve has data. A return is
     compounded over the symbol's bars since its bar on an earlier common date, so weekends and holidays of others are in
-    it; a date on which the symbol has no bar is no row, and the next one compounds over it. Its first common date has
-    no date to compound since, and a span that holds an unknown return (the first bar of a life, a jump on trial) has no
-    known return: both are null, `not_known`.
+    it; a date on which the symbol has no bar has no row, and the next one compounds over it. Its first common date has
+    no date to compound since, and a span that holds an unknown return (the first bar of a life, a provisional jump) has
+    no known return: both are null, `not_known`.
 
     On `union` dates any market is open. Each known return stands on its own date, and each date between a symbol's
     first and last bar has a row: null where its market is closed (`closed`: a holding holds) or has no bar (`no_bar`:
@@ -136,7 +136,7 @@ def compounded_returns(
 
 
 def missingness(gaps: pl.DataFrame, dates: pl.Series, symbols: Sequence[str], market: Calendar) -> pl.DataFrame:
-    """Say why symbols have no bar on the dates of any time axis.
+    """Return the reason why each symbol has no bar on a date of a time axis.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ def _codes(series: pl.DataFrame) -> Ints:
 
 
 def _places(series: pl.DataFrame, axis: pl.DataFrame) -> Ints:
-    """Return where each row's date stands on the axis; -1: it is not on it."""
+    """Return the position of each row's date on the axis; -1: it is not on it."""
     days, stamps = axis["date"].to_physical().to_numpy(), series["date"].to_physical().to_numpy()
     place = np.searchsorted(days, stamps)
     is_on = np.append(days, _NO_DAY)[place] == stamps

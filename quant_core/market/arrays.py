@@ -1,6 +1,6 @@
 """Arrays beside the rows of a table: the names of their types, and where runs of equal values begin.
 
-Numbers for texts live in text_codes.py, matrices of dates and symbols in panel.py.
+Numbers for texts are in text_codes.py, matrices of dates and symbols in panel.py.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def calendar(name: str) -> Calendar:
 
 
 def _has_module(name: str) -> bool:
-    """Tell an exchange by the file its calendar stands in: to ask the library costs half a second, for its pandas."""
+    """Return whether the library has a module for an exchange; importing the library costs half a second."""
     library = find_spec("exchange_calendars")
     folders = (library and library.submodule_search_locations) or ()
     is_code = name.isascii() and name.isalnum() and name == name.upper()
@@ -152,7 +152,7 @@ def market_day(stamps: _Stamps) -> _Stamps:
     Raises
     ------
     CalendarError
-        The stamps have no time zone or are no instants.
+        The stamps have no time zone or are not instants.
     """
     if isinstance(stamps, pl.Expr):
         return stamps.map_batches(market_day, return_dtype=pl.Date, is_elementwise=True)
@@ -275,7 +275,7 @@ def instant_of(moment: str) -> datetime:
     Raises
     ------
     ConfigError
-        It is no ISO date or time between the years 1900 and 2199.
+        It is not an ISO date or time between the years 1900 and 2199.
     """
     try:
         stamp = datetime.fromisoformat(moment)
@@ -283,7 +283,7 @@ def instant_of(moment: str) -> datetime:
             raise ValueError(f"year {stamp.year} is out of range")
         is_bare = re.fullmatch(r"\d{4}-?(\d{2}-?\d{2}|W\d{2}-?\d?)", moment) is not None
     except ValueError as error:
-        raise ConfigError(f"as-of {moment!r} is no ISO date (its end) or time: {error}.") from error
+        raise ConfigError(f"as-of {moment!r} is not an ISO date (its end) or time: {error}.") from error
     if is_bare:
         return stamp.replace(tzinfo=UTC) + timedelta(days=1) - timedelta(microseconds=1)
     return stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What a symbol stands for: its venue, ticker, base, quote and kind, and the one asset behind several symbols.
+"""The meaning of a symbol: its venue, ticker, base, quote and kind, and the one asset behind several symbols.
 
 What the ticker says depends on the venue, so the venue is read first and decides on the rule. Nothing here looks at
 prices or dates: a ticker that came to mean another asset starts a new life, which is told in ingest/lives.py.
@@ -88,12 +88,12 @@ _SHARE_CLASS = re.compile(r"(?P<share>.+)[-/](?P<kind>[A-Z])")
 
 @dataclass(frozen=True)
 class Instrument:
-    """What one symbol says.
+    """The parts of one symbol.
 
     Attributes
     ----------
     venue, ticker : str
-        The two parts of the symbol, as they stand there.
+        The two parts of the symbol, as written.
     base : str
         The asset: a coin, a share, the root of a contract, the first currency of a pair; else the ticker.
     quote : str or None
@@ -199,7 +199,7 @@ def _coin(venue: str, text: str) -> tuple[str, str | None, Kind, int]:
 
 
 def _pair_and_kind(text: str) -> tuple[str, Kind]:
-    """Part the contract, named once at the end, from the pair."""
+    """Separate the contract, named once at the end, from the pair."""
     settled = _SETTLED.fullmatch(text)
     if settled:
         return settled["pair"], "future" if settled["expiry"] else "perpetual"
@@ -211,7 +211,7 @@ def _pair_and_kind(text: str) -> tuple[str, Kind]:
 
 
 def _without_quote(venue: str, text: str) -> tuple[str, str | None]:
-    """Part the longest known quote from a pair, once; a ticker that is itself a quote is that coin."""
+    """Separate the longest known quote from a pair, once; a ticker that is itself a quote is that coin."""
     has_both = venue in _IN_BINANCE_DOLLARS and text.removesuffix("USD") not in _PLAIN
     quotes = BINANCE_QUOTES if has_both else QUOTES
     if text in quotes:

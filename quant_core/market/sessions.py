@@ -23,7 +23,7 @@ SESSIONS_SCHEMA = {
 
 
 def sessions_of(dates: pl.Series, market: Calendar) -> pl.DataFrame:
-    """Return every session from the first to the last of `dates`, and each date of theirs that is none.
+    """Return every session from the first to the last of `dates`, and each of the dates that is not a session.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def sessions_of(dates: pl.Series, market: Calendar) -> pl.DataFrame:
 
 
 def places_of(dates: pl.Series, sessions: pl.DataFrame) -> npt.NDArray[np.int32]:
-    """Return the row of `sessions` that each date stands in: a table over the days, where a join would hash each row.
+    """Return the row of `sessions` of each date: a table over the days, where a join would hash each row.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from quant_core.bounds import is_deeper, read_capped
+from quant_core.bounds import is_deeper, read_at_most
 from quant_core.errors import ConfigError, UnknownNameError
 from quant_core.market.calendar import Calendar, calendar
 from quant_core.masking import MASK, demand_no_secret, is_secret_name, mask_secrets
@@ -29,7 +29,7 @@ _PATHS = ("path", "factors")
 
 
 class Sleeve(BaseModel):
-    """What every stage may know of the sleeve it works on."""
+    """The facts of a sleeve that every stage may use."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -62,7 +62,7 @@ class Sleeve(BaseModel):
 
 @dataclass(frozen=True)
 class SleeveFile:
-    """A sleeve as its file states it.
+    """A sleeve as declared in its file.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ def read_sleeve(path: Path, *, name: str | None = None) -> SleeveFile:
         names another sleeve, or declares raw prices of a file without one of factors.
     """
     try:
-        content = read_capped(path, _MAX_BYTES)
+        content = read_at_most(path, _MAX_BYTES)
         tables = _tables(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"sleeve file {path}: {error.strerror}.") from error
@@ -147,7 +147,7 @@ def find_sleeve(name: str, folder: Path) -> SleeveFile:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Say the first fault of a pydantic error in one line."""
+    """Format the first pydantic error as one line."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     said = mask_secrets(str(fault["msg"]), {})
@@ -156,7 +156,7 @@ def first_fault(error: ValidationError) -> str:
 
 
 def _tables(text: str) -> dict[str, Any]:
-    """Parse TOML within bounds; ValueError if it exceeds them or is none."""
+    """Parse TOML within bounds; ValueError if it exceeds them or is not TOML."""
     if text.count("=") + text.count("[") + text.count("{") > _MAX_VALUES:
         raise ValueError(f"it has more than {_MAX_VALUES} values")
     if _LONG_NAME.search(text):
@@ -178,5 +178,5 @@ def _anchor_paths(source: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         try:
             anchored[key] = str((folder / path).resolve())
         except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"[source] {key} {path!r} is no path: {error}.") from error
+            raise ConfigError(f"[source] {key} {path!r} is not a path: {error}.") from error
     return anchored

@@ -23,7 +23,7 @@ _SLOTS = 1 << 19
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """Which text each row of a column holds.
+    """The number of each row's text in a column.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def codes_of(texts: pl.Series, *, is_sorted: bool = True) -> Codes:
 
 
 def order_of(code: npt.NDArray[np.int32], day: npt.NDArray[np.int32]) -> npt.NDArray[np.int64] | None:
-    """Return the order of rows by code and day, rows with one key as they stand; None where they stand in it.
+    """Return the order of rows by code and day, rows with one key in their given order; None if already sorted.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def order_of(code: npt.NDArray[np.int32], day: npt.NDArray[np.int32]) -> npt.NDA
 
 
 def _code_by_address(texts: pl.Series, *, is_sorted: bool) -> Codes | None:
-    """Tell texts apart by where they lie in memory and read each distinct place once; None if there are too many."""
+    """Code texts by their address in memory, reading each distinct address once; None if there are too many."""
     slots = np.full(_SLOTS, -1, dtype=np.int32)
     seen, first = np.empty((MOST_VIEWS, 3), dtype=np.uint64), np.empty(MOST_VIEWS, dtype=np.int64)
     state, code = np.zeros(2, dtype=np.int64), np.empty(len(texts), dtype=np.int32)

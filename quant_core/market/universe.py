@@ -1,4 +1,4 @@
-"""Who could be held when: the interval table of the universe as a mask over a Panel's labels.
+"""Turns the interval table of the universe into a mask over a Panel's labels.
 
 How membership is decided is a stage (ingest/universe.py); this module only reads its table.
 """

@@ -1,4 +1,4 @@
-"""What every table promises: one file per room, and `split`, which parts the rows that keep it from those that do not.
+"""Contracts of tables: one file per room, and `split`, which separates the rows that keep a contract from the others.
 
 The only importer of pandera. Who applies a contract when is the graph's business.
 """

@@ -1,4 +1,4 @@
-"""Filter and log: `split` parts a table into rows that keep the contract and rows that do not, each with its reason.
+"""Filter and log: `split` separates rows that keep the contract from exclusions, each with its reason.
 
 Pandera's own row dropping leaves duplicate keys behind and skips values of a wrong type, so rows are judged here by
 expressions derived from the contract's checks, and what is kept is confirmed by pandera's model. How columns are
@@ -60,7 +60,7 @@ class RowRule:
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """What a table promises: columns with types and bounds, a key, and rules across columns.
+    """The promise of a table: columns with types and bounds, a key, and rules across columns.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class Contract:
 
     @cached_property
     def schema(self) -> pa.DataFrameSchema:
-        """The pandera model, made when it is first asked for."""
+        """The pandera model, built on first use."""
         return self.declared.model() if isinstance(self.declared, Declaration) else self.declared
 
     @property
@@ -145,7 +145,7 @@ class Split:
         rule (the first one broken), row (position in the table judged), date, symbol, detail (every rule broken, or
         what was seen), record (the whole row as JSON: nothing is lost).
     contract : Contract, optional
-        The one `valid` was held against, row by row: it need not be judged by it again.
+        The contract that `valid` was checked against, row by row: no second check is needed.
     """
 
     valid: pl.DataFrame
@@ -211,7 +211,7 @@ def _day_of(frame: pl.DataFrame) -> pl.Expr:
 
 @counted
 def split(frame: pl.DataFrame, contract: Contract) -> Split:
-    """Part `frame` into rows that keep `contract` and rows that do not.
+    """Split `frame` into rows that keep `contract` and exclusions.
 
     Of rows with one key the last is kept, the others are excluded under `duplicate_key`. A null passes every check but
     `known`; NaN and infinities never pass.
@@ -252,7 +252,7 @@ def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
 
 @counted
 def confirm(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
-    """Return `frame` if the model itself keeps it, eager and in full depth: a second judge of what `split` kept.
+    """Return `frame` if the model itself keeps it, eager and in full depth: a second check after `split`.
 
     Raises
     ------

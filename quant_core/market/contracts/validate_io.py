@@ -44,7 +44,7 @@ def validate_io(*, output: Contract | None = None, **inputs: Contract) -> Callab
             raise UsageError(f"{function.__qualname__} has no argument {sorted(unknown)[0]!r} to validate.")
 
         @functools.wraps(function)
-        def call_checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        def check_and_call(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             for name, contract in inputs.items():
                 _check_table(f"{function.__qualname__}: argument {name}", bound.arguments.get(name), contract)
@@ -53,7 +53,7 @@ def validate_io(*, output: Contract | None = None, **inputs: Contract) -> Callab
                 _check_table(f"{function.__qualname__}: result", result, output)
             return result
 
-        return call_checked
+        return check_and_call
 
     return decorate
 

@@ -1,4 +1,4 @@
-"""Which rows of a table break which rule: asked of the whole table first, of single rows only where the answer is no.
+"""Finds which rows break which rule: each rule checks the whole table first, single rows only if that fails.
 
 What the rules are is a contract's (split.py); what becomes of a broken row is decided there too.
 """
@@ -53,13 +53,13 @@ def verdicts(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], key: Sequence[st
     found |= {name: _rows_of_texts(codes[text], rules[name], frame[text]) for name, text in looks_at.items()}
     broken = {name: found[name] for name in rules if name in found and found[name].size}
     failed = np.unique(np.concatenate([_NONE, *broken.values()]))
-    again = _find_superseded(frame, key, failed, codes) if key else _NONE
+    again = _superseded_rows(frame, key, failed, codes) if key else _NONE
     lost = np.sort(np.concatenate([failed, again]))
     return _reasons(broken, lost) if lost.size else pl.DataFrame(schema=VERDICT_SCHEMA)
 
 
 def _texts(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], key: Sequence[str]) -> set[str]:
-    """Return the texts of a long table that the key or some rule looks at; to ask whether one is known is no look."""
+    """Return the texts of a long table that the key or some rule looks at; null checks do not count as reading it."""
     if frame.height < LONG:
         return set()
     wanted = {*key, *(_text_of(holds) for name, holds in rules.items() if not name.endswith("_not_known"))}
@@ -87,7 +87,7 @@ def _where(answer: pl.Series) -> Rows:
 
 
 def _rows_of_texts(coded: Codes, holds: pl.Expr, column: pl.Series) -> Rows:
-    """Return the rows that break a rule on one column of texts; each distinct text is judged once."""
+    """Return the rows that break a rule on one column of texts; each distinct text is checked once."""
     # The last text stands for null: a code of -1 leads there.
     texts = coded.texts.extend_constant(None, 1).alias(column.name).to_frame()
     is_broken = texts.select((~holds).fill_null(value=False)).to_series().to_numpy(writable=True)
@@ -100,7 +100,7 @@ def _rows_of_texts(coded: Codes, holds: pl.Expr, column: pl.Series) -> Rows:
     return np.sort(np.concatenate([_NONE, *(np.flatnonzero(coded.code == code) for code in few)]))
 
 
-def _find_superseded(frame: pl.DataFrame, key: Sequence[str], failed: Rows, codes: Mapping[str, Codes]) -> Rows:
+def _superseded_rows(frame: pl.DataFrame, key: Sequence[str], failed: Rows, codes: Mapping[str, Codes]) -> Rows:
     """Return which sound rows have a later sound row with the same key."""
     texts = [name for name in key if name in codes]
     days = [name for name in key if frame.schema[name] == pl.Date]
@@ -120,7 +120,7 @@ def _find_superseded(frame: pl.DataFrame, key: Sequence[str], failed: Rows, code
 
 
 def _rises(columns: pl.DataFrame, key: Sequence[str]) -> bool:
-    """Tell whether each row stands after the one before it, in the order of the key or with its first column last."""
+    """Return whether each row follows the one before it, in the order of the key or with its first column last."""
     if columns.height < LONG or any(columns[name].null_count() for name in key):
         return False
     for order in ([*key], [*key[1:], key[0]]):
