@@ -1,4 +1,4 @@
-"""The corporate actions a run may use. Which ones those are is decided in corporate_actions/known_actions.py."""
+"""The corporate actions a run may use. corporate_actions/known_actions.py decides which ones."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ from quant_core.market.sleeves import Sleeve
     carried=carried_rules("ingest.actions"),
 )
 def actions(landed: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None) -> Split:
-    """Keep what is known of each corporate action at `as_of`; everything sent but not usable leaves with its reason."""
+    """Keep the corporate actions known at `as_of`; unusable ones are excluded with their reasons."""
     return known_actions(landed, sleeve=sleeve, as_of=as_of)

@@ -1,8 +1,8 @@
-"""Which landed rows are trustworthy bars. Every row that is none leaves with its reason.
+"""Splits landed rows into trustworthy bars and exclusions with their reasons.
 
-Rules on one row are the contract's; which rows count at all is told in cleaning/arrivals.py, what neighbouring bars say
-of each other in cleaning/jumps_and_stalls.py, what all bars say together in cleaning/market_rules.py; what a missing
-bar says about its symbol lives in lives.py.
+Rules on one row are the contract's; cleaning/arrivals.py decides which rows count at all,
+cleaning/jumps_and_stalls.py compares neighbouring bars, cleaning/market_rules.py checks all bars together; missing
+bars are the business of lives.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from quant_core.ingest.cleaning.drift import (
 from quant_core.ingest.cleaning.jumps_and_stalls import (
     DEATH_SESSIONS,
     STALL_EXCLUDED,
-    Judgement,
+    SeriesVerdicts,
     Sightings,
     flags_of,
     judge_series,
@@ -59,7 +59,7 @@ def bar_counts(bars: pl.DataFrame) -> Mapping[str, float]:
 
 
 def bar_metrics(bars: pl.DataFrame) -> Mapping[str, float]:
-    """Return the counts, and the numbers the rules on all bars judge."""
+    """Return the counts, and the numbers that the rules on all bars check."""
     return {**bar_counts(bars), **bar_numbers(bars), **volume_drift_numbers(bars)}
 
 
@@ -83,14 +83,14 @@ def bar_metrics(bars: pl.DataFrame) -> Mapping[str, float]:
     metrics=bar_metrics,
 )
 def bars(raw: pl.DataFrame, actions: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None = None) -> Split:
-    """Part landed rows into bars and exclusions, each row exactly one of both.
+    """Split landed rows into bars and exclusions; each row goes to exactly one.
 
     In order: sessions of the calendar (`off_session`); strays of a later time (`far_future`); the contract; rows under
     a ticker that an asset with a history of its own took over (`precedes_rename`); of rows with one key the last to
     arrive, by `known_at`, then `row` (`duplicate_row` when nothing differs, else `restated_row`); stalls and toxic
-    bars. The values are judged one by one as they were sent; where the sleeve's prices are raw, stalls and jumps are
-    judged on the terms of the last bar. An exclusion shows the row as it was sent. `available_at` is the close of the
-    calendar's session, and 00:00 UTC of the next day where the calendar reaches not that far back.
+    bars. The values are checked one by one as they were sent; where the sleeve's prices are raw, stalls and jumps are
+    checked on the terms of the last bar. An exclusion shows the row as it was sent. `available_at` is the close of the
+    calendar's session, and 00:00 UTC of the next day where the calendar does not reach back that far.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def bars(raw: pl.DataFrame, actions: pl.DataFrame, *, sleeve: Sleeve, as_of: str
 
 
 def _check_density(seen: Sightings, sleeve: Sleeve) -> None:
-    """Refuse a calendar of whose sessions the median symbol lacks most; a short series says nothing."""
+    """Refuse a calendar if the median symbol lacks over half its sessions; short series are ignored."""
     starts = np.flatnonzero(run_starts(seen.code))
     is_other = run_starts(seen.code, seen.session)
     rows = np.add.reduceat(is_other.astype(np.int64), starts) if starts.size else starts
@@ -129,7 +129,7 @@ def _check_density(seen: Sightings, sleeve: Sleeve) -> None:
 
 
 def _candidate_bars(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows that may be bars, sorted by symbol and date, as sent."""
+    """Return the rows that may be bars, as sent, sorted by symbol and date."""
     given, rows = raw.select("date", *VALUES), sound["row"]
     is_whole = rows.len() == raw.height and rows.is_sorted()
     table = given if is_whole else given[rows]
@@ -137,14 +137,14 @@ def _candidate_bars(raw: pl.DataFrame, sound: pl.DataFrame, sessions: pl.DataFra
 
 
 def _adjust_raw_prices(table: pl.DataFrame, actions: pl.DataFrame, sleeve: Sleeve) -> pl.DataFrame:
-    """Return raw prices on the terms of the last one, other prices as they are."""
+    """Adjust raw prices to the terms of the last one; return other prices unchanged."""
     if sleeve.adjustment == "raw":
         return adjust_prices(table, actions, volume_unit=sleeve.volume_unit)
     return table.with_columns(adjustment=pl.lit(1.0))
 
 
-def _keep_bars(table: pl.DataFrame, code: pl.Series, judged: Judgement, sleeve: Sleeve) -> pl.DataFrame:
-    """Return the bars that stay, with their lives and flags."""
+def _keep_bars(table: pl.DataFrame, code: pl.Series, judged: SeriesVerdicts, sleeve: Sleeve) -> pl.DataFrame:
+    """Return the bars that are kept, with their lives and flags."""
     is_kept = judged.is_kept
     told = table.with_columns(
         pl.Series("life", judged.life, dtype=pl.Int32), pl.Series("is_provisional", judged.is_provisional)
@@ -155,7 +155,7 @@ def _keep_bars(table: pl.DataFrame, code: pl.Series, judged: Judgement, sleeve: 
     return kept.with_columns(flags).select(*Bars.dtypes)
 
 
-def _verdicts(rows: pl.Series, judged: Judgement) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _verdicts(rows: pl.Series, judged: SeriesVerdicts) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the verdicts on bars that leave because of their neighbours."""
     change = pl.Series("change", judged.change)
     toxic = pl.DataFrame([rows, change]).filter(judged.is_toxic)

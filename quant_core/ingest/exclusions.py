@@ -1,4 +1,4 @@
-"""Every row that ingest kept out, with the stage and the reason, as one table."""
+"""Every row that ingest excluded, with the stage and the reason, as one table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every stretch of sessions without a bar, typed by what was missing, and what to ask the source for again.
 
-A diagnosis of the whole sample, for repair and for reading: no decision rests on it. What a decision may know of a
-symbol at a date is said in lives.py and universe.py; asking the source is the landing's business.
+A diagnosis of the whole sample, for repair and for reading: no decision depends on it. What a decision may know of a
+symbol at a date is in lives.py and universe.py; asking the source is the landing's business.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def gaps(bars: pl.DataFrame, lost: pl.DataFrame, lives: pl.DataFrame, *, sleeve:
     - `halted`: the symbol alone is missing for 5 to 19 sessions in a row: as long as trading halts last, and longer
       than a source forgets one symbol. Not asked for.
 
-    Days the market is closed are no sessions and no rows. How often the source was asked before is not known here: a
-    gap that it cannot fill stays a gap.
+    Days on which the market is closed are neither sessions nor rows. Earlier requests are not known
+    here: a gap that the source cannot fill stays a gap.
     """
     there = presence_of(bars, lost, sleeve.market)
     holes = _holes(there)
@@ -85,7 +85,7 @@ def gaps(bars: pl.DataFrame, lost: pl.DataFrame, lives: pl.DataFrame, *, sleeve:
         [
             (holes.only(is_early), "pre_listing"),
             (holes.only(is_dead), "delisted"),
-            (_find_excluded(there), "excluded"),
+            (_excluded_stretches(there), "excluded"),
             (parts.only(kinds), "halted"),
             (parts.only(~kinds), "gap"),
         ],
@@ -94,7 +94,7 @@ def gaps(bars: pl.DataFrame, lost: pl.DataFrame, lives: pl.DataFrame, *, sleeve:
 
 
 def repair_requests(gaps: pl.DataFrame) -> pl.DataFrame:
-    """Return what the source should be asked for again, newest first: symbol, start, end, sessions, kind, request."""
+    """Return what to request from the source again, newest first: symbol, start, end, sessions, kind, request."""
     asked = gaps.filter(pl.col("request").is_not_null())
     return asked.select("symbol", "start", "end", "sessions", "kind", "request").sort(
         "end", "start", "symbol", descending=[True, True, False]
@@ -126,7 +126,7 @@ def _geneses(there: Presence) -> Ints:
 
 
 def _dead_stretches(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> _Stretches:
-    """Return the stretches symbols were dead, sorted, without those that began in a hole of the whole source."""
+    """Return the stretches in which symbols were dead, sorted, except those that began in a hole of the source."""
     ordered = lives.filter(pl.col("event").is_in(["death", "genesis"])).sort("symbol", "date")
     code, session = there.code_of(ordered["symbol"]), there.session_of(ordered["date"])
     is_death = (ordered["event"] == "death").to_numpy()
@@ -141,7 +141,7 @@ def _dead_stretches(there: Presence, holes: _Stretches, lives: pl.DataFrame) -> 
 
 
 def _is_within(inner: _Stretches, outer: _Stretches, there: Presence) -> Mask:
-    """Return which of `inner` lie within one of `outer`, which are sorted and apart."""
+    """Return which of `inner` are within one of `outer`, which is sorted and disjoint."""
     if not outer.code.size:
         return np.zeros(inner.code.size, dtype=np.bool_)
     width = there.final + 2
@@ -190,8 +190,8 @@ def _runs_of(hole: Ints, flag: Mask) -> tuple[Ints, Ints]:
     return start, np.append(start[1:], hole.size)[: start.size] - 1
 
 
-def _find_excluded(there: Presence) -> _Stretches:
-    """Return the stretches on all of whose sessions rows came and were excluded."""
+def _excluded_stretches(there: Presence) -> _Stretches:
+    """Return the stretches in which every session has an excluded row."""
     lost = there.only(~there.is_bar)
     # Each of these runs is one session.
     start = np.flatnonzero(run_starts(lost.code, lost.first - np.arange(lost.first.size)))

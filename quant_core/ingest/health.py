@@ -1,4 +1,4 @@
-"""When the data of a symbol were too broken to trust, as verdicts that expire and are tested again.
+"""Quarantines symbols whose data are too broken to trust; a verdict expires and is tested again.
 
 Which rows are broken is decided in bars.py, the walk over them lives in kernels/health.py, and what a verdict does to a
 symbol's membership is universe.py's. No row is touched here: sound bars of a quarantined symbol stay.
@@ -30,7 +30,7 @@ _SATURDAY = 6
 
 
 class HealthParams(Params):
-    """When the data of a symbol count as broken, and for how long."""
+    """Parameters that decide when a symbol's data count as broken, and for how long."""
 
     defect_share: float = Field(
         default=0.20,
@@ -123,7 +123,7 @@ def _with_blame(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reasons(events: pl.DataFrame, judged: pl.DataFrame) -> pl.Series:
-    """Say for each event, in order, how often each rule is to blame in the rows judged, the commonest first."""
+    """Return for each event the number of rows that each rule excluded, most frequent first."""
     verdicts = events.select("symbol", "first", upto="last", of=pl.int_range(pl.len()))
     blamed = judged.drop_nulls("blame").select("symbol", "last", "blame")
     counts = (

@@ -1,6 +1,6 @@
-"""When each symbol began, paused, came back and ended, each event with the instant from which it was known.
+"""Lists when each symbol began, paused, resumed and ended, and when each event was known.
 
-Whether a symbol could be held is said in universe.py; which bars belong to one life, in cleaning/jumps_and_stalls.py;
+Whether a symbol could be held is in universe.py; which bars belong to one life, in cleaning/jumps_and_stalls.py;
 what to ask the source for where bars are missing, in gaps.py.
 """
 
@@ -37,7 +37,7 @@ def lives(bars: pl.DataFrame, lost: pl.DataFrame, *, sleeve: Sleeve) -> pl.DataF
     A halt begins with the first session without a bar; a death with the 20th in a row without any priced row of the
     symbol, a bar or not, counted up to the last date of the sleeve's data, so a file's end kills nobody. Both are known
     at that session's close, except two events a trial stands before: a halt that begins with a toxic bar was known once
-    the bar was found toxic (see `_found_toxic`), a life that a rise above 500 % began once the rise held for three
+    the bar was found toxic (see `_date_toxic_halts`), a life that a rise above 500 % began once the rise held for three
     bars. The life an event names is the one the whole sample gives it.
     """
     if bars.is_empty():
@@ -61,12 +61,12 @@ def _halts(trading: Presence) -> _Events:
 
 
 def _date_toxic_halts(halts: _Events, there: Presence, jumps: _Events) -> _Events:
-    """Return the halts, those that begin with a toxic bar known once it was found toxic: until then it was a bar.
+    """Return the halts; a halt that begins with a toxic bar is known once that bar is found toxic.
 
     It is by a later bar that leaves its level: the next one that is kept or, where several trials follow upon each
     other, one before it, and never later than TRIAL_BARS bars after the toxic one. The earlier of both bounds is the
     end of a single trial and at most two bars late for the first of several, never early. Where a jump that held was
-    still on trial by then, the verdict had to wait for that.
+    still provisional by then, the verdict waited for that.
     """
     tried = there.only(there.is_bar | there.is_toxic)
     run, is_there = tried.run_at(halts.code, halts.session)
@@ -86,7 +86,7 @@ def _date_toxic_halts(halts: _Events, there: Presence, jumps: _Events) -> _Event
 
 
 def _confirmed_jumps(there: Presence, bars: pl.DataFrame, geneses: _Events) -> _Events:
-    """Return the rises and falls that held, sorted, known when their trial was over.
+    """Return the confirmed rises and falls, sorted, each known when it was confirmed.
 
     That of a fall is with the first bar three sessions later or with the death before it. Falls are looked for where
     there are toxic bars only.
@@ -109,7 +109,7 @@ def _confirmed_jumps(there: Presence, bars: pl.DataFrame, geneses: _Events) -> _
 
 
 def _deaths(there: Presence) -> _Events:
-    """Return the 20th session of each hole of so many; rows that bring no bar do not revive a life: it ends once."""
+    """Return the 20th session of each hole of so many; rows without a bar do not revive a life: it ends once."""
     end = np.flatnonzero(there.missed_after() >= DEATH_SESSIONS)
     bar = _last_bar(there, end)
     end, bar = end[bar >= 0], bar[bar >= 0]
@@ -128,7 +128,7 @@ def _last_bar(there: Presence, runs: Ints) -> Ints:
 
 
 def _geneses(there: Presence, trading: Presence, born: Ints) -> _Events:
-    """Return the beginnings; one without a death before it is a rise that had to hold first."""
+    """Return the beginnings; one without a death before it is a rise, known once it was confirmed."""
     judged = np.flatnonzero(there.is_judged)
     run = np.flatnonzero(there.is_bar)[born]
     place = np.searchsorted(judged, run)

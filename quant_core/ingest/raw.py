@@ -47,7 +47,7 @@ class RawParams(Params):
 
 
 def landing_counts(rows: pl.DataFrame) -> Mapping[str, float]:
-    """Return what is worth knowing of rows as they came: symbols, disorder, volumes and openings that are not there."""
+    """Count landed rows by trait: symbols, rows out of order, zero or missing volumes, missing opens."""
     coded = codes_of(rows["symbol"], is_sorted=False)
     told = rows.select("date", "volume", "open", pl.Series("symbol", coded.code))
     is_same = pl.col("symbol") == pl.col("symbol").shift(1)
@@ -84,7 +84,7 @@ def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landin
     Raises
     ------
     ConfigError
-        The sleeve names no source, an option the source refuses, or raw prices of a source that tells no splits.
+        The sleeve names no source, an option the source refuses, or raw prices of a source without splits.
     SourceError
         The source cannot be read, or no usable row had landed.
     """
@@ -115,7 +115,7 @@ def raw(*, params: RawParams, sleeve: Sleeve, as_of: str | None, landing: Landin
 
 
 def _fingerprint(source: Source, options: Params) -> str:
-    """Return what identifies the thing a source reads: all options of a snapshot, else those it is anchored to."""
+    """Return a hash of what a source reads: all options of a snapshot, else those it is anchored to."""
     given = options.model_dump(mode="json")
     # A file that moves with its folder is the same file.
     given |= {name: Path(given[name]).name for name in ("path", "factors") if isinstance(given.get(name), str)}
@@ -147,15 +147,15 @@ class _Pending:
 
     @property
     def is_full(self) -> bool:
-        """Whether what waits is worth a version of its own."""
+        """Whether the pending rows are enough for a version of their own."""
         return sum(frame.height for frame in self.rows) >= BATCH_ROWS
 
     def has_room_for(self, batch: Batch) -> bool:
-        """Whether the record of what waits stays short enough with one more batch."""
+        """Whether the record of the pending batches stays short enough with one more."""
         return not self.rows or len(json.dumps([self.requests, self.marks, batch.request, batch.marks])) < BATCH_TEXT
 
     def add(self, batch: Batch) -> None:
-        """Judge a batch by its contract and number it; exclusions keep the place of their row in the answer."""
+        """Judge a batch by its contract and number it; exclusions keep the position of their row in the answer."""
         judged = _judge_rows(_shape_rows(batch.rows.valid, Raw, self.floor), Raw)
         lost = pl.concat([batch.rows.exclusions, judged.exclusions]).sort("row")
         moved = pl.col("row") + self.row
@@ -163,7 +163,7 @@ class _Pending:
         self.lost.append(lost.with_columns(moved))
         self.row = 1 + max(self.row - 1, *(last_row(frame) for frame in (self.rows[-1], self.lost[-1])))
         if batch.actions is not None:
-            # What an action must keep to is judged by actions.py, where it can be excluded.
+            # The rules on actions are checked in actions.py, where a row can be excluded.
             shaped = _shape_rows(batch.actions, Actions, self.floor)
             self.actions.append(shaped.with_columns(pl.col("row") + self.action))
             self.action += shaped.height
@@ -173,7 +173,7 @@ class _Pending:
         self.made_of += judged.valid.height if batch.made_of is None else batch.made_of
 
     def land(self, landing: Landing, *, replaces: bool, known_from: datetime | None) -> None:
-        """Hand over what waits, and wait for more."""
+        """Land the pending batches and start with none."""
         if self.rows:
             parted = Split(pl.concat(self.rows), pl.concat(self.lost))
             landing.land(
@@ -191,7 +191,7 @@ class _Pending:
 
 
 def _land(source: Source, options: Params, sleeve: Sleeve, landing: Landing) -> None:
-    """Ask the source and keep what it answers, also when it fails half way: the next landing goes on from there."""
+    """Read the source and land its batches, also if it fails half way: the next landing goes on from there."""
     now = since = landing.clock()
     row, action = (landing.next_row, landing.next_action) if source.grows else (0, 0)
     is_stamped = source.is_live or (source.grows and not landing.is_first)
@@ -227,7 +227,7 @@ def _shape_rows(frame: pl.DataFrame, contract: Contract, floor: datetime | None)
 
 
 def _judge_rows(frame: pl.DataFrame, contract: Contract) -> Split:
-    # `split` numbers the rows it judges in a column `row`; the landing's own one steps aside meanwhile.
+    # `split` numbers the rows it checks in a column `row`; the landing's own one steps aside meanwhile.
     parted = split(frame, contract)
     return Split(
         parted.valid, parted.exclusions.with_columns(frame["row"].gather(parted.exclusions["row"]).alias("row"))

@@ -40,9 +40,9 @@ def padding(returns: pl.DataFrame) -> str | None:
     metrics=drift_numbers,
 )
 def returns(bars: pl.DataFrame) -> pl.DataFrame:
-    """Return close over the symbol's previous close less 1; null at the first bar of a life and while on trial.
+    """Return close over the symbol's previous close less 1; null at the first bar of a life and at a provisional bar.
 
-    Rows stand in the order of the bars.
+    Rows are in the order of the bars.
 
     Across a halt or an excluded bar the return runs from the last trustworthy close: no move is lost, none is padded.
     """
@@ -57,7 +57,7 @@ def returns(bars: pl.DataFrame) -> pl.DataFrame:
 
 
 def _restore_order(values: pl.Series, order: npt.NDArray[np.int64]) -> pl.Series:
-    """Return values that were taken in an order to where they came from."""
+    """Undo an ordering: put each value back in its original row."""
     place = np.empty(order.size, dtype=np.int64)
     place[order] = np.arange(order.size)
     return values.gather(place)

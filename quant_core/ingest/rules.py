@@ -1,7 +1,7 @@
-"""Every rule of the ingest room in one catalogue: what it demands, what becomes of what breaks it, what it may cost.
+"""Catalogues every rule of the ingest room: its demand, its effect on rows, and how many rows it may exclude.
 
 Written down here are rules that live in the code of a stage or a source. Those of a contract are read off the contract,
-and those of whole tables off the stages that name them, so that nothing is said twice. This module imports no stage, so
+and those of whole tables off the stages that name them, so that each is written once. This module imports no stage, so
 that stages may ask it for their budgets.
 """
 
@@ -24,11 +24,11 @@ JUDGED: Mapping[str, Contract] = {
     "ingest.bars": Bars,
     "ingest.returns": ReturnsSchema,
 }
-# Of all rows of a stage, whatever the rules; more is no data but damage.
+# Share of all rows of a stage, whatever the rules; losing more means that the data are corrupt.
 TOTALS: Mapping[str, float] = {"ingest.raw": 0.60, "ingest.actions": 0.60, "ingest.bars": 0.60}
 # Ten times the worst seen in eighteen files of real prices (0.5 % of an index whose open leaves its range).
 CONTRACT_BUDGET = 0.05
-# A price that is not there is no wrong price: wide files hold a cell per symbol and date, before a listing too.
+# A missing price is not a wrong price: wide files hold a cell per symbol and date, before a listing too.
 ABSENT = "close_not_known"
 TICK_COLUMNS = ("symbol", "open", "high", "low", "close", "volume")
 
@@ -79,7 +79,7 @@ class Rule:
 
     @property
     def name(self) -> str:
-        """Stage and rule, and that it judges the table: one name may stand for rows that leave and for a warning."""
+        """Stage and rule, with /table for a rule on the table: one name may mean a row rule and a warning."""
         return f"{self.stage}/{self.rule}" + ("/table" if self.severity in ("warn", "block") else "")
 
 
@@ -100,12 +100,12 @@ timestamp_not_a_time = _unread("timestamp", "time")
 truncated_line = Rule("truncated_line", "ingest.raw", "The last line of a file has a line end: no digit is missing.")
 ragged_row = Rule("ragged_row", "ingest.raw", "A line has as many fields as the header.", budget=CONTRACT_BUDGET)
 off_hours = Rule(
-    "off_hours", "ingest.raw", "A bar within the day lies in a session of the calendar.", tier=2, is_carried=True
+    "off_hours", "ingest.raw", "A bar within the day is in a session of the calendar.", tier=2, is_carried=True
 )
 forming_bar = Rule("forming_bar", "ingest.raw", "The day of a bar within the day is over.", tier=2, is_carried=True)
 repeated_stamp = Rule("duplicate_row", "ingest.raw", "No bar within the day arrives twice.", is_carried=True)
 restated_stamp = Rule(
-    "restated_row", "ingest.raw", "No bar within the day is sent anew with other values.", is_carried=True
+    "restated_row", "ingest.raw", "No bar within the day is sent again with other values.", is_carried=True
 )
 
 # Corporate actions, as they are used.
@@ -114,12 +114,12 @@ factor_out_of_bounds = Rule("factor_out_of_bounds", "ingest.actions", "A factor 
 dividend_raises_price = Rule("dividend_raises_price", "ingest.actions", "The factor of a dividend is at most 1.")
 rename_with_factor = Rule("rename_with_factor", "ingest.actions", "A rename has no factor: it changes no price.")
 rename_without_target = Rule("rename_without_target", "ingest.actions", "A rename names another symbol.")
-duplicate_action = Rule("duplicate_action", "ingest.actions", "No action is told twice.", is_carried=True)
+duplicate_action = Rule("duplicate_action", "ingest.actions", "No action is sent twice.", is_carried=True)
 restated_action = Rule(
-    "restated_action", "ingest.actions", "No action is told anew with another factor or target.", is_carried=True
+    "restated_action", "ingest.actions", "No action is sent again with another factor or target.", is_carried=True
 )
 
-# Rows that are no bar, though each value could be one.
+# Rows that are not bars, though each value could be one.
 off_session = Rule(
     "off_session",
     "ingest.bars",
@@ -171,7 +171,7 @@ stall = Rule("stall", "ingest.bars", "Fewer than five closes in a row are equal.
 unadjusted_split = Rule(
     "unadjusted_split",
     "ingest.bars",
-    "No fall or rise of the price looks like a split nobody told of.",
+    "No fall or rise of the price looks like an unreported split.",
     tier=2,
     severity="flag",
 )

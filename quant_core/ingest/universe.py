@@ -1,4 +1,4 @@
-"""Who was an eligible member when, by what was known then, as intervals, each with its reason.
+"""Eligible members of the universe as intervals, by what was known at the time, each with its reason.
 
 The events it rests on are found in lives.py and health.py; the mask over a Panel is made in market/universe.py; which
 of several venues of one asset is held is decided in the selection.
@@ -28,7 +28,7 @@ from quant_core.market.text_codes import codes_of
 Reasons = npt.NDArray[np.int8]
 
 FLOOR_ALWAYS_OPEN, FLOOR_SESSIONS = 90, 252
-# In order of precedence: of several reasons at one date the last one is told.
+# In order of precedence: of several reasons at one date the last one is recorded.
 REASONS = (
     "member",
     "illiquid",
@@ -44,7 +44,7 @@ _PAUSES = {"halt": "halted", "death": "dead"}
 
 
 class UniverseParams(Params):
-    """When a symbol may be held."""
+    """Parameters that decide when a symbol may be held."""
 
     floor: int | None = Field(
         default=None, ge=1, description="Bars of the current life before membership; null: 90 on 24/7, 252 on sessions."
@@ -69,7 +69,7 @@ def universe(
 ) -> pl.DataFrame:
     """Cut each symbol's time from its genesis on into intervals of one reason.
 
-    Only `member` is eligible. Of several reasons the first of these is told:
+    Only `member` is eligible. Of several reasons the first of these is recorded:
 
     - `dead`: from the 20th session in a row without a priced row, until bars come back.
     - `halted`: from the first session without a bar, until bars come back.
@@ -79,7 +79,7 @@ def universe(
     - `liquidity_unknown`: a floor of traded value is set, and the last `liquidity_bars` bars of this life are fewer, or
       more than half of them have no volume.
     - `illiquid`: the median traded value of those bars has not reached the floor, or has fallen below 0.8 of it since.
-      In between a symbol stays what it was, so that intervals do not flap; after `liquidity_unknown` it enters anew.
+      In between a symbol stays what it was, so that intervals do not flap; after `liquidity_unknown` it enters again.
 
     Traded value is close times volume, or volume itself where the sleeve declares it a value. Prices a source adjusted
     for dividends understate it, the more the older the bar.
@@ -157,7 +157,7 @@ def _mark_illiquid(series: _Series, params: UniverseParams, sleeve: Sleeve, reas
 
 
 def _is_provisional(series: _Series, lives: pl.DataFrame, sleeve: Sleeve) -> Mask:
-    """Return where a jump was still open at the bar, also where later bars have settled it since."""
+    """Return where a jump was still provisional at the bar, even if later bars have settled it since."""
     rows = series.rows
     is_open: Mask = rows["is_provisional"].to_numpy().copy()
     falls = rows.select((bar_return() < LOWEST_RETURN).fill_null(value=False).arg_true()).to_series().to_numpy()
@@ -174,7 +174,7 @@ def _is_provisional(series: _Series, lives: pl.DataFrame, sleeve: Sleeve) -> Mas
 
 
 def _is_unborn(series: _Series, lives: pl.DataFrame) -> Mask:
-    """Return where the rise that began a life was not yet known to hold."""
+    """Return where the rise that began a life was not yet confirmed."""
     born = series.born[:-1]
     firsts = series.rows[born].select("life", "available_at", symbol=series.names.gather(series.rows["symbol"][born]))
     geneses = lives.filter(pl.col("event") == "genesis").select("symbol", "life", "known_at")
@@ -259,7 +259,7 @@ def _place(code: pl.Series, date: pl.Series) -> Ints:
 
 
 def _name_intervals(intervals: pl.DataFrame, series: _Series, sleeve: Sleeve) -> pl.DataFrame:
-    """Put the names to the numbers, and to each symbol its identity and sector."""
+    """Replace numbers by names, and add each symbol's identity and sector."""
     code, names = intervals["code"], series.names
     sector = pl.Series([sleeve.sectors.get(name) for name in names], dtype=pl.String)
     reason = intervals["reason"]

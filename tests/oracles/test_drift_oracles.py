@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from quant_core.ingest.cleaning.drift import population_stability, shift_between
+from quant_core.ingest.cleaning.drift import measure_shift, population_stability
 
 
 def slow_stability(reference: list[float], newest: list[float]) -> float:
@@ -36,7 +36,7 @@ def test_ten_equal_bins_against_one_full_bin_by_hand() -> None:
 
 def test_equal_samples_are_stable() -> None:
     values = np.random.default_rng(5).normal(size=700)
-    shift = shift_between(values, values[::-1].copy())
+    shift = measure_shift(values, values[::-1].copy())
     assert shift is not None
     assert (shift.psi, shift.distance, shift.p) == (0.0, 0.0, 1.0)
 
@@ -56,7 +56,7 @@ def test_the_index_agrees_with_counting(seed: int, size: int, step: float) -> No
 def test_the_distance_is_scipy_s() -> None:
     rng = np.random.default_rng(8)
     reference, newest = rng.standard_t(4, 5000), 1.3 * rng.standard_t(4, 900)
-    shift = shift_between(reference, newest)
+    shift = measure_shift(reference, newest)
     expected = ks_2samp(reference, newest, method="asymp")
     assert shift is not None
     assert shift.distance == pytest.approx(expected.statistic, rel=1e-12)
@@ -64,5 +64,5 @@ def test_the_distance_is_scipy_s() -> None:
 
 
 def test_too_few_values_say_nothing() -> None:
-    assert shift_between(np.zeros(499), np.zeros(5000)) is None
-    assert shift_between(np.zeros(5000), np.zeros(499)) is None
+    assert measure_shift(np.zeros(499), np.zeros(5000)) is None
+    assert measure_shift(np.zeros(5000), np.zeros(499)) is None

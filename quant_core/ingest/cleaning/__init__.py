@@ -1,1 +1,1 @@
-"""Which landed rows are trustworthy bars: arrivals, jumps and stalls, suspected splits, and rules on whole tables."""
+"""Rules that make landed rows trustworthy bars: arrivals, jumps and stalls, suspected splits, whole tables."""

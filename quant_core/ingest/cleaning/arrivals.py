@@ -1,6 +1,6 @@
-"""Which landed rows count: those of a session, of a time that has come, sound, and the last to arrive of their key.
+"""Finds the landed rows that count: on a session, not in the future, sound, and the last to arrive of their key.
 
-What the bars then say of each other is judged in jumps_and_stalls.py; both are brought together in bars.py.
+Neighbouring bars are compared in jumps_and_stalls.py; bars.py joins both.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def arrivals_of(raw: pl.DataFrame, actions: pl.DataFrame, sessions: pl.DataFrame
 
 
 def sightings_of(rows: pl.DataFrame) -> Sightings:
-    """Return the rows that show a ticker was there, bars or not.
+    """Return the rows that show a ticker was listed, bars or not.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def sightings_of(rows: pl.DataFrame) -> Sightings:
 
 
 def _blame(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Fill in rule and detail of rows, each found by its position, that break no earlier rule."""
+    """Fill in rule and detail of the rows in `found` that break no earlier rule."""
     first = found.filter(rows["rule"].gather(found["row"]).is_null())
     if first.is_empty():
         return rows
@@ -88,12 +88,12 @@ def _blame(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _find_strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, sessions: pl.DataFrame) -> pl.DataFrame:
-    """Find rows of a time that had not come when they did: a mistyped year.
+    """Find rows dated after they arrived, e.g. a mistyped year.
 
     A row with a stamp is one if its session is more than FARTHEST sessions after the stamp, whatever else is known. So
     is every row of a date more than FARTHEST sessions after the date before it in the whole table, if fewer than THIN
     of the symbols that had rows by then have one. Both look at earlier dates only. When the time of such a date comes
-    and the sessions before it have filled, a row without a stamp is no stray any more, and is judged by its price.
+    and the sessions before it have filled, a row without a stamp stops being a stray, and is checked by its price.
     """
     session = sessions["session"].to_numpy()
     ahead = np.zeros(raw.height, dtype=np.int64)
@@ -119,7 +119,7 @@ def _find_strays(raw: pl.DataFrame, place: Places, code: Codes, is_there: Mask, 
 
 
 def _find_thin_dates(code: Codes, place: Places, is_there: Mask, session: Ints) -> dict[int, int]:
-    """Return the places of dates far after the one before, with few symbols, and how many sessions after."""
+    """Return dates far after the previous one with few symbols: their places, and how many sessions after."""
     dates = np.flatnonzero(np.bincount(place[is_there], minlength=session.size))
     leaps = np.flatnonzero(np.diff(session[dates]) > FARTHEST)
     if not leaps.size:
@@ -140,7 +140,7 @@ def _find_thin_dates(code: Codes, place: Places, is_there: Mask, session: Ints) 
 
 
 def _follow_renames(rows: pl.DataFrame, raw: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
-    """Put rows under the last symbol of their asset; a row that bore a symbol before it was given breaks a rule."""
+    """Put rows under the last symbol of their asset; a row dated before its symbol was assigned breaks a rule."""
     if not (actions["kind"] == "rename").any():
         return rows
     moved = follow_renames(raw.select("date", "symbol").with_row_index("row"), actions)
@@ -150,7 +150,7 @@ def _follow_renames(rows: pl.DataFrame, raw: pl.DataFrame, actions: pl.DataFrame
 
 
 def _sort_arrivals(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
-    """Sort rows by symbol and date, those of one key by `known_at`, then `row`; a row without a stamp came first."""
+    """Sort rows by symbol and date, rows of one key by `known_at`, then `row`; rows without a stamp first."""
     stamp, row = raw["known_at"].to_physical().fill_null(np.iinfo(np.int64).min).to_numpy(), raw["row"].to_numpy()
     if not ((stamp[1:] >= stamp[:-1]).all() and (row[1:] >= row[:-1]).all()):
         rows = rows[np.lexsort((row, stamp))]
@@ -159,7 +159,7 @@ def _sort_arrivals(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def _supersede(rows: pl.DataFrame, raw: pl.DataFrame) -> pl.DataFrame:
-    """Blame each sound row that a later sound row with its key replaces, told apart by whether their values differ."""
+    """Exclude each sound row that a later sound row with its key replaces, as a duplicate or a restatement."""
     is_sound = rows["rule"].is_null()
     sound = rows.select("row", "code", "place").with_row_index("at")
     sound = sound if is_sound.all() else sound.filter(is_sound)

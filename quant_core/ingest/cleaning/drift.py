@@ -1,4 +1,4 @@
-"""Rules on whole tables: do the newest rows look like those before them, are they there, and do histories line up.
+"""Rules on whole tables: drift and gaps of the newest rows against earlier ones, and histories that start together.
 
 They judge data, not markets, warn and block nothing. What a single row or series must keep to is said elsewhere; the
 catalogue of all rules is ../rules.py. Which stage applies which rule is said by that stage.
@@ -40,7 +40,7 @@ _NULLABLE = ("open", "high", "low", "volume")
 
 
 class Shift(NamedTuple):
-    """How far two samples are apart: population stability index, Kolmogorov-Smirnov distance and its p value."""
+    """The distance between two samples: population stability index, Kolmogorov-Smirnov distance and its p value."""
 
     psi: float
     distance: float
@@ -48,9 +48,9 @@ class Shift(NamedTuple):
 
 
 def _share_last_answer(answer: Callable[[pl.DataFrame], A]) -> Callable[[pl.DataFrame], A]:
-    """Let a rule and the metrics share an answer: it is kept for the last table asked about, while that lives.
+    """Cache the answer for the last table, so that a rule and the metrics share it while the table is alive.
 
-    The table itself is not kept, only what was found of it.
+    The table itself is not kept, only its answer.
     """
     last: tuple[ref[pl.DataFrame], A] | None = None
 
@@ -115,7 +115,7 @@ def staleness(bars: pl.DataFrame) -> str | None:
 
 
 def history_alignment(bars: pl.DataFrame) -> str | None:
-    """Demand that no fifth of the symbols begins on one date other than the first: listings are not that many."""
+    """Demand that no fifth of the symbols begins on one date other than the first: listings are never that many."""
     starts = _starts(bars)
     symbols = int(starts["symbols"].sum())
     later = starts[1:].sort("symbols", "date", descending=[True, False])
@@ -126,7 +126,7 @@ def history_alignment(bars: pl.DataFrame) -> str | None:
 
 
 def bar_numbers(bars: pl.DataFrame) -> Mapping[str, float]:
-    """Return what the rules on bars judge, as numbers: missing shares, sizes, stale symbols, full histories."""
+    """Return the numbers that the rules on bars check: missing shares, sizes, stale symbols, full histories."""
     (before, newest), sizes, (stale, alive), starts = (
         _missing_shares(bars),
         _sizes(bars),
@@ -156,8 +156,8 @@ def population_stability(reference: Values, newest: Values) -> float:
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def shift_between(reference: Values, newest: Values) -> Shift | None:
-    """Return how far two samples are apart; None when one of them is too small to say."""
+def measure_shift(reference: Values, newest: Values) -> Shift | None:
+    """Measure how far two samples are apart; None if one of them is too small."""
     if min(reference.size, newest.size) < LEAST_VALUES:
         return None
     distance = kolmogorov_distance(newest, reference)
@@ -213,7 +213,7 @@ def _shift(values: pl.DataFrame, days: pl.Series) -> Shift | None:
     medians = values.group_by("date").agg(middle=pl.col("value").median())
     own = values.join(medians, on="date", how="left").select("date", value=pl.col("value") - pl.col("middle"))
     is_newest = own["date"] >= days[REFERENCE]
-    return shift_between(own["value"].filter(~is_newest).to_numpy(), own["value"].filter(is_newest).to_numpy())
+    return measure_shift(own["value"].filter(~is_newest).to_numpy(), own["value"].filter(is_newest).to_numpy())
 
 
 def _newest_rows(table: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:

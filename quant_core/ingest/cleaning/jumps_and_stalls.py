@@ -1,6 +1,6 @@
-"""Rules on the bars of a symbol that need more than one bar: stalls, jumps on trial, lives, flags.
+"""Rules on the bars of a symbol that need more than one bar: stalls, provisional jumps, lives, flags.
 
-The loops live in kernels/bar_defects.py, rules on single rows in the contract, what becomes of excluded bars in
+The loops live in kernels/bar_defects.py, rules on single rows in the contract; excluded bars are handled in
 bars.py.
 """
 
@@ -18,8 +18,8 @@ from quant_core.market.arrays import Floats, Ints, Mask, run_starts
 STALL_FLAGGED, STALL_EXCLUDED = 5, 20
 DEATH_SESSIONS = 20
 JUMP = 1.0
-# A row without a price says nothing: wide files hold one per symbol and date, long after a delisting too. A row dated
-# far ahead says nothing of a day that has not come.
+# A row without a price is not evidence: wide files hold one per symbol and date, long after a delisting too. Nor is a
+# row dated far ahead.
 NO_SIGNS = ("off_session", "far_future", "close_not_known")
 FLAGS = ("jump", "volume_spike", "stall", "unadjusted_split")
 _FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k & 1) for code in range(1 << len(FLAGS))])
@@ -27,7 +27,7 @@ _FLAGS = pl.Series([",".join(name for k, name in enumerate(FLAGS) if code >> k &
 
 @dataclass(frozen=True, eq=False)
 class Sightings:
-    """The rows that show a ticker was there, in order of symbol and session; those that are bars among them.
+    """The rows that show a ticker was listed, sorted by symbol and session, and which of them are bars.
 
     Attributes
     ----------
@@ -47,15 +47,15 @@ class Sightings:
     final_session: int
 
     def stretch(self) -> Ints:
-        """Return the number of the stretch each row is in: one symbol, nowhere DEATH_SESSIONS sessions missing."""
+        """Return the stretch number of each row; a stretch is one symbol without a gap of DEATH_SESSIONS sessions."""
         is_new = run_starts(self.code)
         is_new[1:] |= np.diff(self.session) > DEATH_SESSIONS
         return np.cumsum(is_new) - 1
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
-    """What the bars say of each other.
+class SeriesVerdicts:
+    """Verdicts on bars by comparison with their neighbours.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Judgement:
         Of a toxic bar: its close over the last good one, less 1. NaN elsewhere.
     life : int32 [R]
     is_provisional : bool [R]
-        A jump whose trial the data cut short.
+        A jump that the data end too early to confirm.
     is_stall : bool [R]
         Flagged, not excluded.
     """
@@ -79,15 +79,15 @@ class Judgement:
 
     @property
     def is_kept(self) -> Mask:
-        """Where a bar stays."""
+        """Whether each bar is kept."""
         return ~(self.is_stalled | self.is_toxic)
 
 
-def judge_series(close: Floats, seen: Sightings) -> Judgement:
-    """Judge each symbol's bars against each other.
+def judge_series(close: Floats, seen: Sightings) -> SeriesVerdicts:
+    """Compare each symbol's bars with each other.
 
-    The stall rule looks back only. The trial of a jump looks at most three bars ahead, and a jump whose trial the data
-    cut short is provisional, so data cut at any instant are judged by what was known then.
+    The stall rule looks back only. Confirming a jump takes at most three later bars, and a jump that the data end too
+    early to confirm is provisional, so data cut at any instant are judged by what was known then.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def judge_series(close: Floats, seen: Sightings) -> Judgement:
     trading = np.flatnonzero(~is_stalled)
     offsets = _offsets(stretch[trading])
     tried = stretch[trading][offsets[:-1]]
-    # The rows that are no trading bars still show that the ticker lives on.
+    # Rows that are not trading bars still show that the ticker lives on.
     ends = _offsets(stretches)
     symbol, last_session = seen.code[ends[:-1]], seen.session[ends[1:] - 1]
     is_followed = ~np.append(run_starts(symbol), True)[1:]
@@ -116,7 +116,7 @@ def judge_series(close: Floats, seen: Sightings) -> Judgement:
     classify_jumps(close[trading], session, offsets, is_over[tried], is_reborn, tried_verdict, tried_life)
     verdict[trading], life[trading] = tried_verdict, tried_life
     is_toxic = verdict == TOXIC
-    return Judgement(
+    return SeriesVerdicts(
         is_stalled,
         is_toxic,
         _changes(close, is_toxic, is_toxic | is_stalled),
@@ -146,7 +146,7 @@ def flags_of(bars: pl.DataFrame, code: npt.NDArray[np.int32], is_stall: Mask, is
     code : ndarray [R]
         A number per symbol.
     is_stall, is_split : bool [R]
-        Bars in a stall, and first bars on the terms of a split that nobody told of.
+        Bars in a stall, and first bars on the terms of a split that was not reported.
     """
     close, life = bars["close"].to_numpy(), bars["life"].to_numpy()
     is_jump = ~run_starts(code, life)
@@ -161,7 +161,7 @@ def flags_of(bars: pl.DataFrame, code: npt.NDArray[np.int32], is_stall: Mask, is
 
 
 def is_sign_of_life() -> pl.Expr:
-    """Return which excluded rows show that the ticker was there: those of a session that hold a price."""
+    """Return which excluded rows show that the ticker was listed: rows on a session that hold a price."""
     return ~pl.col("rule").is_in(NO_SIGNS)
 
 

@@ -1,4 +1,4 @@
-"""Rules on all bars together: what a whole table of them says about its falls and its dates.
+"""Rules on all bars together: falls beside rises, and the dates of the table.
 
 Rules on one row or one symbol are applied where bars are made (../bars.py); how far numbers drift is judged in
 drift.py.
@@ -13,7 +13,7 @@ LOWEST_BREADTH = 0.8
 
 
 def falls_beside_rises(bars: pl.DataFrame) -> str | None:
-    """Demand that no fall below -80 % stands within 20 sessions before a rise above 500 % that began a new life."""
+    """Demand that no fall below -80 % is within 20 sessions before a rise above 500 % that began a new life."""
     # A rise began a life that is not the symbol's first: few symbols have one.
     reborn = bars.filter(pl.col("life") > 0)["symbol"].unique()
     ordered = bars.filter(pl.col("symbol").is_in(reborn.implode())).sort("symbol", "date")
@@ -27,7 +27,7 @@ def falls_beside_rises(bars: pl.DataFrame) -> str | None:
     found = ordered.filter(is_same & is_new & (pl.col("change") > 5.0) & is_near).select("symbol", "date").rows()
     if not found:
         return None
-    return f"{len(found)} falls below -80 % stand beside a rise that began a new life, such as {found[:3]}."
+    return f"{len(found)} falls below -80 % are near a rise that began a new life, such as {found[:3]}."
 
 
 def last_date_breadth(bars: pl.DataFrame) -> str | None:

@@ -1,4 +1,4 @@
-"""Bars at which prices seem to go over to the terms of a split that nobody told of. A suspicion excludes nothing.
+"""Finds bars where prices seem to change to the terms of an unreported split. A suspicion excludes nothing.
 
 Splits that are known are applied in corporate_actions/effects.py. How far the rule is right on real data is counted
 by its tests.

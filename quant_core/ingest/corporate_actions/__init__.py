@@ -1,1 +1,1 @@
-"""Splits, dividends and ticker changes: which are known, where they are read, what they do to rows."""
+"""Splits, dividends and ticker changes: reading them, finding the known ones, applying them to rows."""

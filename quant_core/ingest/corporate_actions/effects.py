@@ -1,4 +1,4 @@
-"""What corporate actions do to rows: each asset goes by its last symbol, its prices by the terms of its last row.
+"""Applies corporate actions to rows: one series per asset under its last symbol, prices on the terms of its last row.
 
 Which actions are known when is decided in known_actions.py. A ticker that dies and comes back is found in
 cleaning/jumps_and_stalls.py, and so is a split that nobody sent.
@@ -24,9 +24,9 @@ def follow_renames(rows: pl.DataFrame, actions: pl.DataFrame) -> Split:
 
     A row dated before a rename of its symbol goes by the new one, along chains (A to B, then B to C). A rename dated
     after the last of all rows has not happened yet, and one that is not among `actions` is not known yet: until then
-    the old symbol stands. A row that already bears the new symbol before the rename to it belongs to whoever held that
-    ticker then, or is a copy; it would stand beside the series moved in, so it leaves. Where no row moves in, because
-    the source tells the whole history under the new symbol, nothing leaves.
+    the old symbol is kept. A row that already bears the new symbol before the rename to it belongs to whoever held that
+    ticker then, or is a copy; it would mix with the series moved in, so it leaves. Where no row moves in, because
+    the source sends the whole history under the new symbol, nothing leaves.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which corporate actions a run knows and may use: of each one the last word sent, cut at the knowledge time.
+"""Finds the corporate actions a run may use: the latest version of each one, known at the knowledge time.
 
 How a vendor's factors become actions is said in factor_file.py, what actions do to rows in effects.py.
 """
@@ -49,10 +49,10 @@ def demand_factors(sleeve: Sleeve, actions: pl.DataFrame | None) -> None:
 
 
 def known_actions(landed: pl.DataFrame, *, sleeve: Sleeve, as_of: str | None) -> Split:
-    """Part landed actions into those to be applied and those that are none, each of these with its reason.
+    """Split landed actions into those to apply and exclusions with their reasons.
 
     An action is known from its own stamp `known_at`; without one from the close of its ex-date, which is 00:00 UTC of
-    the next day where that is no session. Later ones are not excluded: for that run they do not exist yet. Of actions
+    the next day if that is not a session. Later ones are not excluded: they do not exist yet for that run. Of actions
     of one symbol, date and kind the last to arrive counts, by `known_at`, then `row`: those without a stamp came with
     the first landing, before all stamped ones. The others leave as `duplicate_action` when nothing differs, else as
     `restated_action`.

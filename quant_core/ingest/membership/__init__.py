@@ -1,1 +1,1 @@
-"""Who could be held when: the presence of each symbol, its liquidity, and how many members died."""
+"""Membership over time: the presence of each symbol, its liquidity, and how many members died."""

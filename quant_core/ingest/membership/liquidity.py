@@ -1,4 +1,4 @@
-"""Whether enough of a symbol was traded lately, with a gap between coming in and going out.
+"""Checks whether enough of a symbol was traded recently, with different floors for entry and exit.
 
 What follows for membership is said in universe.py; liquidity as a feature lives in features/.
 """
@@ -15,11 +15,11 @@ LEAVES_BELOW = 0.8
 def is_liquid(
     value: pl.Series, age: npt.NDArray[np.int64], *, floor: float, bars: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Judge the median of the last `bars` traded values at each bar.
+    """Check the median of the last `bars` traded values at each bar.
 
     A symbol comes in where the median reaches `floor` and goes out where it falls below LEAVES_BELOW of it; in between
-    it stays what it was. Where the median is not known it is out and has to come in anew. A median is an order
-    statistic: the same bits whatever stood before the window.
+    it stays what it was. Where the median is not known it is out and must enter again. A median is an order
+    statistic: the same bits whatever preceded the window.
 
     Parameters
     ----------

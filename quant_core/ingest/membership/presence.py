@@ -1,4 +1,4 @@
-"""On which sessions the source had a price of each symbol, bar or not, as runs of sessions without a hole.
+"""Sessions on which the source had a price of each symbol, bar or not, as runs without a hole.
 
 Lives and gaps both read it: what the holes between runs mean is said in lives.py and gaps.py, which rows are bars in
 bars.py. Millions of rows become a few runs per symbol here, in one pass.
@@ -23,7 +23,7 @@ from quant_core.market.text_codes import codes_of, order_of
 NO_LIFE = -1
 _MARGIN = 64
 TOXIC, FAR_FUTURE = "toxic_bar", "far_future"
-# Excluded rows that stand in the series a jump is tried by.
+# Excluded rows in the series that decides on a jump.
 _JUDGED = ("stalled", TOXIC)
 
 
@@ -44,7 +44,7 @@ class Presence:
     life : int64 [K]
         Of the bars; NO_LIFE where there are none.
     is_judged : bool [K]
-        Whether the rows stand in the series a jump is tried by: bars, or excluded as stalled or toxic.
+        Whether the rows are in the series that decides on a jump: bars, or excluded as stalled or toxic.
     is_toxic : bool [K]
     """
 
@@ -72,7 +72,7 @@ class Presence:
         return symbols.cast(pl.Enum(self.symbols)).to_physical().to_numpy().astype(np.int64)
 
     def session_of(self, dates: pl.Series) -> Ints:
-        """Return the session of each date; every one must be one."""
+        """Return the session of each date; every date must be a session."""
         found: Ints = self.closes["date"].search_sorted(dates).to_numpy().astype(np.int64)
         return found
 
@@ -106,7 +106,7 @@ class Presence:
         return following - self.last - 1
 
     def rows_before(self) -> Ints:
-        """Return how many rows [K] stand before each run."""
+        """Return how many rows [K] precede each run."""
         length = self.last - self.first + 1
         before: Ints = np.cumsum(length) - length
         return before
@@ -129,15 +129,15 @@ def presence_of(bars: pl.DataFrame, lost: pl.DataFrame, market: Calendar) -> Pre
     bars : DataFrame
         Under the contract Bars; fast when sorted as the store sorts it, right in any order.
     lost : DataFrame
-        The exclusions of bars. A row excluded from them counts if it has a session and a price, and no bar stands on
-        its symbol and session; a symbol that is no symbol counts nowhere. The data end with the last date of bars and
+        The exclusions of bars. A row excluded from them counts if it has a session and a price, and no bar is on
+        its symbol and session; a malformed symbol counts nowhere. The data end with the last date of bars and
         exclusions, strays of a later time left aside.
     market : Calendar
 
     Raises
     ------
     ContractError
-        A bar lies on a date that is no session.
+        A bar is dated on a day without a session.
     """
     told = lost.filter(pl.col("date").is_not_null() & (pl.col("rule") != FAR_FUTURE))
     sessions = sessions_of(pl.concat([bars["date"], told["date"]]), market)

@@ -1,1 +1,1 @@
-"""Files, archives and answers of servers as tables of rows. Which rows make a bar: cleaning/."""
+"""Files, archives and answers of servers as tables of rows. cleaning/ decides which rows are bars."""

@@ -1,4 +1,4 @@
-"""Delimited text as columns of text: each line is a row, a blank, a ragged line, or the one the file breaks off in.
+"""Delimited text as columns of text: each line is a row, blank, ragged, or cut off at the end of the file.
 
 Lines are counted in the bytes before a reader sees them: readers fill a short line with nulls and take a number that
 was cut in two for a number. What the text means lives in parsing.py, which columns are wanted in tabular.py.
@@ -35,7 +35,7 @@ class Delimited:
     names : tuple of str
         The header.
     rows : Series of Int64
-        Positions of the whole lines below the header; blank lines are counted, but are no rows.
+        Positions of the whole lines below the header; blank lines are counted, but are not rows.
     exclusions : DataFrame
         The other lines, `record` holding the line as it is: `ragged_row` has more or fewer fields than the header,
         `truncated_line` has no line end.
@@ -89,8 +89,8 @@ def cut_lines(content: bytes, *, encoding: str, separator: str, where: str) -> D
     Raises
     ------
     SourceError
-        The bytes are no text in that encoding, there is no line below the header, a quote is not where a value begins
-        or ends, or a name stands twice in the header.
+        The bytes are not text in that encoding, no line is below the header, a quote is not where a value begins
+        or ends, or a name is in the header twice.
     """
     text = _utf8(content, encoding, where)
     if text.endswith(b"\r"):  # cut inside CRLF: the line itself is whole
@@ -103,12 +103,15 @@ def cut_lines(content: bytes, *, encoding: str, separator: str, where: str) -> D
     lengths = ends - starts - ((ends > starts) & (buffer[ends - 1] == _CR))
     is_blank = lengths == fields - 1  # nothing but separators
     if is_blank.all():
-        begins = f"; it begins with {_shown(text)}" if text.strip() else ""
+        begins = f"; it begins with {_show_line(text)}" if text.strip() else ""
         raise SourceError(f"{where} has no rows{begins}.")
     top = int(np.argmin(is_blank))
     names = _header(whole[starts[top] : ends[top]], separator, where)
     is_ragged = ~is_blank & (fields != len(names))
-    lost = [_ragged(buffer, is_ragged, starts, ends, fields, top, len(names)), _truncated(tail, ends.size - top - 1)]
+    lost = [
+        _ragged_lines(buffer, is_ragged, starts, ends, fields, top, len(names)),
+        _truncated_line(tail, ends.size - top - 1),
+    ]
     rows = np.flatnonzero(~is_blank & ~is_ragged)[1:] - top - 1
     exclusions = pl.concat(lost)
     if rows.size == exclusions.height == 0:
@@ -129,7 +132,7 @@ def _utf8(content: bytes, encoding: str, where: str) -> bytes:
             if not is_utf8:
                 parts.append(decoded.encode())
     except UnicodeError as error:
-        said = f"{where} is no text in {encoding} ({error}); name its encoding in the option `encoding`."
+        said = f"{where} is not text in {encoding} ({error}); name its encoding in the option `encoding`."
         raise SourceError(said) from error
     text = content if is_utf8 else b"".join(parts)
     if b"\0" in text:
@@ -143,19 +146,19 @@ def _fields(buffer: Bytes, starts: Places, ends: Places, separator: int, where: 
     if quotes.size:
         runs_on = np.searchsorted(quotes, ends) % 2 == 1
         if runs_on.any():
-            raise _misplaced("runs over several lines", buffer, starts, ends, int(np.argmax(runs_on)), where)
+            raise _misplaced_quote("runs over several lines", buffer, starts, ends, int(np.argmax(runs_on)), where)
         opening, closing = quotes[::2], quotes[1::2]
         is_begun = (opening == 0) | np.isin(buffer[opening - 1], [separator, _LF, _QUOTE])
         is_ended = np.isin(buffer[closing + 1], [separator, _LF, _CR, _QUOTE])
         if not (is_begun & is_ended).all():
             line = int(np.searchsorted(ends, opening[np.argmin(is_begun & is_ended)]))
-            raise _misplaced("begins or ends inside a field", buffer, starts, ends, line, where)
+            raise _misplaced_quote("begins or ends inside a field", buffer, starts, ends, line, where)
         cuts = cuts[np.searchsorted(quotes, cuts) % 2 == 0]
     return np.searchsorted(cuts, ends) - np.searchsorted(cuts, starts) + 1
 
 
-def _misplaced(what: str, buffer: Bytes, starts: Places, ends: Places, line: int, where: str) -> SourceError:
-    shown = _shown(buffer[starts[line] : ends[line]].tobytes())
+def _misplaced_quote(what: str, buffer: Bytes, starts: Places, ends: Places, line: int, where: str) -> SourceError:
+    shown = _show_line(buffer[starts[line] : ends[line]].tobytes())
     return SourceError(f"{where}: a quoted value {what} at line {line + 1}, {shown}; is a quote missing?")
 
 
@@ -166,11 +169,11 @@ def _header(line: bytes, separator: str, where: str) -> tuple[str, ...]:
         raise SourceError(f"{where} has no header that can be read: {error}.") from error
     twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
-        raise SourceError(f"{where}: {', '.join(twice[:_NAMED])} stands twice in the header.")
+        raise SourceError(f"{where}: {', '.join(twice[:_NAMED])} is in the header twice; rename one.")
     return tuple(names)
 
 
-def _ragged(
+def _ragged_lines(
     buffer: Bytes, is_ragged: npt.NDArray[np.bool_], starts: Places, ends: Places, fields: Places, top: int, width: int
 ) -> pl.DataFrame:
     text = buffer[np.repeat(is_ragged, ends - starts + 1)].tobytes().decode()
@@ -185,11 +188,11 @@ def _ragged(
     return excluded_rows(lines.drop("fields"), "ragged_row", said["detail"])
 
 
-def _truncated(tail: bytes, row: int) -> pl.DataFrame:
+def _truncated_line(tail: bytes, row: int) -> pl.DataFrame:
     line = tail.decode(errors="replace")
     lines = pl.DataFrame({"row": [row], "line": [line]}, schema={"row": pl.Int64, "line": pl.String})
     return excluded_rows(lines.filter(bool(line.strip())), "truncated_line", "the source ends inside this line")
 
 
-def _shown(text: bytes) -> str:
+def _show_line(text: bytes) -> str:
     return repr(text.strip()[:_SHOWN].decode(errors="replace"))

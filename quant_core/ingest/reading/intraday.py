@@ -1,4 +1,4 @@
-"""Bars within the day, put together to daily bars; and how many of them are missing.
+"""Joins bars within the day into daily bars, and counts the missing ones.
 
 Which columns a file has is tabular.py's business; whether the daily bar is trustworthy, that of bars.py.
 """
@@ -49,7 +49,7 @@ def bar_length(interval: str) -> timedelta:
     Raises
     ------
     ConfigError
-        It is no such length.
+        It is not such a length.
     """
     found = _INTERVAL.fullmatch(interval)
     length = timedelta(**{{"m": "minutes", "h": "hours"}[found[2]]: int(found[1])}) if found else _DAY
@@ -59,7 +59,7 @@ def bar_length(interval: str) -> timedelta:
 
 
 def daily_bars(frame: pl.DataFrame, *, interval: str, stamped: Stamped, market: Calendar) -> Split:
-    """Put bars within the day together to one bar per day and symbol.
+    """Join bars within the day into one bar per day and symbol.
 
     A day is a session of the calendar: for "24/7" the UTC day, for "24/5" the day up to 20:00 UTC, else from the open
     to the close of the exchange. A bar belongs to the session that is open at some time between its own open and close;
@@ -91,7 +91,7 @@ def daily_bars(frame: pl.DataFrame, *, interval: str, stamped: Stamped, market: 
     SourceError
         Most bars follow each other faster than `interval`.
     ConfigError
-        `interval` is no length below a day.
+        `interval` is not a length below a day.
     """
     length = bar_length(interval)
     early = length if stamped == "close" else timedelta(0)
@@ -115,7 +115,7 @@ def daily_bars(frame: pl.DataFrame, *, interval: str, stamped: Stamped, market: 
 
 
 def day_facts(days: pl.DataFrame) -> dict[str, JsonValue]:
-    """Count what daily bars were made of: bars put together, days, thin days (bars missing) and bars missing."""
+    """Count the parts of daily bars: bars joined, days, thin days (bars missing) and bars missing."""
     return {
         "bars": int(days["bars"].sum()),
         "days": days.height,
@@ -152,7 +152,7 @@ def _split_sound(arrived: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _exclude_bars(rows: pl.DataFrame, rule: str | pl.Series, detail: str | pl.Series, day: pl.Expr) -> pl.DataFrame:
-    """Turn bars into exclusions; the record shows what came, without the columns added here."""
+    """Turn bars into exclusions; each shows the row as it was sent, without the columns added here."""
     told = rows.drop("opened", "session", "closes_at", "opens_at", "until", "after", "fills", strict=False)
     return excluded_rows(told, rule, detail).with_columns(rows.select(day.alias("date"))["date"])
 
@@ -211,7 +211,7 @@ def _aggregate_days(inside: pl.DataFrame) -> pl.DataFrame:
             (pl.col("fills").first() - pl.len()).clip(0).cast(pl.Int64).alias("missing"),
         )
     )
-    # One thread, one order: the same bits wherever it is summed. NaN stands for null within this line only.
+    # One thread, one order: the same bits wherever it is summed. NaN means null within this line only.
     volume = ordered["volume"].fill_null(float("nan")).to_numpy()
     summed = np.add.reduceat(volume, starts.to_numpy()) if len(starts) else volume
     days = days.with_columns(pl.Series("volume", summed, dtype=pl.Float64).fill_nan(None))

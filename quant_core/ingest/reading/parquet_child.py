@@ -1,4 +1,4 @@
-"""The process in which a Parquet file nobody vouches for is decoded. Who starts it, and what it may use: untrusted.py.
+"""Decodes an untrusted Parquet file in a child process. untrusted.py starts it and sets its limits.
 
 It is run as a file of its own and imports nothing of this package: starting it costs an interpreter and polars. A
 request is a JSON object with the file's descriptor and, for columns, that of an empty file the answer goes into as
@@ -87,7 +87,7 @@ def _answer(request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
 
 
 def main(channel: socket.socket) -> None:
-    """Answer requests until the other side is gone, or asks for nothing for a while."""
+    """Answer requests until the parent is gone, or sends none for a while."""
     while select.select([channel], [], [], IDLE_SECONDS)[0]:
         try:
             request, descriptors = receive(channel)

@@ -163,7 +163,7 @@ def _instants(values: pl.Series, where: str) -> pl.Series:
 
 
 def _stamps(values: pl.Series, where: str) -> pl.Series:
-    """Return UTC instants; a stamp without offset is UTC, a bare day is no instant."""
+    """Return UTC instants; a stamp without offset is UTC, a bare day is not an instant."""
     if values.dtype == pl.Date:
         raise SourceError(f"{where}: {values.name} is {values.dtype}, not a time.")
     if values.dtype != pl.String:

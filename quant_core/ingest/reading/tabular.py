@@ -1,4 +1,4 @@
-"""One CSV or Parquet file as rows: which of its columns are read, in which dialect, and what is told of the others.
+"""One CSV or Parquet file as rows: which of its columns are read, in which dialect, and what is reported of the others.
 
 How text falls into lines and fields lives in delimited.py, in which process Parquet is decoded in untrusted.py, what a
 value means in parsing.py, how bars within the day become daily ones in intraday.py. Which files there are is the
@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from quant_core.bounds import read_capped
+from quant_core.bounds import read_at_most
 from quant_core.errors import ConfigError, SourceError
 from quant_core.graph.stage import Params
 from quant_core.ingest.reading.delimited import cut_lines
@@ -90,7 +90,7 @@ class Table:
     frame : DataFrame
         `row` (position below the header) and the wanted columns under our names, in the types of the file.
     exclusions : DataFrame
-        Lines that are no rows of the table, see delimited.py.
+        Lines that are not rows of the table, see delimited.py.
     ignored, absent : tuple of str
         Columns of the file that are not read; optional ones it does not have.
     """
@@ -110,7 +110,7 @@ LARGEST_TEXT = 2 << 30
 
 
 def source_row_count(facts: Mapping[str, JsonValue]) -> int | None:
-    """Return how many bars within the day a file's rows were put together from; None where they are its rows."""
+    """Return how many bars within the day a file's rows were put together from; None for a file of daily bars."""
     bars = facts.get("bars")
     return bars if isinstance(bars, int) else None
 
@@ -143,7 +143,7 @@ def file_rows(
     Returns
     -------
     rows : Split
-        Exclusions: lines that are no rows (delimited.py), values that do not parse (parsing.py), bars that make no day
+        Exclusions: lines that are not rows (delimited.py), values that do not parse (parsing.py), bars that make no day
         (intraday.py).
     facts : dict of JSON values
         ignored and absent columns; of bars within the day, their interval and `day_facts`.
@@ -179,7 +179,7 @@ def file_rows(
 
 
 def read_table(path: Path, params: TableParams, *, content: bytes | None = None, is_named: bool = True) -> Table:
-    """Read the wanted columns of one file; `is_named` says whether symbols stand in it.
+    """Read the wanted columns of one file; `is_named`: it has a column of symbols.
 
     Memory is proportional to the file.
 
@@ -211,7 +211,7 @@ def text_bytes(path: Path) -> bytes:
         It is too large or cannot be read.
     """
     try:
-        return read_capped(path, LARGEST_TEXT)
+        return read_at_most(path, LARGEST_TEXT)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -246,7 +246,7 @@ def _table(frame: pl.DataFrame, lost: pl.DataFrame, wanted: Mapping[str, str], f
 
 
 def _wanted_columns(found: tuple[str, ...], params: TableParams, path: Path, is_named: bool) -> dict[str, str]:
-    """Return which columns of the file to read, and what they are called here."""
+    """Return which columns of the file to read, with their names here."""
     names, taken = params.columns, set(params.columns.values())
     required = ("timestamp" if params.is_intraday else "date", *(("symbol",) if is_named else ()), "close")
     unread = {"date" if params.is_intraday else "timestamp", *(() if is_named else ("symbol",))}
@@ -257,9 +257,11 @@ def _wanted_columns(found: tuple[str, ...], params: TableParams, path: Path, is_
     if not absent:
         return wanted
     if len(found) == 1:
-        raise SourceError(f"{path} is no table with separator {params.separator!r}; it begins with {found[0][:80]!r}.")
+        raise SourceError(
+            f"{path} is not a table with separator {params.separator!r}; it begins with {found[0][:80]!r}."
+        )
     near = sorted({other for other in found[:_SEARCHED] for name in absent if _is_near(name, other)})
-    hint = f" Near: {', '.join(near)}; say under [source.columns] what stands for what." if near else ""
+    hint = f" Near: {', '.join(near)}; map them under [source.columns]." if near else ""
     if "date" in absent and "timestamp" in found:
         hint = ' It has timestamps: bars within the day need [source] interval, such as "1h".'
     raise SourceError(f"{path} lacks {', '.join(absent)}; it has {_list_names(found)}.{hint}")

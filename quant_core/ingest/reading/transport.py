@@ -1,6 +1,6 @@
-"""The one way to ask over the network: what is tried again, for how long, and what an answer must be.
+"""Sends requests over the network: what is retried, for how long, and which answers are accepted.
 
-What to ask for and how to read the answer is each source's business (sources/).
+Each source decides what to request and how to read the answer (sources/).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _AGAIN = (408, 418, 429)
 
 
 class _NoAnswerError(UnavailableError):
-    """One try that failed; `wait` is how many seconds the other side asks to be left alone."""
+    """A failed try; `wait` is the number of seconds the server asks to wait."""
 
     def __init__(self, said: str, wait: float | None = None) -> None:
         super().__init__(said)
@@ -41,7 +41,7 @@ class _NoAnswerError(UnavailableError):
 
 @dataclass
 class Transport:
-    """Asks, and asks again when that may help. What fails for good is told, never answered by something else.
+    """Sends requests, and retries when that may help. A lasting failure is raised, never replaced.
 
     A try that fails is followed by a pause drawn between zero and a bound that doubles (full jitter, so that many
     clients do not come back at once), or by the pause the other side asks for, if that is longer.
@@ -79,14 +79,14 @@ class Transport:
         """
         body = self.find(url)
         if body is None:
-            raise SourceError(f"{_show_address(url)}: HTTP 404, there is no such thing.")
+            raise SourceError(f"{_show_address(url)}: HTTP 404, nothing exists at this address.")
         return body
 
     def find(self, url: str) -> bytes | None:
-        """Return the body at `url`, or None where the other side says that there is none (404); see `get`."""
+        """Return the body at `url`, or None where the server has none (404); see `get`."""
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise SourceError(f"{_show_address(url)}: only http and https addresses are asked.")
-        session, until = self._open(), self.clock() + self.deadline
+            raise SourceError(f"{_show_address(url)}: only http and https addresses are allowed.")
+        session, until = self._get_session(), self.clock() + self.deadline
         return self.call(lambda: self._try_once(session, url, until), what=f"GET {_show_address(url)}")
 
     def call(
@@ -165,7 +165,7 @@ class Transport:
         drawn = self.rng.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1)))
         return max(drawn, _failure(state).wait or 0.0)
 
-    def _open(self) -> Session:
+    def _get_session(self) -> Session:
         try:
             from requests import Session
         except ModuleNotFoundError as error:
@@ -217,8 +217,8 @@ class Transport:
         return b"".join(parts)
 
 
-def bound(session: Session, largest: int = LARGEST) -> None:
-    """Have a client library's session refuse answers of more than `largest` bytes, counted as they are unpacked.
+def bound_session(session: Session, largest: int = LARGEST) -> None:
+    """Make a client library's session refuse answers of more than `largest` bytes after unpacking.
 
     A question put through it then raises SourceError as soon as an answer is too large.
     """
@@ -251,7 +251,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def beginning(body: bytes) -> str:
-    """Return the beginning of a body for people, for an answer that is not what it should be."""
+    """Return the printable beginning of a body, for messages about an unexpected answer."""
     return repr(body[:120].decode("utf-8", errors="replace"))
 
 
@@ -266,6 +266,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _show_address(url: str) -> str:
-    """Return an address without what may be secret in it: user, password, query."""
+    """Return an address without its possible secrets: user, password, query."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

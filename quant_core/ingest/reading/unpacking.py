@@ -1,6 +1,7 @@
-"""Archives nobody vouches for, unpacked in memory within bounds. Which files are read is the sources' business.
+"""Unpacks untrusted archives in memory within bounds. The sources decide which files are read.
 
-What is written nowhere cannot leave its folder; names are judged all the same, since a name that tries is no bar data.
+Nothing is written to disk, so nothing can leave its folder; names are checked all the same, since an archive that
+tries to escape its folder cannot be market data.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import PurePosixPath
 from quant_core.errors import SourceError
 
 RATIO, FLOOR = 100, 16 << 20
-"""Most bytes out per byte in, and the size up to which nobody asks: text shrinks to a twentieth, zeros to a thousandth.
+"""Most bytes out per byte in, and the size up to which it is not checked: text shrinks to 1/20, zeros to 1/1000.
 """
 
 _CHUNK = 1 << 14
@@ -26,7 +27,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 
 def unpack_gzip(content: bytes, *, largest: int, where: str) -> bytes:
-    """Return what a gzip file holds, all its members one after the other.
+    """Return the content of a gzip file, all its members joined.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ def only_member(content: bytes, name: str, *, largest: int, where: str) -> bytes
     Raises
     ------
     SourceError
-        It is no zip, is damaged or encrypted, holds another file or a second one, a link, a folder or a name that leads
-        out of a folder, or unpacks to more than `largest` or more than 100 times its own size.
+        It is not a zip, is damaged or encrypted, holds another file or a second one, a link, a folder or a name that
+        leads out of a folder, or unpacks to more than `largest` or more than 100 times its own size.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -1,4 +1,4 @@
-"""Parquet files nobody vouches for, decoded in a process of their own with bounds on memory, time and output.
+"""Decodes untrusted Parquet files in a child process with bounds on memory, time and output.
 
 A damaged or hostile file can make a decoder panic, run away or end its process. None of that happens here: it is a
 SourceError that names the file. What the process does is said in parquet_child.py, which columns are wanted in
@@ -41,7 +41,7 @@ _PASSED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONHOME", "P
 
 @dataclass(frozen=True)
 class Limits:
-    """What decoding one file may use.
+    """Bounds on decoding one file.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class UntrustedParquet:
         return table.select(names)
 
     def _foreign(self) -> SourceError:
-        """End a decoder whose answer is none: a file may have got the better of it. The next one is another."""
+        """Stop a decoder after a malformed answer: the file may control it. The next file gets a new one."""
         close_decoder()
         return SourceError(f"{self.path} cannot be read: what was decoded of it is not what was asked for.")
 
@@ -152,7 +152,7 @@ def _empty_file() -> IO[bytes]:
 
 
 class _EndedError(Exception):
-    """The decoder gave no answer; why, in words."""
+    """The decoder process died before answering; the message says why."""
 
 
 class _Process:
@@ -176,7 +176,7 @@ class _Process:
             )
 
     def is_fit(self) -> bool:
-        """Tell whether it can be asked: it runs, and is not about to end by itself."""
+        """Return whether it accepts requests: it runs, and is not about to end by itself."""
         return self.process.poll() is None and time.monotonic() - self.used < _IDLE_SECONDS
 
     def end(self, *, wait: float = 0.0) -> int:
@@ -198,7 +198,7 @@ class _Process:
 
 
 class _Decoder:
-    """The decoder of this process: started when a file needs it, asked by one thread at a time."""
+    """The decoder of this process: started when a file needs it, used by one thread at a time."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -226,7 +226,7 @@ class _Decoder:
             return answer
 
     def close(self) -> None:
-        """End the process there is; the next file starts another."""
+        """Stop the current process; a new one starts with the next file."""
         with self._turn:
             if self._process is not None and self._process.owner == os.getpid():
                 self._end_process(self._process, wait=5.0)
@@ -247,7 +247,7 @@ class _Decoder:
         return self._process
 
     def _end_process(self, process: _Process, *, wait: float) -> str:
-        """End a process; return what to say of it."""
+        """Stop a process; return the message about it."""
         self._process = None
         code, words = process.end(wait=wait), process.last_words()
         how = f"was ended by a signal ({signal.strsignal(-code)})" if code < 0 else f"ended with {code}"

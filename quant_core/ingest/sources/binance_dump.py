@@ -76,7 +76,7 @@ class _File:
 
     @property
     def name(self) -> str:
-        """Its name without suffix, which is its mark too."""
+        """Name without suffix, which is also its mark."""
         return f"{self.symbol}-1d-{self.first.isoformat()[: 7 if self.is_month else 10]}"
 
     def path(self, market: str) -> str:
@@ -107,7 +107,7 @@ def binance_dump(params: BinanceDumpParams, sleeve: Sleeve, landed: Landed) -> I
     UnavailableError
         The archive did not answer in the end.
     SourceError
-        A checksum is missing, or wrong twice; a file is no zip with one CSV of its own name and the known columns.
+        A checksum is missing, or wrong twice; a file is not a zip with one CSV of its own name and the known columns.
     """
     with closing(Transport(landed.tell, largest=LARGEST)) as transport:
         archive = _Archive(params, landed, transport)
@@ -142,7 +142,7 @@ def _new_files(symbol: str, archive: _Archive) -> Iterator[Batch]:
 
 @dataclass
 class _Archive:
-    """The archive, asked through the transport. `absent` are the files it will never have, to be marked so."""
+    """The archive, read through the transport. `absent` are the files it will never have, to be marked so."""
 
     params: BinanceDumpParams
     landed: Landed
@@ -150,12 +150,12 @@ class _Archive:
     absent: dict[str, str] = field(default_factory=dict)
 
     def batch(self, file: _File) -> Batch | None:
-        """Return the rows of a file; None where there is no such file."""
+        """Return the rows of a file; None where the file does not exist."""
         body = self._download(file)
         if body is None:
             age = (self.landed.now.date() - file.last).days
             is_final = age > (LATE_MONTH_DAYS if file.is_month else LATE_DAYS)
-            self.landed.tell(f"{file.name}: there is no such file{'' if is_final else ' yet'}")
+            self.landed.tell(f"{file.name}: the file does not exist{'' if is_final else ' yet'}")
             if is_final:
                 self.absent[file.name] = "absent"
             return None

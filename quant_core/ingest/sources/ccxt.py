@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from quant_core.errors import MissingExtraError, SourceError, UnavailableError, UnknownKeyError
 from quant_core.evidence.ledger.canonical import PayloadError, strict_json
 from quant_core.graph.stage import Params
-from quant_core.ingest.reading.transport import READ_SECONDS, Transport, beginning, bound, retry_after
+from quant_core.ingest.reading.transport import READ_SECONDS, Transport, beginning, bound_session, retry_after
 from quant_core.ingest.sources.overlap import VALUES, changed_rows, remembered_rows
 from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split
@@ -71,7 +71,7 @@ def ccxt(params: CcxtParams, sleeve: Sleeve, landed: Landed) -> Iterator[Batch]:
     UnavailableError
         The exchange did not answer in the end.
     SourceError
-        It does not know a symbol, refused, sends the same page again, or sends what is no bars.
+        It does not know a symbol, refused, sends the same page again, or sends malformed bars.
     """
     transport = Transport(landed.tell)
     exchange = _exchange(params)
@@ -82,7 +82,7 @@ def ccxt(params: CcxtParams, sleeve: Sleeve, landed: Landed) -> Iterator[Batch]:
 
 
 class _ExchangeClient:
-    """An exchange asked through the transport: ccxt's errors become ours."""
+    """An exchange reached through the transport; ccxt's errors become ours."""
 
     def __init__(self, exchange: Any, transport: Transport, params: CcxtParams) -> None:
         self.exchange, self.params, self._transport = exchange, params, transport
@@ -130,7 +130,7 @@ class _ExchangeClient:
             raise SourceError(f"ccxt {self.params.exchange}: {what}: answered {said}, no bars.")
         for bar in bars:
             if len(bar) < 6 or not isinstance(bar[0], int) or bar[0] % DAY_MS:
-                raise SourceError(f"ccxt {self.params.exchange}: {what}: {bar!r} is no bar of a UTC day.")
+                raise SourceError(f"ccxt {self.params.exchange}: {what}: {bar!r} is not a bar of a UTC day.")
         return list(bars)
 
     @property
@@ -174,7 +174,7 @@ def _exchange(params: CcxtParams) -> Any:
     if params.exchange not in ccxt.exchanges:
         raise UnknownKeyError("exchange", params.exchange, ccxt.exchanges)
     exchange = getattr(ccxt, params.exchange)({"enableRateLimit": True, "timeout": int(READ_SECONDS * 1000)})
-    bound(exchange.session)
+    bound_session(exchange.session)
     exchange.enableLastHttpResponse = exchange.enableLastResponseHeaders = True
     # Only the markets asked for: of the others, some exchanges demand a key, some need a minute.
     exchange.has["fetchCurrencies"] = False
@@ -242,7 +242,7 @@ def _day(bar: list[Any]) -> date:
 
 
 def _may_be_empty(answer: str) -> bool:
-    """Whether an answer may say that there are no bars: JSON with a list of anything but words in it."""
+    """Return whether an answer may mean an empty page: JSON with a list that holds anything but words."""
     try:
         waiting = [strict_json(answer.encode())]
     except PayloadError:

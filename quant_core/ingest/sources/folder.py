@@ -95,10 +95,10 @@ class FolderParams(Params):
 def folder(params: FolderParams, sleeve: Sleeve, landed: Landed) -> Iterator[Batch]:
     """Yield the rows of every file of a folder that is new or has changed, in order of the names.
 
-    A file is known by its name and the SHA-256 of its bytes: size and time are no proof. A changed file is landed anew
-    as a whole, and rows it restates become later versions; of a plain CSV of daily bars whose old bytes stand unchanged
-    at its beginning, only the rows below them are. Rows of a file that is gone stay landed, which is told. Hidden and
-    temporary files are skipped; a link that leads out of the folder and a file no schema matches are errors.
+    A file is known by its name and the SHA-256 of its bytes: size and time prove nothing. A changed file is landed
+    again as a whole, and rows it restates become later versions; of a plain CSV of daily bars with unchanged old bytes
+    at its beginning, only the rows below them are. Rows of a file that is gone stay landed, which is reported. Hidden
+    and temporary files are skipped; a link that leads out of the folder and a file no schema matches are errors.
 
     Bars within the day are put together file by file, so a file must hold whole days of the sleeve's calendar.
     """
@@ -162,7 +162,7 @@ def _sha256_of(path: Path) -> str:
 def _first_new_row(name: str, content: bytes, schema: FileSchema, marks: Mapping[str, str]) -> int:
     """Return the position of the first row that has not landed: 0 unless lines were added below those that have.
 
-    Landing a file anew every day would land each of its rows as often as the file has grown.
+    Landing a file again every day would land each of its rows as often as the file has grown.
     """
     if not name.lower().endswith(".csv") or schema.encoding == "utf-16" or schema.is_intraday:
         return 0
@@ -179,7 +179,7 @@ def folder_files(root: Path, pattern: str) -> dict[str, Path]:
     Raises
     ------
     SourceError
-        There is no such folder or no such file in it, or a link leads out of it or nowhere.
+        The folder or the file in it does not exist, or a link leads out of it or nowhere.
     """
     if not root.is_dir():
         raise SourceError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}.")
@@ -215,7 +215,7 @@ def _ticker(path: Path) -> str:
     suffix = next(suffix for suffix in TABLE_NAMES if path.name.lower().endswith(suffix))
     ticker = path.name[: -len(suffix)]
     if not ticker or any(character.isspace() or character == ":" for character in ticker):
-        raise SourceError(f"{path}: its name is no ticker; symbols are taken from the names of files here.")
+        raise SourceError(f"{path}: its name is not a ticker; symbols are taken from the names of files here.")
     return ticker
 
 

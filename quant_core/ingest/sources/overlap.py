@@ -1,4 +1,4 @@
-"""What landed of the last days, remembered as text, so that asking for them again lands only what changed.
+"""Remembers the last landed days as text, so that requesting them again lands only changes.
 
 Where that text is kept is the landing's business: it is a mark of the source.
 """
@@ -34,7 +34,7 @@ def remembered_rows(rows: pl.DataFrame, count: int) -> str:
 
 
 def changed_rows(rows: pl.DataFrame, remembered: str) -> pl.DataFrame:
-    """Return `rows` without those that say again what is remembered, but for rounding."""
+    """Return `rows` without those equal to a remembered row up to rounding."""
     known = _recall(remembered)
     again = rows["date"].is_in(list(known)).arg_true()
     told = zip(again, rows[again].select("date", *VALUES).rows(), strict=True)

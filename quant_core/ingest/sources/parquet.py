@@ -30,7 +30,7 @@ def parquet(params: ParquetParams, sleeve: Sleeve) -> Batch:
     The file has date, symbol and close; open, high, low, volume and known_at may be absent, further columns are not
     read. Bars within the day (`interval` below 1d) have timestamp in place of date and are put together to daily ones.
 
-    A CSV is read as text and parsed value by value; blank lines are no rows. A line with too many or too few fields is
+    A CSV is read as text and parsed value by value; blank lines are not rows. A line with too many or too few fields is
     excluded as `ragged_row`; a last line without a line end as `truncated_line`: what it lost, perhaps digits of its
     last number, cannot be seen.
     """

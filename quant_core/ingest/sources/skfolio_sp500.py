@@ -22,8 +22,8 @@ VENUE = "US"
 def skfolio_sp500(params: NoParams, sleeve: Sleeve) -> pl.DataFrame:
     """Return 20 large US stocks, closes adjusted for splits and dividends, 1990-01-02 to 2022-12-28.
 
-    The file is wide. A cell without a price before a symbol's first price or after its last one is no row; one between
-    them is sent on without a close. The file as published has neither.
+    The file is wide. A cell without a price before a symbol's first price or after its last one is not a row; one
+    between them is sent on without a close. The file as published has neither.
 
     All of them were chosen for being in the index at the end: their past is kinder than it was (survivorship).
 

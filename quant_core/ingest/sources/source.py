@@ -1,6 +1,6 @@
-"""What a source is: a function that reads rows from outside, its parameters, and how it is found by its kind.
+"""Sources: functions that read rows from outside, with their parameters, found by their kind.
 
-The sources themselves are the files in sources/; what a row must keep to is judged by the landing (raw.py).
+The sources themselves are the files in sources/; the landing (raw.py) checks the rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IsoDay = Annotated[str, AfterValidator(_is_a_day)]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one answer of a source holds: landed as it came, once, and never changed.
+    """One answer of a source, landed once as it was sent and never changed.
 
     Attributes
     ----------
@@ -42,16 +42,16 @@ class Batch:
         Valid: date, symbol, close and any of open, high, low, volume, known_at, row, in order of arrival. Exclusions:
         rows that could not be read, `row` giving their position in the answer.
     request : mapping
-        What was asked, as JSON values: no path of this machine, no secret.
+        The request, as JSON values: no path of this machine, no secret.
     marks : mapping of str to str
         How far the source has been read after this batch, under names of the source's own: a symbol's last date, a
         file's hash. What was landed before keeps its marks.
     actions : DataFrame, optional
-        All corporate actions the source knows, or None if this batch tells of none: date (ex-date), symbol, kind,
+        All corporate actions the source knows, or None if this batch reports none: date (ex-date), symbol, kind,
         factor, and where known to, known_at; see the contract Actions.
     made_of : int, optional
-        Rows of the source the valid ones were put together from; None: each is one. What the source loses is judged
-        against them.
+        Rows of the source the valid ones were put together from; None: each is one. Losses of the source are
+        measured against them.
     """
 
     rows: Split
@@ -63,7 +63,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Landed:
-    """What a source that grows is told before it asks.
+    """The state a growing source receives before it reads.
 
     Attributes
     ----------
@@ -93,8 +93,8 @@ class Source:
     name : str
         The `kind` a sleeve file names.
     function : callable
-        Of a snapshot: takes (params, sleeve) and returns everything there is; what it leaves out is no longer known.
-        Of a source that grows: takes (params, sleeve, landed) and yields batches of what has not landed yet, so that
+        For a snapshot: takes (params, sleeve) and returns everything there is; what it leaves out is no longer known.
+        For a source that grows: takes (params, sleeve, landed) and yields batches of what has not landed yet, so that
         an interrupted landing goes on where it stopped.
     params : type of Params
         The other keys of the `[source]` table.
@@ -104,7 +104,7 @@ class Source:
         Whether rows without a stamp are known from their landing on. Else those of the first landing are known always.
     anchors : tuple of str
         Options of a source that grows which say what it reads from, such as the exchange: another value is another
-        source, and its landing starts anew.
+        source, and its landing starts from scratch.
     """
 
     name: str

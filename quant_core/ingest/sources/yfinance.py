@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from quant_core.errors import ConfigError, MissingExtraError, SourceError, UnavailableError
 from quant_core.graph.stage import Params
-from quant_core.ingest.reading.transport import LARGEST, READ_SECONDS, Transport, bound
+from quant_core.ingest.reading.transport import LARGEST, READ_SECONDS, Transport, bound_session
 from quant_core.ingest.sources.overlap import changed_rows, remembered_rows, restatement
 from quant_core.ingest.sources.source import Batch, IsoDay, Landed, source
 from quant_core.market.contracts.split import Split
@@ -29,7 +29,7 @@ PRICES = {"open": "Open", "high": "High", "low": "Low", "close": "Close"}
 NUMBERS = (*PRICES.values(), "Adj Close", "Volume", "Dividends", "Stock Splits")
 # Days before the last one landed that are asked for again.
 OVERLAP = 5
-# A landed close that came out as another by more than this was adjusted anew: by a split told late, or a dividend.
+# A landed close that came out as another by more than this was adjusted again: by a late split, or a dividend.
 RESTATED = {"split": 0.05, "total": 1e-4}
 _NOTHING_THERE = re.compile(r"no data found|doesn't exist|delisted|no price data|no timezone", re.IGNORECASE)
 
@@ -49,7 +49,7 @@ class YfinanceParams(Params):
     def _are_tickers(cls, symbols: list[str]) -> list[str]:
         wrong = [symbol for symbol in symbols if re.fullmatch(r"[A-Z0-9.^=-]{1,20}", symbol) is None]
         if wrong or len(set(symbols)) != len(symbols):
-            raise ValueError(f"each must be another ticker like AAPL; got {wrong or 'one twice'}")
+            raise ValueError(f"symbols must be distinct tickers such as AAPL; got {wrong or 'a duplicate'}")
         return symbols
 
 
@@ -59,7 +59,7 @@ def yfinance(params: YfinanceParams, sleeve: Sleeve, landed: Landed) -> Iterator
 
     A symbol is `US:AAPL`. Yahoo's prices are adjusted for splits, as of the day they are asked for; with
     ``prices = "total"`` they are multiplied by its Adj Close / Close, and volume is divided by it, so that close x
-    volume stays the traded value. A later split, and for "total" a later dividend, adjusts all earlier prices anew:
+    volume stays the traded value. A later split, and for "total" a later dividend, adjusts all earlier prices again:
     then the symbol's whole history is asked for again. A session not over yet is left out. Yahoo's volume cannot be
     told from 0 where it is not known.
 
@@ -70,7 +70,7 @@ def yfinance(params: YfinanceParams, sleeve: Sleeve, landed: Landed) -> Iterator
     UnavailableError
         Yahoo did not answer in the end.
     SourceError
-        Yahoo has nothing of any symbol, or sends what is no prices.
+        Yahoo returned no data for any symbol, or returned malformed prices.
     """
     if sleeve.adjustment not in (None, params.prices):
         raise ConfigError(f"prices = {params.prices!r}, but the sleeve declares adjustment = {sleeve.adjustment!r}.")
@@ -88,7 +88,7 @@ def yfinance(params: YfinanceParams, sleeve: Sleeve, landed: Landed) -> Iterator
         elif not batch.rows.valid.is_empty():
             yield batch
     if asked and len(absent) == asked:
-        raise SourceError(f"yfinance: Yahoo has nothing of {', '.join(absent[:5])}, nor of any other symbol asked for.")
+        raise SourceError(f"yfinance: Yahoo returned no data for {', '.join(absent[:5])} or any other symbol.")
 
 
 def _batch(
@@ -117,7 +117,7 @@ def _batch(
 
 
 def _explain_restatement(rows: pl.DataFrame, last: date, remembered: str, prices: str) -> str | None:
-    """Say why landed prices no longer line up with new ones, if so."""
+    """Return why landed prices no longer match new ones, None if they do."""
     new = rows.filter(pl.col("date") > last)
     events = {"split": "split", "dividend": "dividend"} if prices == "total" else {"split": "split"}
     for name, kind in events.items():
@@ -216,7 +216,7 @@ def _session(largest: int = LARGEST) -> Any:
 
     if not HAS_CURL_CFFI:
         session = new_session()
-        bound(session, largest)
+        bound_session(session, largest)
         return session
     from curl_cffi import requests
     from curl_cffi.curl import CURL_WRITEFUNC_ERROR

@@ -91,7 +91,7 @@ def test_an_as_of_before_all_data_or_none_at_all_is_an_error(land: Land) -> None
     text = "date,symbol,close\n2024-01-01,A:X,1\n"
     with pytest.raises(SourceError, match="before the first bar known, that of 2024-01-01"):
         land(text, as_of="2020-01-01")
-    with pytest.raises(ConfigError, match="as-of 'yesterday' is no ISO date"):
+    with pytest.raises(ConfigError, match="as-of 'yesterday' is not an ISO date"):
         land(text, as_of="yesterday")
 
 

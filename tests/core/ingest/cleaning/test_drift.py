@@ -58,7 +58,7 @@ def test_nothing_is_said_of_a_market_that_goes_on_as_before(seed: int) -> None:
 
 def test_rule_and_metrics_share_one_answer_and_do_not_keep_the_table(monkeypatch):
     asked = []
-    monkeypatch.setattr("quant_core.ingest.cleaning.drift.shift_between", lambda *given: asked.append(1))
+    monkeypatch.setattr("quant_core.ingest.cleaning.drift.measure_shift", lambda *given: asked.append(1))
     table = returns_of(market())
     assert (drift(table), drift_numbers(table)) == (None, {})
     assert len(asked) == 1

@@ -38,7 +38,7 @@ def test_text_in_the_declared_encoding_is_read() -> None:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
 def test_text_in_another_encoding_than_declared_is_an_error_that_names_the_option(encoding: str) -> None:
-    with pytest.raises(SourceError, match=r"bars\.csv is no text in utf-8 .*option `encoding`"):
+    with pytest.raises(SourceError, match=r"bars\.csv is not text in utf-8 .*option `encoding`"):
         rows_of((HEAD + "2024-01-01,A:Ä,1\n").encode(encoding))
 
 
@@ -174,7 +174,7 @@ def test_a_quote_out_of_place_is_an_error_that_names_the_line(line: str, said: s
 
 
 def test_a_name_that_stands_twice_in_the_header_is_an_error() -> None:
-    with pytest.raises(SourceError, match="close stands twice in the header"):
+    with pytest.raises(SourceError, match="close is in the header twice"):
         rows_of(b"date,symbol,close,close\n2024-01-01,A:X,1,2\n")
     assert rows_of(b"date,symbol,close,,\n2024-01-01,A:X,1,,\n").valid["close"].to_list() == [1.0]
 

@@ -143,7 +143,7 @@ def test_nobody_listening_is_unavailable(transport: Transport) -> None:
 
 def test_what_is_not_there_is_told_apart_and_not_tried_again(server: FaultServer, transport: Transport) -> None:
     assert transport.find(f"{server.url}/absent") is None
-    with pytest.raises(SourceError, match="HTTP 404, there is no such thing") as caught:
+    with pytest.raises(SourceError, match="HTTP 404, nothing exists at this address") as caught:
         transport.get(f"{server.url}/absent")
     assert not isinstance(caught.value, UnavailableError)
     assert len(server.asked) == 2

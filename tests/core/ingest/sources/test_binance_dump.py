@@ -138,7 +138,7 @@ def test_months_come_from_monthly_files_and_the_current_one_from_daily_ones(
     rows = rows_of(batches)
     assert rows["date"].to_list() == days
     assert files_asked(server) == ["2024-10", "2024-11", "2024-12", "2025-01", "2025-02-01", "2025-02-02", "2025-02-03"]
-    assert "BTCUSDT-1d-2024-10: there is no such file" in told
+    assert "BTCUSDT-1d-2024-10: the file does not exist" in told
 
 
 def test_a_row_is_in_our_words_whatever_the_unit_of_time(read: Read) -> None:
@@ -183,7 +183,7 @@ def test_a_day_that_is_late_is_asked_for_again_and_is_absent_after_a_week(
 ) -> None:
     archive.until -= DAY
     marks = marks_of(read())
-    assert "BTCUSDT-1d-2025-02-03: there is no such file yet" in told
+    assert "BTCUSDT-1d-2025-02-03: the file does not exist yet" in told
     assert "BTCUSDT-1d-2025-02-03" not in marks
     [batch] = read(marks, NOW + 8 * DAY)
     assert batch.rows.valid.is_empty()

@@ -249,7 +249,7 @@ def test_an_error_text_with_status_200_is_no_empty_page(read: Read, server: Faul
 
 def test_a_row_that_is_no_bar_of_a_utc_day_is_an_error(read: Read, server: FaultServer) -> None:
     server.always = Fault(200, json.dumps([[1704067200000 + 3_600_000, "1", "2", "1", "2", "3"]]).encode())
-    with pytest.raises(SourceError, match="is no bar of a UTC day"):
+    with pytest.raises(SourceError, match="is not a bar of a UTC day"):
         read()
 
 

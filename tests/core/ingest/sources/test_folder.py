@@ -226,7 +226,7 @@ def test_a_name_without_the_day_it_should_have_is_an_error(reader: Reader, name:
 @pytest.mark.parametrize("name", ["BRK B.csv", ".csv", "A:B.csv"])
 def test_a_name_that_is_no_ticker_is_an_error_or_hidden(reader: Reader, name: str) -> None:
     reader.write(name, "date,close\n2024-01-01,1\n")
-    said = "no .csv" if name.startswith(".") else "its name is no ticker"
+    said = "no .csv" if name.startswith(".") else "its name is not a ticker"
     with pytest.raises(SourceError, match=said):
         reader.land(schemas=[{"venue": "US", "symbol_from": "file stem"}])
 

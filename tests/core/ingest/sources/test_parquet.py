@@ -211,7 +211,7 @@ def test_a_quote_that_swallows_lines_is_an_error(read: Callable[..., Split], quo
 
 
 def test_text_in_another_encoding_is_an_error(read: Callable[..., Split]) -> None:
-    with pytest.raises(SourceError, match=r"bars\.csv is no text in utf-8 .* option `encoding`"):
+    with pytest.raises(SourceError, match=r"bars\.csv is not text in utf-8 .* option `encoding`"):
         read((HEAD + "2024-01-01,A:\xc4X,1\n").encode("latin-1"))
 
 
