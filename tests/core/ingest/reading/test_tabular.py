@@ -55,14 +55,14 @@ def test_utf_16_read_in_the_wrong_byte_order_is_an_error() -> None:
 
 
 def test_bytes_a_code_page_does_not_know_are_an_error() -> None:
-    with pytest.raises(SourceError, match="no text in cp1252"):
+    with pytest.raises(SourceError, match="not text in cp1252"):
         rows_of(HEAD.encode() + b"2024-01-01,A:\x81,1\n", encoding="cp1252")
 
 
 def test_an_invalid_byte_far_into_a_large_file_is_an_error() -> None:
     content = (HEAD + LINES * 40_000).encode()
     assert len(content) > 1 << 20
-    with pytest.raises(SourceError, match="no text in utf-8"):
+    with pytest.raises(SourceError, match="not text in utf-8"):
         rows_of(content[:-3] + b"\xff" + content[-2:])
 
 
@@ -187,10 +187,13 @@ def test_a_name_that_stands_twice_in_the_header_is_an_error() -> None:
         (HEAD.encode(), "has no rows"),
         (b"Exceeded the daily hits limit", "has no rows; it begins with 'Exceeded the daily hits limit'"),
         (b"Exceeded the daily hits limit\n\n", "has no rows"),
-        (b"<!DOCTYPE html>\n<html>\n<p>Sorry, busy\n", "no table with separator ',';.*<!DOCTYPE html>"),
+        (b"<!DOCTYPE html>\n<html>\n<p>Sorry, busy\n", "not a table with separator ',';.*<!DOCTYPE html>"),
         (b'{"error": "quota"}\n{"x": 1}\n', """inside a field at line 1, '{"error": "quota"}'"""),
-        (b"{\n}\n", "no table with separator ','; it begins with '{'"),
-        (b"date;symbol;close\n2024-01-01;A:X;1\n", "no table with separator ','; it begins with 'date;symbol;close'"),
+        (b"{\n}\n", "not a table with separator ','; it begins with '{'"),
+        (
+            b"date;symbol;close\n2024-01-01;A:X;1\n",
+            "not a table with separator ','; it begins with 'date;symbol;close'",
+        ),
         (b"<html><a,b>\n<p>1,2\n", "lacks date, symbol, close"),
     ],
 )
@@ -268,7 +271,7 @@ def test_stamps_of_an_unfit_type_are_an_error(tmp_path: Path, column: str, value
 
 
 def test_stamps_under_another_name_are_asked_for() -> None:
-    with pytest.raises(SourceError, match=r"lacks timestamp; .* Near: date; say under \[source.columns\]"):
+    with pytest.raises(SourceError, match=r"lacks timestamp; .* Near: date; map them under \[source.columns\]"):
         rows_of((HEAD + LINES).encode(), interval="1h")
 
 
