@@ -132,7 +132,7 @@ def test_a_collapse_and_the_coin_that_took_over_its_ticker(ingest: Ingest, close
     assert changes[1] == pytest.approx(1.0769 / 17.46 - 1)
     assert changes[4] is None
     assert changes[5] == pytest.approx(6.53 / 8.87 - 1)
-    assert "1 falls below -80 % stand beside a rise" in str(falls_beside_rises(done.bars))
+    assert "1 falls below -80 % are near a rise" in str(falls_beside_rises(done.bars))
 
 
 @pytest.mark.parametrize(("between", "is_told"), [(3, True), (19, True), (20, False)])
