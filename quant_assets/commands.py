@@ -19,7 +19,7 @@ def _require_extra(what: str, module: str) -> None:
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The UI asks nobody who they are: keep it local.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The UI has no login: keep it local.")
 @click.option("--port", default=3000, show_default=True, help="Port of the UI.")
 @_home
 def ui(host: str, port: int, home: Path | None) -> None:

@@ -53,17 +53,17 @@ def failure_of(stage: str, error: Exception) -> Exception:
         or causes hold a secret is replaced by its masked text; its masked stack goes into the metadata of the Failure.
     """
     trace = "".join(traceback.format_exception(error))
-    told = mask_secrets(trace, os.environ)
+    shown = mask_secrets(trace, os.environ)
     is_final = isinstance(error, QuantError) and not isinstance(error, UnavailableError)
-    if told == trace:
+    if shown == trace:
         if not is_final:
             return error
         failure = dg.Failure(f"{stage}: {error}", allow_retries=False)
         failure.__cause__ = error
         return failure
-    said = mask_secrets(str(error), os.environ)
+    text = mask_secrets(str(error), os.environ)
     if isinstance(error, UnavailableError):  # the retry policy tries again
-        return UnavailableError(said)
+        return UnavailableError(text)
     kind = "" if is_final else f"{type(error).__name__}: "
-    stack = {"stack": dg.MetadataValue.text(told)}
-    return dg.Failure(f"{stage}: {kind}{said}", metadata=stack, allow_retries=not is_final)
+    stack = {"stack": dg.MetadataValue.text(shown)}
+    return dg.Failure(f"{stage}: {kind}{text}", metadata=stack, allow_retries=not is_final)

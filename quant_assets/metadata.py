@@ -70,12 +70,12 @@ def describe_changes(changes: Changes) -> str:
         return f"not known: its bytes {since} cannot be read"
     if table.is_empty:
         return f"none {since}"
-    said = f"{table.added} rows added, {table.removed} removed, {table.changed} changed {since}"
+    text = f"{table.added} rows added, {table.removed} removed, {table.changed} changed {since}"
     members = changes.members
     if members is not None and (members.added or members.removed):
         came, went = (", ".join(names[:_PREVIEW_ROWS]) or "nobody" for names in (members.added, members.removed))
-        said += f"; on the last date came {came}; went {went}; Jaccard {members.jaccard:.2f}"
-    return said
+        text += f"; on the last date came {came}; went {went}; Jaccard {members.jaccard:.2f}"
+    return text
 
 
 def column_schema(contract: Contract) -> dg.TableSchemaMetadataValue:

@@ -1,7 +1,7 @@
 """Translates how a Dagster run ended into the ledger's words. run_setup.py and sensors.py close runs."""
 
 import dagster as dg
-from dagster._core.execution.plan.objects import ErrorSource  # what tells an interrupt from a fault is not exported
+from dagster._core.execution.plan.objects import ErrorSource  # distinguishes an interrupt from a fault; not exported
 
 from quant_core.errors import UnknownNameError
 from quant_core.evidence.runs.commits import Evidence, Outcome
@@ -25,7 +25,7 @@ def steps_by_result(instance: dg.DagsterInstance, run_id: str) -> dict[str, list
 def starter_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
     """Return the process that starts the steps of a run, None while the run itself is being started.
 
-    Neither the executor nor the parent process tells: the run of a code server is a child process, too.
+    Neither the executor nor the parent process shows it: the run of a code server is a child process, too.
     """
     started = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.RUN_START, limit=1).records
     event = started[0].event_log_entry.dagster_event if started else None

@@ -1,4 +1,4 @@
-"""Ray behind the one seam for parallelism, `Compute`. The only importer of ray; serial lives in graph/compute.py.
+"""Ray behind the one seam for parallelism, `Compute`. The only importer of ray; serial is in graph/compute.py.
 
 Work is pure, so it matters neither where a task runs nor that it runs again when its worker is lost.
 """
@@ -124,7 +124,7 @@ class RayCompute:
         before = ray_descendants()
         try:
             with _keep_sigterm():
-                # "local", for without an address Ray attaches to whatever cluster somebody started on this machine.
+                # "local", for without an address Ray attaches to any cluster that runs on this machine.
                 ray.init(
                     address or "local",
                     namespace=NAMESPACE,
@@ -134,10 +134,12 @@ class RayCompute:
                 )
         except (OSError, RuntimeError, ValueError, RayError) as error:
             if address:
-                said = f"no Ray answers at RAY_ADDRESS={address}: {error}. If it asks for a token, RAY_AUTH_MODE=token."
+                message = (
+                    f"no Ray answers at RAY_ADDRESS={address}: {error}. If it asks for a token, RAY_AUTH_MODE=token."
+                )
             else:
-                said = f"Ray does not start on this machine: {error}"
-            raise EngineError(said) from error
+                message = f"Ray does not start on this machine: {error}"
+            raise EngineError(message) from error
         self._is_connected_by_us = True
         if not address:
             self._watcher = watch(ray_descendants() - before)
@@ -177,7 +179,7 @@ def _gather(calls: Iterable[tuple[range, Any]], *, most: int) -> dict[int, list[
         while pending:
             _collect(pending, answers)
     finally:
-        # Only after an error or an interrupt is any left, and nobody will read those.
+        # Calls are left only after an error or an interrupt; their answers are not read.
         for reference in pending:
             ray.cancel(reference)
     return answers

@@ -19,7 +19,7 @@ class Engine:
         self.name = name
         self._started: Compute | None = None
         if name not in entry_points(group="quant.modes").names:
-            engine_of(name)  # serial, or the error that says what is missing
+            engine_of(name)  # serial, or the error that names what is missing
 
     @property
     def compute(self) -> Compute:

@@ -28,7 +28,7 @@ def ray_descendants() -> set[psutil.Process]:
 
 def watch(processes: Iterable[psutil.Process]) -> "subprocess.Popen[str]":
     """Start the process that ends `processes` some seconds after this one is gone; close its stdin to dismiss it."""
-    told = json.dumps([[process.pid, process.create_time()] for process in processes])
+    listed = json.dumps([[process.pid, process.create_time()] for process in processes])
     watcher = subprocess.Popen(
         [sys.executable, "-P", __file__],
         stdin=subprocess.PIPE,
@@ -38,15 +38,15 @@ def watch(processes: Iterable[psutil.Process]) -> "subprocess.Popen[str]":
         start_new_session=True,  # else what kills the driver's group kills it too
     )
     assert watcher.stdin is not None
-    watcher.stdin.write(told + "\n")
+    watcher.stdin.write(listed + "\n")
     watcher.stdin.flush()
     return watcher
 
 
-def end(told: str) -> None:
+def end(listed: str) -> None:
     """End the listed processes, each only if its pid still means the same process."""
     left = []
-    for pid, created in json.loads(told):
+    for pid, created in json.loads(listed):
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             if process.create_time() == created:
@@ -58,6 +58,6 @@ def end(told: str) -> None:
 
 
 if __name__ == "__main__":
-    told = sys.stdin.readline()
+    listed = sys.stdin.readline()
     sys.stdin.read()
-    end(told)
+    end(listed)

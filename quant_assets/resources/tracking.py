@@ -195,7 +195,7 @@ def _sqlite(path: Path) -> str:
 
 
 def _probe(uri: str) -> None:
-    """Raise OSError if nobody listens at the host `uri` names; a file has none."""
+    """Raise OSError if the host in `uri` does not answer; a file has no host."""
     parts = urlsplit(uri)
     port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
     if parts.hostname and port:
@@ -205,7 +205,7 @@ def _probe(uri: str) -> None:
 def _within(seconds: float, work: Callable[[], T]) -> T:
     """Return the result of `work`; raise TimeoutError if it takes longer.
 
-    It works in a thread that holds up nobody, not even the end of the process, and a run that is active in the
+    It works in a thread that blocks nothing, not even the end of the process, and a run that is active in the
     calling thread is none of its business.
     """
     with ThreadPool(1) as pool:
