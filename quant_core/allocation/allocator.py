@@ -1,6 +1,6 @@
 """`@allocator`: a function from train returns to weights becomes an entry, looked up by its name.
 
-The methods live one per file beside this one; caps.py holds the limits, weights.py the stage.
+The methods are one per file beside this one; caps.py holds the limits, weights.py the stage.
 """
 
 from __future__ import annotations

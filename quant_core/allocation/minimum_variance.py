@@ -63,7 +63,7 @@ def _least_variance(covariance: Matrix, caps: Caps) -> Matrix:
     gap = abs(answer.obj_val - answer.obj_val_dual)
     if not gap <= _GAP * abs(answer.obj_val):
         raise InfeasibleError(
-            f"minimum variance of {size} atoms within {caps.capacity:.4f} of wealth: the solver says {answer.status}, "
+            f"minimum variance of {size} atoms within {caps.capacity:.4f} of wealth: solver status {answer.status}, "
             f"duality gap {gap:.2e}. Loosen the caps or drop the method."
         )
     return np.asarray(answer.x, dtype=np.float64)

@@ -15,7 +15,7 @@ from quant_core.meter import loading
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Hold every linear algebra library at one thread."""
+    """Limit every linear algebra library to one thread."""
     limited: AbstractContextManager[Any] = _controller().limit(limits=1)
     return limited
 

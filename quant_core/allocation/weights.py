@@ -125,7 +125,7 @@ def weights(
         return Split(Weights.empty())
     keyed = atom_returns.rename({"atom": "symbol"})
     axes = axes_of(keyed, symbols=atoms["atom"].unique().sort().to_list())
-    # The first window starts at the first date, so its rebalance row tells the size of the train block.
+    # The first window starts at the first date, so its rebalance row is the size of the train block.
     train = int(schedule["row"].to_numpy().min()) + 1
     shared = _Shared(axes.panel(keyed["atom_return"]), params, params.min_observations or max(2, train // 2))
     windows = list(_windows(_with_clusters(atoms, clusters), schedule, shared.streams))
@@ -197,7 +197,7 @@ def _weights_table(atoms: pl.DataFrame, answers: list[_Answer], methods: tuple[s
 
 
 def _exclusions_of(atoms: pl.DataFrame, answers: list[_Answer]) -> pl.DataFrame:
-    told: list[Any] = [reason for answer in answers for reason in answer.reasons]
-    reasons = pl.DataFrame(told, schema=_REASON_SCHEMA, orient="row").sort("row")
+    left_out: list[Any] = [reason for answer in answers for reason in answer.reasons]
+    reasons = pl.DataFrame(left_out, schema=_REASON_SCHEMA, orient="row").sort("row")
     rows = atoms[reasons["row"].to_numpy()]
     return excluded_rows(rows, reasons["rule"], reasons["detail"])

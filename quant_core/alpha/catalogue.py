@@ -38,13 +38,13 @@ class Factor:
     function : callable
         Matrices [T, N] in, one per feature named; the raw value [T, N] out.
     map : ScoreMap
-        Turns raw values into probabilities; it also says which end is better.
+        Turns raw values into probabilities; it also defines which end is better.
     directional : bool
         Whether a short wants the other end: its probability is one minus that of a long. Otherwise it keeps it.
     is_long_only : bool
-        Whether it says nothing about a short, whose side of the distribution is another statistic.
+        Whether it is not known for a short, which would need another statistic of the other tail.
     role : "alpha" or "tradability"
-        Whether it says which way a symbol will go, or how easily it can be traded.
+        alpha: which way a symbol will go; tradability: how easily it can be traded.
     """
 
     name: str

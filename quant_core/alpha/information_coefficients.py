@@ -43,7 +43,7 @@ def information_coefficients(
 
     A horizon of h bars is looked at on every h-th date from the first on, so that no two of its returns overlap. Bars
     are the sleeve's dates. A halt is compounded over, see `forward_returns`. A symbol that dies within the horizon has
-    no forward return and no part in the correlation, which therefore says nothing about what a death costs. The last h
+    no forward return and no part in the correlation, which therefore leaves out the cost of a death. The last h
     dates have none yet.
     """
     if factors.is_empty():
@@ -87,7 +87,7 @@ def forward_returns(returns: Matrix, rows: npt.NDArray[np.int64], horizon: int) 
 
     NaN: where none of the bars is known, or where no return is known from the last of them on. A symbol that died
     within the horizon therefore leaves, and one that is halted at the end of the data is not known until it resumes.
-    A ticker that begins a new life within the horizon stays, without the move between the two, which nobody earned.
+    A ticker that begins a new life within the horizon stays, without the move between the two, which no holder earned.
     """
     is_known = ~np.isnan(returns)
     last = np.where(is_known.any(axis=0), returns.shape[0] - 1 - np.argmax(is_known[::-1], axis=0), -1)

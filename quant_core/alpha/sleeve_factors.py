@@ -27,7 +27,7 @@ class FactorSetting(Params):
     map: str = Field(description="Score map, such as rank (larger is better) or rank_desc (smaller is better).")
     directional: bool = Field(description="Whether a short wants the other end.")
     role: Role = Field(default="alpha", description="alpha: which way; tradability: how easily it can be traded.")
-    is_long_only: bool = Field(default=False, description="Whether it says nothing about a short.")
+    is_long_only: bool = Field(default=False, description="Whether it is not known for a short.")
 
     @field_validator("map")
     @classmethod

@@ -1,7 +1,7 @@
 """Tail factors, seen from the long side: what can go badly wrong.
 
 A short's tail is the other end of the distribution, the same statistics on minus the returns. Skewness then changes its
-sign and kurtosis stays; expected shortfall and drawdown would be other numbers, so those two say nothing about a short.
+sign and kurtosis stays; expected shortfall and drawdown would be other numbers, so those two are not known for a short.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Costs of trading and holding, and assumptions on holdings that die. kernels/accounting.py charges them.
 
-Market impact is not modelled: weights reach the simulator without traded volume. The tear sheet says so.
+Market impact is not modelled: weights reach the simulator without traded volume. The tear sheet states it.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class RunData(BaseModel):
     """The data one portfolio trades on: K columns of symbols or atoms over T rows, with R rebalances.
 
     `returns` are those of what is held, so a short atom's column holds the return of its asset and its weight is
-    negative. `universe` says which cells could be held; a weight elsewhere is an error.
+    negative. `universe` marks the cells that could be held; a weight elsewhere is an error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

@@ -176,7 +176,7 @@ def _check(moves: Matrix, targets: Matrix, rows: npt.NDArray[np.int64], ends: np
     if rows.size and (rows[0] < 0 or rows[-1] >= size or np.any(np.diff(rows) <= 0)):
         raise PanelError(f"rebalance rows must ascend within 0..{size - 1}; got {rows[:5].tolist()}...")
     if ends.size and (ends.min() < 0 or ends[:, 0].max() >= size or ends[:, 1].max() >= width):
-        raise PanelError(f"an exit lies outside {size} rows x {width} columns.")
+        raise PanelError(f"an exit is outside {size} rows x {width} columns.")
     if not np.isfinite(targets).all():
         raise DataError("a weight is not finite; give 0 to what is not held.")
     if np.isinf(moves).any():

@@ -65,7 +65,7 @@ class TableCache:
 
 @dataclass(frozen=True)
 class Reader:
-    """How one run reads: its own commits first, then those of the runs it repeats, then the heads it is pinned to.
+    """Reads tables for one run: its own commits first, then those of runs it repeats, then the heads it is pinned to.
 
     Attributes
     ----------

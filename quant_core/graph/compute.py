@@ -1,4 +1,4 @@
-"""The one seam for parallelism: `Compute.map`. Serial here; Ray lives in quant_assets/resources/compute.py.
+"""The one seam for parallelism: `Compute.map`. Serial is here, Ray in quant_assets/resources/compute.py.
 
 Work handed to it is pure: it touches no file, ledger or tracker. No engine answers for another one.
 """

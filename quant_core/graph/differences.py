@@ -49,7 +49,7 @@ class SetDiff(_Diff):
 
 
 class WeightDiff(_Diff):
-    """Weights that differ, by name: (first, second), 0 where it is not held."""
+    """Weights that differ, by name: (first, second), 0 if it is not held."""
 
     changed: dict[str, tuple[float, float]]
     distance: float = Field(description="Half the sum of absolute differences: the share of the book to be traded.")
@@ -77,7 +77,7 @@ class OutcomeDiff(_Diff):
 class ContextDiff(_Diff):
     """How two contexts differ; all fields are empty if they are equal.
 
-    `tables` goes from section (data, features, scores, selection, weights, figures) to stage; `outcome` tells who was
+    `tables` goes from section (data, features, scores, selection, weights, figures) to stage; `outcome` shows who was
     added and removed, and how weights and figures moved. Tables whose bytes are not there are in `refs` only.
     """
 

@@ -37,7 +37,7 @@ def utc_now() -> datetime:
 _mask_addresses: Mask = partial(mask_secrets, environ={})
 
 
-def ignore_message(said: str) -> None:
+def ignore_message(message: str) -> None:
     """Report nothing."""
 
 
@@ -61,7 +61,7 @@ class Landing:
         mask: Mask = _mask_addresses,
     ) -> None:
         self.clock, self._mask = clock, mask
-        self.tell: Tell = lambda said: tell(mask(said))
+        self.tell: Tell = lambda message: tell(mask(message))
         self._evidence, self._sleeve, self._run_id = evidence, sleeve, run_id
         self._stage, self._source = "", {"source": "", "fingerprint": ""}
         self._records: tuple[Record, ...] = ()

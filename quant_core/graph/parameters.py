@@ -47,7 +47,9 @@ class Plan:
     @property
     def switched_off(self) -> tuple[str, ...]:
         """One sentence for each thing that stages name and the sleeve has switched off."""
-        return tuple(dict.fromkeys(said for spec in self.stages.order_stages() for said in spec.switched_off.values()))
+        return tuple(
+            dict.fromkeys(sentence for spec in self.stages.order_stages() for sentence in spec.switched_off.values())
+        )
 
     def dump(self) -> dict[str, dict[str, Any]]:
         """Return all parameters as JSON values."""
@@ -229,8 +231,8 @@ def _validate_params(spec: StageSpec, values: Mapping[str, Any]) -> Params:
     try:  # JSON mode: a strict model still takes a list for a tuple and text for a date
         return spec.params.model_validate_json(json.dumps(values, default=_as_plain))
     except (ValidationError, TypeError, ValueError, RecursionError) as error:
-        said = first_fault(error) if isinstance(error, ValidationError) else str(error)
-        raise ConfigError(f"parameters of {spec.id}: {said}.") from error
+        sentence = first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"parameters of {spec.id}: {sentence}.") from error
 
 
 def _as_plain(value: object) -> object:

@@ -1,6 +1,6 @@
 """Defines a stage: a pure function, its inputs by id, its contract and its rules.
 
-Running one lives in runner.py, judging its result in judge.py, finding all of them in registry.py.
+runner.py runs stages, judge.py judges their results, registry.py finds all of them.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Switch:
     is_on : callable
         Takes the params of the stage.
     remedy : str
-        One sentence that says how to turn it on.
+        One sentence on how to turn it on.
     """
 
     is_on: Callable[[Any], bool]
@@ -145,7 +145,7 @@ class StageSpec:
         "room.table" for the valid rows, "room.table#exclusions" for what was excluded there, "room.table#actions" for
         corporate actions that came with them. The registry adds the tables of the pattern, as "argument__table".
     declared : Contract, Derived or PerSleeve
-        What the stage says of its output; `output` is the contract itself.
+        The contract as the stage declares it; `output` is the contract itself.
     params : type of Params
     rules : TableRule, ...
         Tier 2, judged before the commit.

@@ -71,7 +71,7 @@ class Chart:
     Attributes
     ----------
     name : str
-        Stage id; `*` stands for any text, an exact id wins.
+        Stage id; `*` matches any text, an exact id wins.
     draw : callable
         Draws a non-empty table of that stage into an empty figure.
     """
@@ -150,7 +150,7 @@ def _style() -> Iterator[None]:
 
 
 def _as_inline_svg(text: str, name: str, label: str, size: tuple[int, int]) -> str:
-    """Remove what does not belong inside HTML: prolog, metadata, global style, namespaces, ids nobody refers to."""
+    """Remove what does not belong inside HTML: prolog, metadata, global style, namespaces, unused ids."""
     body = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text[text.index(">", text.index("<svg")) + 1 :])
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     used = set(re.findall(r"""(?:url\(#|href="#)([^")]+)""", "".join(re.findall(r"<[^>]+>", body))))

@@ -45,7 +45,7 @@ def orders(portfolio: pl.DataFrame, bars: pl.DataFrame, universe: pl.DataFrame, 
     aside. A provisional close (a jump later bars have not confirmed) sizes no order: the close before it does.
 
     A symbol that is not eligible at the last date of the bars (halted, dead, on trial, ...) is closed or reduced, never
-    opened or added to: its target is what is held, and the target that stays unfilled is an exclusion that says why.
+    opened or added to: its target is what is held, and the rest of the target is an exclusion with its reason.
 
     Raises
     ------

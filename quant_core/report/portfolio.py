@@ -31,7 +31,7 @@ def portfolio(
     Raises
     ------
     ContractError
-        A position has no atom or no decision: nobody could say why it is there.
+        A position has no atom or no decision, so that its reason is not known.
     """
     last = schedule["date"].max()
     positions = (

@@ -99,7 +99,7 @@ class Pool:
         not known).
     is_open : bool [n]
         Eligible and with a conviction.
-    judgement : Judgement
+    judgement : VetoResult
         Which vetoes fire.
     """
 
@@ -217,7 +217,7 @@ def _recruit_by_force(pool: Pool, won: Stages, among: Mask) -> Stages:
 
 
 def _recruit_fallback(pool: Pool, won: Stages, policy: LadderParams, *, floor: int, cap: int) -> Stages:
-    """Recruit one by one, always from the cluster with the fewest winners, until the floor is met or nobody is left."""
+    """Recruit one by one from the cluster with the fewest winners, until the floor is met or no candidate is left."""
     contenders = _find_contenders(pool, won, pool.is_open & ~pool.judgement.is_barred)
     load = _count_winners(pool.cluster, won) + order_within(pool.cluster, contenders)
     queue = np.flatnonzero(contenders)

@@ -66,9 +66,9 @@ def assign_seats(won: npt.NDArray[np.int8], sector: Codes, *, cap: int, sector_l
     """Cut recruits to the sector limit and to the cap.
 
     The selection is the largest in which no known sector has more than `sector_limit` of all seats; one seat is always
-    allowed. Within a sector and under the cap earlier stages come first, then conviction: nobody loses a seat to a
-    later stage. With fewer known sectors than the limit needs (two at 40 %), and nobody of unknown sector, that is one
-    seat each.
+    allowed. Within a sector and under the cap earlier stages come first, then conviction: no recruit loses a seat
+    to a later stage. With fewer known sectors than the limit needs (two at 40 %), and no recruit of unknown sector,
+    that is one seat each.
 
     Parameters
     ----------
