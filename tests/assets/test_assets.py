@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 from tiny_desk import Desk
 from tiny_graph.ingest.stages import Kept
 
-from quant_assets.assets.code import _imported, reaches, room_version
+from quant_assets.assets.code import _imported_files, reaches, room_version
 from quant_assets.assets.factory import polars_type
 from quant_assets.assets.shell import shell
 from quant_assets.metadata import preview
@@ -141,7 +141,7 @@ def test_a_room_has_a_new_version_when_anything_it_is_made_of_changes(
             (tmp_path / "grown_graph" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "grown_graph" / name).write_text(text)
         room_version.cache_clear()
-        _imported.cache_clear()
+        _imported_files.cache_clear()
         return room_version("grown_graph.ingest")
 
     first = version()
