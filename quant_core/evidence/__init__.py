@@ -1,1 +1,1 @@
-"""What is kept: table versions, the ledger, the manifest. How stages run lives in graph."""
+"""The records of a home: table versions, the ledger, manifests of runs. Running stages: graph/."""

@@ -1,1 +1,1 @@
-"""Files of a home: safe paths, documents written whole, names of writers. What is kept in them: the other rooms."""
+"""Files of a home: safe paths, atomic writes, names of writers. Their content: the other rooms."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all. What is in them is decided in store.py and runs/manifest.py."""
+"""Atomic file writes: a file appears whole or not at all. Its content is made in store.py and runs/manifest.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _counter = itertools.count()
 
 
 def flush(descriptor: int, *, data_only: bool = False) -> None:
-    """Return when the device has the file. `data_only` leaves out time stamps, not the length."""
+    """Flush a file to the device. With `data_only` its time stamps may be missing there, but not its length."""
     if sys.platform == "darwin":
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     elif data_only:
@@ -30,7 +30,7 @@ def flush(descriptor: int, *, data_only: bool = False) -> None:
 
 
 def flush_path(path: Path) -> None:
-    """`flush` for a file or folder by name. A new, renamed or removed name is a change of its folder."""
+    """Flush a file or folder by name. A new, renamed or removed name is a change of its folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         flush(descriptor)
@@ -48,13 +48,13 @@ def make_folder(folder: Path) -> Path:
 
 
 class TempFile:
-    """A hidden file beside its destination. Write to `path`, then `publish`."""
+    """A hidden file in the folder of its destination. Write to `path`, then call `publish`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f".{this_process().token}-{next(_counter)}.tmp"
 
     def publish(self, name: str, *, replace: bool = True) -> Path:
-        """Make the staged bytes durable under `name` in the same folder: fsync, rename, fsync of the folder.
+        """Make the bytes durable under `name` in the same folder: fsync, rename, fsync of the folder.
 
         With `replace=False` an existing file of that name is a FileExistsError and stays as it is.
         """
@@ -74,10 +74,10 @@ class TempFile:
 
 @contextmanager
 def temp_file(folder: Path) -> Iterator[TempFile]:
-    """Stage a file in `folder`: the one protocol for writing files. Without `publish` nothing stays behind.
+    """Yield a temp in `folder`: every file is written this way. Without `publish` the temp is removed.
 
-    A process killed inside the block leaves its temp, named after it, for `sweep`. What the system
-    refuses is an EvidenceError; only a name that is taken stays a FileExistsError.
+    A process killed inside the block leaves its temp, named after it, for `sweep`. A system
+    error becomes an EvidenceError; only a name that is taken stays a FileExistsError.
     """
     try:
         file = TempFile(make_folder(folder))
@@ -88,7 +88,9 @@ def temp_file(folder: Path) -> Iterator[TempFile]:
     except FileExistsError:
         raise
     except OSError as error:
-        raise EvidenceError(f"cannot write into {folder}: {error.strerror or error}. What was there stays.") from error
+        raise EvidenceError(
+            f"cannot write into {folder}: {error.strerror or error}. Existing files are unchanged."
+        ) from error
 
 
 def write_document(path: Path, content: bytes, *, replace: bool = True) -> Path:
@@ -99,9 +101,9 @@ def write_document(path: Path, content: bytes, *, replace: bool = True) -> Path:
 
 
 def sweep(root: Path, *, deep: bool = True) -> tuple[Path, ...]:
-    """Remove the temps under `root` whose process is gone; return them. Those of live processes stay.
+    """Remove the temps under `root` whose process has ended; return their paths. Those of live processes stay.
 
-    Without `deep` only those in `root` itself.
+    Without `deep` it looks only in `root` itself, not in the folders below.
     """
     removed = []
     for folder, below, names in os.walk(root):
@@ -116,7 +118,7 @@ def sweep(root: Path, *, deep: bool = True) -> tuple[Path, ...]:
 
 
 def is_temp(name: str) -> bool:
-    """Tell whether a file's name is that of an unfinished one, whoever writes it."""
+    """Return whether a file's name is that of a temp, whether or not its writer is alive."""
     return _TEMP.fullmatch(name) is not None
 
 

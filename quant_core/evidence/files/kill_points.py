@@ -1,7 +1,7 @@
 """Named places of the commit protocol, so that a test can kill, fail or order a writer exactly there.
 
-Nothing but tests installs a watcher. Without one, reaching a point is one comparison. What happens between the points
-is said in store/store.py, documents.py and runs/commits.py.
+Only tests install a watcher. Without one, reaching a point costs one comparison. The steps between the points are in
+store/store.py, documents.py and runs/commits.py.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Point = Literal[
     "after_ledger",
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
-"""In the order one commit reaches them; `mid_write` before each piece of a table's bytes."""
+"""The points in the order one commit reaches them; `mid_write` comes before each piece of a table's bytes."""
 
 Watcher = Callable[[Point], None]
 
-# Of the process, not of the context: polars writes from threads of its own.
+# A global of the process, not a context variable: polars writes from threads of its own.
 _watcher: Watcher | None = None
 
 
 def reach_point(point: Point) -> None:
-    """Say that a writer is at `point`."""
+    """Report to the watcher that a writer has reached `point`."""
     if _watcher is not None:
         _watcher(point)
 
 
 @contextmanager
 def watch_points(watcher: Watcher) -> Iterator[None]:
-    """Call `watcher` with every point reached in this process inside the block; what it raises, the writer raises."""
+    """Call `watcher` with every point reached in this process inside the block; the writer raises what it raises."""
     global _watcher
     before, _watcher = _watcher, watcher
     try:

@@ -1,4 +1,4 @@
-"""Names as path parts: injective, safe on any disk. Which part stands where: store.py, runs/manifest.py."""
+"""Names as path parts: injective, safe on any disk. Which path uses which name: store/refs.py, runs/manifest.py."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def encode_name(part: str) -> str:
     """Return one path part for any text: lower case, printable ASCII, at most `MAX_BYTES` long.
 
     Upper case is escaped too, so names that differ in case stay apart on a case-insensitive disk.
-    A leading dot or dash, a trailing dot and Windows device names lose their meaning. Too long a
-    name keeps its beginning and ends in its SHA-256: still injective, but not decodable.
+    A leading dot or dash, a trailing dot and Windows device names lose their meaning. A name
+    that is too long keeps its beginning and ends in its SHA-256: still injective, but not decodable.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def encode_name(part: str) -> str:
 
 
 def decode_name(name: str) -> str:
-    """Return the text `encode_name` made `name` from; an error for anything `encode_name` cannot have made."""
+    """Return the text that `encode_name` encoded as `name`; UsageError for a name it cannot have returned."""
     if _SHORTENED in name:
-        raise UsageError(f"{name!r} is a shortened name and cannot be turned back. Its full text stands in the ledger.")
+        raise UsageError(f"{name!r} is a shortened name and cannot be decoded. Its full text is in the ledger.")
     try:
         part = unquote(name, encoding="utf-8", errors="strict")
     except UnicodeDecodeError as error:

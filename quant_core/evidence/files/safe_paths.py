@@ -11,7 +11,7 @@ from pathlib import Path
 from quant_core.errors import IntegrityError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not to wait for whoever might write into a pipe that took the place of a file.
+# O_NONBLOCK: a pipe in the place of a file must not make the reader wait for a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -23,11 +23,11 @@ def open_below(root: Path, parts: Sequence[str]) -> int:
     Raises
     ------
     FileNotFoundError
-        It is not there.
+        The file does not exist.
     IntegrityError
-        Something on the way is a symbolic link, a file where a folder belongs, or it is no regular file.
+        A part of the path is a symbolic link, a file where a folder belongs, or the last is not a regular file.
     OSError
-        The system refuses otherwise.
+        Any other system error.
     """
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     done = root
@@ -41,23 +41,23 @@ def open_below(root: Path, parts: Sequence[str]) -> int:
         descriptor = os.open(parts[-1], _FILE, dir_fd=folder)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
-            raise IntegrityError(f"{done} is a link or no folder; nothing is followed out of {root}.") from error
+            raise IntegrityError(f"{done} is a link or not a folder; no link is followed out of {root}.") from error
         raise
     finally:
         os.close(folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise IntegrityError(f"{done} is no regular file. Remove it.")
+        raise IntegrityError(f"{done} is not a regular file. Remove it.")
     return descriptor
 
 
 def refuse_links(root: Path, parts: Sequence[str]) -> None:
-    """Look at the folders of `root/parts...` there are, before something is written into the last of them.
+    """Check the existing folders of `root/parts...` before a file is written into the last of them.
 
     Raises
     ------
     IntegrityError
-        One of them is a symbolic link or no folder.
+        One of them is a symbolic link or not a folder.
     """
     folder = root
     for part in parts:
@@ -65,6 +65,6 @@ def refuse_links(root: Path, parts: Sequence[str]) -> None:
         try:
             mode = folder.lstat().st_mode
         except OSError:
-            return  # not there yet; of any other refusal the writer is told by its own attempt
+            return  # it does not exist yet; the writer meets any other error when it writes
         if not stat.S_ISDIR(mode):
-            raise IntegrityError(f"{folder} is a link or no folder; nothing is written out of {root}.")
+            raise IntegrityError(f"{folder} is a link or not a folder; nothing is written outside {root}.")

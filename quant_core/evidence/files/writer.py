@@ -1,4 +1,4 @@
-"""Who writes: a process, told apart from a later one with the same pid. What it writes lives in ledger/ledger.py."""
+"""The identity of a writing process, different from that of a later process with the same pid. Appending: ledger.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def process_start(pid: int) -> int | None:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what tells this boot of the machine from any other."""
+    """Return an id of this boot of the machine."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
@@ -49,7 +49,7 @@ def boot_id() -> str:
 
 
 def this_process() -> Writer:
-    """Return the calling process; right after a fork, too."""
+    """Return the calling process; also correct right after a fork."""
     return _writer(os.getpid())
 
 
@@ -61,7 +61,7 @@ def _writer(pid: int) -> Writer:
 
 
 def is_alive(writer: Writer) -> bool:
-    """Tell whether that very process still runs. Holds for one machine and one pid namespace."""
+    """Return whether that very process still runs; only valid on one machine and in one pid namespace."""
     return writer.boot_id == boot_id() and process_start(writer.pid) == writer.started
 
 
@@ -76,7 +76,7 @@ def _start_ticks(pid: int) -> int | None:
 
 
 def _start_microseconds(pid: int) -> int | None:
-    import psutil  # Linux does without
+    import psutil  # not needed on Linux
 
     try:
         process = psutil.Process(pid)

@@ -1,1 +1,1 @@
-"""The append-only, hash-chained ledger: lines, segments, Merkle tree, anchors. What records mean: runs/."""
+"""The append-only, hash-chained ledger: lines, segments, Merkle tree, anchors. The meaning of records: runs/."""

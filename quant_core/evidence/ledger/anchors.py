@@ -1,6 +1,6 @@
-"""Anchors: what the ledger was at some time, kept somewhere else. Are they still extended: verification/verify.py.
+"""Anchors: states of the ledger at earlier times, stored elsewhere. Checking them: verification/verify.py.
 
-A cut tail and a history written anew show only against these. They stand in the metadata of Dagster's materializations
+Only anchors reveal a cut tail or a rewritten history. They are stored in the metadata of Dagster's materializations
 and in the tags of MLflow's runs; an attacker who owns the whole machine owns those too, so keep some elsewhere.
 """
 
@@ -25,7 +25,7 @@ _KEPT_IN = ("mlflow/mlflow.db", "dagster")
 
 
 class Anchor(BaseModel):
-    """What the ledger was at some time: its id, number of records, hash of the last one, Merkle root of all."""
+    """The state of a ledger at some time: its id, number of records, hash of the last one, Merkle root of all."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class Anchor(BaseModel):
 
 
 def anchors_in_text(text: str) -> list[Anchor]:
-    """Return every anchor that stands somewhere in a text: `ledger_id:size:head`, with or without `:root`."""
+    """Return every anchor in a text: `ledger_id:size:head`, with or without `:root`."""
     return [
         Anchor(ledger_id=match["ledger_id"], size=int(match["size"]), head=match["head"], root=match["root"])
         for match in _TEXT.finditer(text)
@@ -53,7 +53,7 @@ def anchors_in_text(text: str) -> list[Anchor]:
 
 
 def anchors_in(*sources: Path) -> tuple[Anchor, ...]:
-    """Return the distinct anchors kept in files, the oldest first.
+    """Return the distinct anchors in files, the oldest first.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ def anchors_in(*sources: Path) -> tuple[Anchor, ...]:
     found: set[Anchor] = set()
     for source in sources:
         if not source.exists():
-            raise UsageError(f"no anchors at {source}: there is no such file or folder.")
+            raise UsageError(f"no anchors at {source}: no such file or folder.")
         for file in sorted(_files(source)):
             found.update(_in_file(file))
     return tuple(sorted(found, key=lambda anchor: (anchor.size, str(anchor))))
 
 
 def kept_anchors(home: Path) -> tuple[Anchor, ...]:
-    """Return the anchors that MLflow's and Dagster's local stores of a home hold."""
+    """Return the anchors in MLflow's and Dagster's local stores of a home."""
     return anchors_in(*(place for name in _KEPT_IN if (place := home / name).exists()))
 
 
@@ -97,7 +97,7 @@ def _in_file(path: Path) -> Iterator[Anchor]:
 
 
 def _texts(path: Path) -> Iterator[str]:
-    """Yield every text in a database that may hold an anchor; nothing is written, not even a lock file."""
+    """Yield every text value of a database, read-only: not even a lock file is written."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in tables:

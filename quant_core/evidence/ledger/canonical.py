@@ -1,4 +1,4 @@
-"""Canonical JSON: one value, one byte string. What a record or a manifest holds: chain.py, runs/manifest.py."""
+"""Canonical JSON: one byte string for each value. Fields of records and manifests: chain.py, runs/manifest.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quant_core.errors import EvidenceError, UsageError
 # Beyond this a double, and with it most JSON readers, cannot hold every integer.
 MAX_EXACT_INT = 2**53
 _SURELY_EXACT = 16
-# Of a document from outside: an empty list takes three characters and seventy bytes of memory.
+# Limits for a document from outside: an empty list takes three characters and seventy bytes of memory.
 LARGEST_JSON = 4 << 20
 MAX_VALUES = 250_000
 
@@ -40,13 +40,13 @@ class BoundsError(PayloadError):
 
 
 def as_json_value(value: object, *, depth: int = 0) -> Any:
-    """Return `value` as JSON can hold it, exactly.
+    """Return `value` in the form JSON can hold exactly.
 
     NaN and the infinities become "float:nan", "float:inf" and "float:-inf", an integer beyond 2**53
-    its decimal string. What has no JSON form is an error; nothing is rounded or dropped.
+    its decimal string. A value without a JSON form is an error; nothing is rounded or dropped.
     """
     kind = type(value)
-    # Most values are of these very types; the rest is told apart below.
+    # Most values have exactly these types; the match below handles the rest.
     if value is None or kind is str or kind is bool:
         return value
     if isinstance(value, float) and kind is float and math.isfinite(value):
@@ -72,7 +72,7 @@ def as_json_value(value: object, *, depth: int = 0) -> Any:
 
 
 def canonical_bytes(value: object, *, indented: bool = False) -> bytes:
-    """Return the UTF-8 bytes of `value`: sorted keys, no spaces, no escapes that are not needed.
+    """Return the canonical JSON of `value` as UTF-8: sorted keys, no spaces, only necessary escapes.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ def strict_json(raw: bytes) -> Any:
     Raises
     ------
     BoundsError
-        Too many bytes or values, or nested too deep: what nobody vouches for must not cost memory or time.
+        Too many bytes or values, or nested too deep: unverified input must not cost memory or time.
     PayloadError
-        It is not JSON, or a key stands twice.
+        It is not JSON, or has a duplicate key.
     """
     if len(raw) > LARGEST_JSON:
         raise BoundsError(f"it has {len(raw)} bytes; at most {LARGEST_JSON} are read")
@@ -174,7 +174,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise PayloadError("duplicate_key", f"key {twice[:80]!r} stands twice")
+        raise PayloadError("duplicate_key", f"key {twice[:80]!r} is listed twice")
     return value
 
 

@@ -1,8 +1,8 @@
 """The ledger's line format and how one line follows another. Faults of a line: inspection.py.
 
 A line is `{"hash":"<64 hex>","payload":<payload>}` and a newline. The payload is canonical JSON, kept
-verbatim; the hash is SHA-256 over the previous hash (as hex text) and those exact bytes. It needs
-no more than `jq` and `sha256sum` to check.
+verbatim; the hash is SHA-256 over the previous hash (as hex text) and those exact bytes. `jq` and
+`sha256sum` are enough to check it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HEX = frozenset(b"0123456789abcdef")
 
 
 class Record(BaseModel):
-    """One acknowledged line of the ledger. Order is `seq`; `ts` is only what the clock said."""
+    """One acknowledged line of the ledger. `seq` gives the order; `ts` is only the time on the clock."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -69,7 +69,7 @@ class Position:
         return Position(self.offset + length, number + 1, head, ledger_id or self.ledger_id, self.segment)
 
     def in_next_segment(self) -> Position:
-        """Return the beginning of the segment that goes on from here."""
+        """Return the beginning of the next segment, if this one ends here."""
         return Position(0, self.seq, self.head, self.ledger_id, self.segment + 1)
 
 
@@ -79,12 +79,12 @@ def hash_after(prev: str, payload: bytes) -> str:
 
 
 def build_line(payload: dict[str, Any]) -> tuple[bytes, Record]:
-    """Return the line for a payload whose `prev` is the hash before it, and the record any reader will see in it.
+    """Return the line for a payload whose `prev` is the hash before it, and its record.
 
     Raises
     ------
     UsageError
-        It has no JSON form, no reader would take it for a record, or its line is too long.
+        The payload has no JSON form, is not a valid record, or its line is too long.
     """
     fields = as_json_value(payload)
     raw = encode_json(fields)
@@ -98,11 +98,11 @@ def build_line(payload: dict[str, Any]) -> tuple[bytes, Record]:
     try:
         return line, as_record(digest, fields)
     except PayloadError as error:
-        raise UsageError(f"this is no record: {error.detail}") from error
+        raise UsageError(f"this is not a record: {error.detail}") from error
 
 
 def digests_in(lines: bytes) -> list[bytes]:
-    """Return the hash each of some terminated lines states, as its 64 hex digits."""
+    """Return the hash stated in each of some terminated lines, as 64 hex digits."""
     return [line[len(_OPEN) : _HASH_END] for line in lines.split(b"\n")[:-1]]
 
 
@@ -113,15 +113,17 @@ def record_in(line: bytes) -> Record:
         record = as_record(digest, read_fields(payload))
     except PayloadError as error:
         if error.kind == "unknown_format":
-            raise EvidenceError(f"the ledger goes on in another format: {error.detail}. Upgrade.") from error
-        raise TamperedError(f"a line of the ledger is no record: {error}") from error
+            raise EvidenceError(
+                f"the ledger continues in another format: {error.detail}. Upgrade quant-assets to read it."
+            ) from error
+        raise TamperedError(f"a line of the ledger is not a record: {error}") from error
     if digest != hash_after(record.prev, payload):
         raise TamperedError(f"the hash of record {record.seq} is not that of its payload.")
     return record
 
 
 def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
-    """Return the last `count` lines before byte `end`, where a line ends; fewer if there are fewer."""
+    """Return the last `count` lines before byte `end`, where a line must end; fewer if the file has fewer."""
     start, found = end, b""
     while start and found.count(b"\n") <= count:
         length = min(start, MAX_LINE)
@@ -132,9 +134,9 @@ def last_lines(descriptor: int, end: int, count: int) -> list[bytes]:
 
 
 def place_after_last(descriptor: int, size: int, segment: int = 0) -> Position:
-    """Return the place behind the last complete line of a segment of `size` bytes; read two lines' worth at most.
+    """Return the place behind the last complete line of a segment of `size` bytes; it reads two lines' length at most.
 
-    An incomplete line may follow that place; a tail no interrupted append can have left is a TamperedError.
+    An incomplete line may follow that place. A tail that an interrupted append cannot have left is a TamperedError.
     """
     window, chunk = _end_of(descriptor, size)
     end = chunk.rfind(b"\n") + 1
@@ -144,14 +146,16 @@ def place_after_last(descriptor: int, size: int, segment: int = 0) -> Position:
         last = record_in(chunk[start:end])
         place = Position(window + end, last.seq + 1, last.hash, last.ledger_id, segment)
     if end < len(chunk) and (place.offset < window or not is_torn(chunk[end:], place.head)):
-        raise TamperedError(f"the ledger ends, from byte {place.offset} on, in what no interrupted append leaves.")
+        raise TamperedError(
+            f"the end of the ledger, from byte {place.offset} on, cannot come from an interrupted append."
+        )
     return place
 
 
 def _end_of(descriptor: int, size: int) -> tuple[int, bytes]:
-    """Return the last two lines' worth of bytes before `size`, and where they begin; zeros at the end do not count.
+    """Return the last bytes before `size`, as many as two lines may have, and their offset; ignore zeros at the end.
 
-    A file system that does not keep order may have lengthened the file for appends whose bytes never came.
+    A file system that does not keep order may have lengthened the file for appends whose bytes were never written.
     """
     while True:
         first = max(0, size - 2 * MAX_LINE)
@@ -163,10 +167,10 @@ def _end_of(descriptor: int, size: int) -> tuple[int, bytes]:
 
 
 def is_torn(tail: bytes, head: str) -> bool:
-    """Tell whether an unterminated `tail` after a record with hash `head` can be an interrupted append.
+    """Return whether an unterminated `tail` after a record with hash `head` can be an interrupted append.
 
-    Such a tail is the beginning of a line, and zeros perhaps. A whole record in which only the newline was changed,
-    but for a zero, is not.
+    Such a tail is the beginning of a line, perhaps followed by zeros. A whole record whose newline was replaced by
+    anything but a zero is not.
     """
     if len(tail.rstrip(b"\0")) >= MAX_LINE:
         return False
@@ -178,7 +182,7 @@ def is_torn(tail: bytes, head: str) -> bool:
 
 
 def split_line(line: bytes) -> tuple[str, bytes]:
-    """Return the hash and the payload in one terminated line; PayloadError if it is not made of these two."""
+    """Return the hash and the payload of one terminated line; PayloadError if it does not consist of these two."""
     digest, payload = line[len(_OPEN) : _HASH_END], line[_PAYLOAD_START : -len(_CLOSE)]
     framed = line.startswith(_OPEN) and line[_HASH_END:_PAYLOAD_START] == _MIDDLE and line.endswith(_CLOSE)
     if not framed or len(digest) != 64 or not _HEX.issuperset(digest):
@@ -187,7 +191,7 @@ def split_line(line: bytes) -> tuple[str, bytes]:
 
 
 def read_fields(payload: bytes) -> dict[str, Any]:
-    """Return the fields of a canonical payload that make a record; PayloadError names what is wrong with it."""
+    """Return the fields of a canonical payload; PayloadError if they are not those of a record."""
     fields = canonical_object(payload)
     if fields.get("format") != FORMAT:
         raise PayloadError("unknown_format", f"format {fields.get('format')!r}; this version reads format {FORMAT}")
@@ -199,7 +203,7 @@ def read_fields(payload: bytes) -> dict[str, Any]:
 
 
 def as_record(digest: str, fields: dict[str, Any]) -> Record:
-    """Return the record with that hash; PayloadError if its fields do not make one."""
+    """Return the record with that hash and these fields; PayloadError if they are not those of a record."""
     try:
         return Record.model_validate({"hash": digest, **fields})
     except ValidationError as error:
@@ -208,7 +212,7 @@ def as_record(digest: str, fields: dict[str, Any]) -> Record:
 
 
 def _has_fields_of_record(fields: dict[str, Any]) -> bool:
-    """Return whether `Record` takes these fields for sure; without building it, which costs half of parsing them."""
+    """Return whether `Record` surely accepts these fields, without building it: that costs half of parsing them."""
     if fields.keys() != _FIELDS:
         return False
     seq, prev, ledger_id, kind, writer = map(fields.__getitem__, ("seq", "prev", "ledger_id", "kind", "writer"))

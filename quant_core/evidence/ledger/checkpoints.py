@@ -1,7 +1,7 @@
 """Records the ledger writes about itself: checkpoints of its Merkle tree, and seals of full segments.
 
 The leaf of a record is its hash, as the 64 hex digits in its line: `jq -r .hash` gives every entry of the tree to any
-implementation of RFC 6962. When they are written: transaction.py; how they are checked: verification/verify.py.
+implementation of RFC 6962. Writing them: transaction.py; checking them: verification/verify.py.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from quant_core.evidence.ledger.merkle import Frontier, leaf_hashes
 
 CHECKPOINT, SEAL = "checkpoint", "seal"
 EVERY = 4096
-"""A checkpoint stands at each multiple of this number: more than so many records are never read back."""
+"""Each multiple of this number is a checkpoint, so at most this many records are read back."""
 
 _BLOCK = 1 << 20
 
 
 def tree_facts(tree: Frontier) -> dict[str, Any]:
-    """Return what a checkpoint says of the tree of all records before it."""
+    """Return the size, root and peaks of a tree, as a checkpoint states them."""
     return {"size": tree.size, "root": tree.root.hex(), "peaks": [peak.hex() for peak in tree.peaks]}
 
 
 def frontier_of(record: Record) -> Frontier:
-    """Return the tree a checkpoint or seal states; TamperedError if it states none."""
+    """Return the tree stated by a checkpoint or seal; TamperedError if the record has none."""
     try:
         data = record.data
         tree = Frontier(data["size"], [bytes.fromhex(peak) for peak in data["peaks"]])
@@ -34,14 +34,14 @@ def frontier_of(record: Record) -> Frontier:
             return tree
         raise UsageError("its root is not that of its peaks, or of another size.")
     except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
-        raise TamperedError(f"record {record.seq} is no {record.kind}: {error}") from error
+        raise TamperedError(f"record {record.seq} is not a valid {record.kind}: {error}") from error
 
 
 def tree_before(descriptor: int, place: Position) -> Frontier:
-    """Return the tree of all records before `place`, of whose segment `descriptor` is open.
+    """Return the tree of all records before `place`; `descriptor` is its segment, open.
 
-    The newest checkpoint before it is believed; what came since is hashed. A ledger without checkpoints is read whole,
-    once: its writer puts one in at the next multiple of `EVERY`.
+    It starts from the newest checkpoint before `place`, which is trusted, and hashes the records after it. A ledger
+    without checkpoints is read whole, once: its writer adds one at the next multiple of `EVERY`.
     """
     start, tree = _newest(descriptor, place.offset)
     if place.segment and not tree.size:
@@ -53,7 +53,7 @@ def tree_before(descriptor: int, place: Position) -> Frontier:
 
 
 def grow(tree: Frontier, descriptor: int, start: int, end: int) -> None:
-    """Append the records in the complete lines between two bytes."""
+    """Add the records in the complete lines between two offsets to the tree."""
     while start < end:
         block = os.pread(descriptor, min(_BLOCK, end - start), start)
         whole = block.rfind(b"\n") + 1
@@ -64,11 +64,11 @@ def grow(tree: Frontier, descriptor: int, start: int, end: int) -> None:
 
 
 def _newest(descriptor: int, end: int) -> tuple[int, Frontier]:
-    """Return the newest checkpoint or seal before byte `end`, by its own first byte, and the tree it states."""
+    """Return the offset of the newest checkpoint or seal before byte `end`, and the tree it states."""
     while end > 0:
         first = max(0, end - _BLOCK)
         block = os.pread(descriptor, end - first, first)
-        # A line that began in an earlier block is left to that one.
+        # A line that began in an earlier block is read with that block.
         begin = 0 if first == 0 else block.find(b"\n") + 1
         for kind in (CHECKPOINT, SEAL):
             mark = b'"kind":"' + kind.encode() + b'"'

@@ -1,4 +1,4 @@
-"""The lines of a segment one by one, each with its faults. Format: chain.py; what faults mean: verification/walk.py."""
+"""The lines of a segment one by one, each with its faults. Format: chain.py; faults across lines: verification/."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with the ledger: what, at which record, from which byte of which segment on."""
+    """One fault of the ledger: its kind, record, byte offset and segment."""
 
     kind: FaultKind
     seq: int
@@ -51,7 +51,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its hash, its fields if they make a record, what is wrong with it, and the place after it."""
+    """One line: its hash, its fields if they make a record, its faults, and the place after it."""
 
     digest: str
     fields: dict[str, Any] | None
@@ -60,7 +60,7 @@ class Line:
 
     @property
     def record(self) -> Record | None:
-        """The record in it, built when asked for; None if the line holds none."""
+        """The record of the line, built at each access; None if the line is not a record."""
         return None if self.fields is None else as_record(self.digest, self.fields)
 
 
@@ -78,8 +78,8 @@ def fault_at(place: Position, kind: FaultKind, detail: str) -> Fault:
 def inspect_lines(stream: BinaryIO, place: Position, end: int) -> Iterator[Line]:
     """Read the lines from `place` up to byte `end`, each with its faults.
 
-    After a fault the walk goes on from what the line itself states, if its hash vouches for it, so one
-    fault is not reported again at every line after it.
+    After a fault the walk continues from what the line itself states, if its hash confirms it. So one fault is not
+    reported again at every later line.
     """
     stream.seek(place.offset)
     while place.offset < end:
@@ -124,7 +124,7 @@ def check_line(raw: bytes, place: Position) -> Line:
 
 
 def _check_unterminated_line(stream: BinaryIO, raw: bytes, place: Position, end: int) -> Line:
-    """Check the line at `place`, which has no newline within reach: it is too long, or the last one."""
+    """Check the line at `place` that has no newline within `MAX_LINE`: it is too long, or the last one."""
     length, filled, more = len(raw), len(raw.rstrip(b"\0")), raw
     while length < end - place.offset and not more.endswith(b"\n"):
         more = stream.readline(min(MAX_LINE, end - place.offset - length))
@@ -135,7 +135,7 @@ def _check_unterminated_line(stream: BinaryIO, raw: bytes, place: Position, end:
     if filled >= MAX_LINE or more.endswith(b"\n"):
         fault = fault_at(place, "line_too_long", f"{length} bytes, the limit is {MAX_LINE}")
     elif is_torn(raw, place.head):
-        fault = fault_at(place, "torn_tail", f"the last {length} bytes are no complete line")
+        fault = fault_at(place, "torn_tail", f"the last {length} bytes are not a complete line")
     else:
         fault = fault_at(place, "not_json", "a whole record whose newline was changed")
     return Line("", None, (fault,), place.after(length, place.head))

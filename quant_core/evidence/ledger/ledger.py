@@ -1,7 +1,7 @@
 """Appending to the ledger of a home: many writers, nothing acknowledged is lost. Reading: reader.py.
 
-The line format lives in chain.py, one writer's turn in transaction.py, the full check in verification/, what
-records mean in runs/commits.py. One home belongs to one machine: flock is not trusted over network file systems.
+The line format is in chain.py, the appends under one lock in transaction.py, the full check in verification/, the
+meaning of records in runs/commits.py. One home belongs to one machine: flock is not trusted over network file systems.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_IN_A_GROUP = 100
 
 
 class _Waiting:
-    """An append on its way: nothing, then its record or its error."""
+    """An append that waits: it has neither record nor error yet, then one of the two."""
 
     __slots__ = ("durable", "entry", "error", "record")
 
@@ -36,14 +36,14 @@ class _Waiting:
 
 
 class Ledger(LedgerReader):
-    """A hash-chained JSONL file and the full ones before it. Safe among threads and processes of one machine.
+    """A hash-chained JSONL file and the sealed ones before it. Safe to use from threads and processes of one machine.
 
     Parameters
     ----------
     path : Path
         The open segment.
     segment_bytes : int
-        From which size on the next append begins a new segment.
+        Size from which on the next append begins a new segment.
     """
 
     def __init__(self, path: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -56,7 +56,7 @@ class Ledger(LedgerReader):
 
     @contextmanager
     def lock(self) -> Iterator[Transaction]:
-        """Hold the ledger exclusively: what is read inside stays true until what is appended inside.
+        """Lock the ledger exclusively: what is read inside the block is still true when the block appends.
 
         An incomplete last line, left by a writer that died before it was acknowledged, is cut here.
         """
@@ -87,16 +87,16 @@ class Ledger(LedgerReader):
     def append(self, kind: str, data: Mapping[str, Any], *, run_id: str, durable: bool = True) -> Record:
         """Append one record; its cost does not depend on the ledger's length.
 
-        Threads that wait for the same ledger share one write and one flush: whoever gets its turn takes the records
-        of the others along, in the order they came.
+        Threads that wait for the same ledger share one write and one flush: the thread whose turn it is also appends
+        the records of the others, in the order they came.
 
         Parameters
         ----------
         kind : str
         data : mapping
-            What JSON can hold; see canonical.py.
+            Any value that JSON can hold; see canonical.py.
         run_id : str
-            Empty for what belongs to no run.
+            Empty for a record that belongs to no run.
         durable : bool
             On return the record is on the device. A record that may be lost to a power cut, such as one of progress,
             need not wait for it: it outlives this process and reaches the device with the next durable one.
@@ -104,7 +104,7 @@ class Ledger(LedgerReader):
         Returns
         -------
         Record
-            EvidenceError, and nothing recorded, where it cannot be written.
+            EvidenceError if it cannot be written; then nothing is recorded.
         """
         mine = _Waiting(Entry(kind, data, run_id), durable=durable)
         self._waiting.append(mine)
@@ -125,7 +125,7 @@ class Ledger(LedgerReader):
             return transaction.append_all(entries, durable=durable)
 
     def _take_turn(self) -> None:
-        """Append what waits, as one group; each of it gets its record or its error."""
+        """Append the waiting records as one group; each gets its record or its error."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_IN_A_GROUP))]
         try:
             with self.lock() as transaction:
@@ -155,7 +155,7 @@ class Ledger(LedgerReader):
 
 
 def _settle(transaction: Transaction, group: Sequence[_Waiting]) -> None:
-    """Append a group; if one of its records cannot be, the others stand for themselves."""
+    """Append a group; if one of its records is refused, append each of the others alone."""
     durable = any(waiting.durable for waiting in group)
     try:
         records = transaction.append_all([waiting.entry for waiting in group], durable=durable)

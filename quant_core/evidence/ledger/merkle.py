@@ -1,7 +1,7 @@
-"""Merkle trees after RFC 6962, section 2.1: roots and growth. What a leaf of the ledger is: checkpoints.py.
+"""Merkle trees after RFC 6962, section 2.1: roots and growth. The leaves of a ledger are defined in checkpoints.py.
 
-A leaf is hashed behind a zero byte and a node behind a one, so that neither passes for the other. A tree of n leaves is
-cut at the largest power of two below n; hence it can grow from its right edge alone.
+A leaf is hashed after a zero byte and a node after a one, so that a leaf cannot pass for a node. A tree of n leaves is
+split at the largest power of two below n; so its right edge is enough to grow it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Frontier:
     size : int
         Leaves so far.
     peaks : sequence of bytes
-        Roots of the perfect subtrees the leaves fall into, from left to right: one per one-bit of `size`.
+        Roots of the perfect subtrees, from left to right: one per one-bit of `size`.
     """
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
         heights = [height for height in range(size.bit_length()) if size >> height & 1]
         if size < 0 or len(heights) != len(peaks) or any(len(peak) != 32 for peak in peaks):
-            raise UsageError(f"a tree of {size} leaves has not {len(peaks)} peaks of 32 bytes.")
+            raise UsageError(f"a tree of {size} leaves cannot have these {len(peaks)} peaks of 32 bytes.")
         self.size = size
         self._pending: dict[int, bytes] = dict(zip(heights, reversed(peaks), strict=True))
 
@@ -57,7 +57,7 @@ class Frontier:
         return root
 
     def copy(self) -> Frontier:
-        """Return a frontier that grows on its own."""
+        """Return an independent copy."""
         return Frontier(self.size, self.peaks)
 
     def extend(self, leaves: Sequence[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Reading the ledger of a home: records, last records, anchors. Nothing here writes; appending: ledger.py."""
+"""Reading the ledger of a home: records, last records, anchors. Nothing here writes: see ledger.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE_NAME = "audit.jsonl"
 
 
 class LedgerReader:
-    """The records of a ledger, while others append to it. Safe among threads and processes of one machine.
+    """Reads a ledger, also while others append to it. Safe to use from threads and processes of one machine.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ class LedgerReader:
                 yield record
 
     def since(self, place: Position) -> Iterator[tuple[Record, Position]]:
-        """Yield the records after `place`, each with the place behind it to go on from later."""
+        """Yield the records after `place`, each with the place behind it, from which a later call can continue."""
         with self.snapshot() as segments:
             if not segments and place == Position():
                 return
             if place.segment >= len(segments) or segments[place.segment].end < place.offset:
                 raise TamperedError(f"{self.path} has shrunk; {place.seq} records were read from it before.")
             if len(segments) > 1 and not segments[-1].end:
-                raise TamperedError(f"{self.path} is empty, and {len(segments) - 1} full segments lie beside it.")
+                raise TamperedError(f"{self.path} is empty, but {len(segments) - 1} full segments precede it.")
             for segment in segments[place.segment :]:
                 with segment.open_stream() as stream:
                     for line in inspect_lines(stream, place, segment.end):
@@ -78,12 +78,12 @@ class LedgerReader:
         return found
 
     def anchor(self, size: int | None = None) -> Anchor:
-        """Return what to keep elsewhere, so that a cut or rewritten ledger can be told later.
+        """Return an anchor to store elsewhere: it reveals later that the ledger was cut or rewritten.
 
         Parameters
         ----------
         size : int, optional
-            Number of records to vouch for; by default all there are. Of an older size, its segment is read.
+            Number of records it covers; default: all. For an older size the segment of that record is read.
         """
         with self.snapshot() as segments, ExitStack() as stack:
             if segments:
@@ -94,7 +94,7 @@ class LedgerReader:
                     return _anchor_at(place, self._tree_before(descriptor, place))
                 if size is not None and 0 < size < place.seq:
                     return _anchor_at(*self._place_of(segments, size))
-        raise EvidenceError(f"{self.path} holds no {size or 'record yet'}: there is nothing to anchor.")
+        raise EvidenceError(f"{self.path} has fewer than {size or 1} records: there is nothing to anchor.")
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of the ledger, the oldest first."""
@@ -102,7 +102,7 @@ class LedgerReader:
             return tuple(segment.path for segment in segments)
 
     def _tree_before(self, descriptor: int, place: Position) -> Frontier:
-        """Return the tree of all records before `place`, grown from the one asked for before where possible."""
+        """Return the tree of all records before `place`, grown from that of the last call where possible."""
         known = self._tree
         if known is None or known[0].segment != place.segment or known[0].offset > place.offset:
             tree = tree_before(descriptor, place)
@@ -126,11 +126,11 @@ class LedgerReader:
                     tree.extend(leaf_hashes([line.after.head.encode()]))
                     if tree.size == size:
                         return line.after, tree
-        raise EvidenceError(f"{self.path} holds no record {size - 1}.")
+        raise EvidenceError(f"{self.path} has no record {size - 1}.")
 
     @contextmanager
     def snapshot(self) -> Iterator[tuple[Segment, ...]]:
-        """Yield the files as they are while nobody appends: up to their ends all is final, but for a torn tail."""
+        """Yield the files as they are between two appends: up to their ends only a torn tail can change."""
         with self._gate:
             is_new = self._identity is None and not self.path.exists() and not sealed_segments(self.path)
             segments = () if is_new else self._open_segments()
@@ -141,7 +141,7 @@ class LedgerReader:
                 segment.close()
 
     def _open_segments(self) -> tuple[Segment, ...]:
-        """Return the segments as they are under the lock; the stream of the open one is the caller's to close."""
+        """Return the segments as they are under the lock; the caller closes the stream of the open one."""
         descriptor = self._lock_current(os.O_RDONLY, fcntl.LOCK_SH)
         stream = os.fdopen(descriptor, "rb")
         segments = self._segments_before(stream, os.fstat(descriptor).st_size)
@@ -154,7 +154,7 @@ class LedgerReader:
         return (*sealed, Segment(self.path, end, stream))
 
     def _lock_current(self, flags: int, how: int) -> int:
-        """Open and lock the open segment, again if it was sealed while this one waited for the lock."""
+        """Open and lock the current segment, retrying if it was sealed while we waited."""
         while True:
             with ExitStack() as undone:
                 descriptor = self._open_file(flags)
@@ -169,13 +169,13 @@ class LedgerReader:
         try:
             return file_identity(descriptor) == file_identity(self.path)
         except FileNotFoundError as error:
-            raise TamperedError(f"{self.path} is gone; it was there before.") from error
+            raise TamperedError(f"{self.path} is gone, although it existed before. Restore it.") from error
 
     def _open_file(self, flags: int) -> int:
         try:
             return os.open(self.path, flags, 0o644)
         except FileNotFoundError as error:
-            raise TamperedError(f"{self.path} is gone; it was there before.") from error
+            raise TamperedError(f"{self.path} is gone, although it existed before. Restore it.") from error
         except OSError as error:
             raise EvidenceError(f"cannot open {self.path}: {error.strerror}.") from error
 
@@ -183,7 +183,7 @@ class LedgerReader:
         identity = file_identity(descriptor)
         known = self._identity
         if known not in {None, identity} and known not in {*map(file_identity, sealed_segments(self.path))}:
-            raise TamperedError(f"{self.path} was replaced by another file while in use. Start again to accept it.")
+            raise TamperedError(f"{self.path} was replaced by another file while in use. Restart to accept it.")
         self._identity = identity
 
 
@@ -198,5 +198,5 @@ def _require_sound(path: Path, line: Line) -> Record:
         return record
     message = f"{path}: " + "; ".join(map(describe_fault, line.faults))
     if all(fault.kind == "unknown_format" for fault in line.faults):
-        raise EvidenceError(f"{message}. Upgrade to read it.")
+        raise EvidenceError(f"{message}. Upgrade quant-assets to read it.")
     raise TamperedError(f"{message}. Run `quant ledger verify` for all faults.")

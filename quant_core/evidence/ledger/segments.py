@@ -1,7 +1,7 @@
-"""The files of one ledger: sealed segments and the open one. Line format: chain.py; where one ends: transaction.py.
+"""The files of one ledger: sealed segments and the open one. Line format: chain.py; sealing a segment: transaction.py.
 
 `audit.jsonl` is always the open segment. A full one becomes `audit.0000.jsonl`, `audit.0001.jsonl` and so on; the first
-record after it is its seal. The names say the order, the seals and the chain whether they can be believed.
+record after it is its seal. The names give the order; the seals and the chain prove it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One file of a ledger and how far it may be read; of the open one, which may be sealed meanwhile, its stream."""
+    """One file of a ledger and how far it may be read; the open one has a stream, for it may be sealed meanwhile."""
 
     path: Path
     end: int
@@ -26,12 +26,12 @@ class Segment:
 
     @property
     def is_open(self) -> bool:
-        """Whether records may still come."""
+        """Whether records may still be appended."""
         return self.stream is not None
 
     @contextmanager
     def open_stream(self) -> Iterator[BinaryIO]:
-        """Yield the file to read from; whoever holds the open one closes it."""
+        """Yield the file to read from; the stream of the open segment stays open until `close`."""
         if self.stream is not None:
             yield self.stream
         else:
@@ -45,27 +45,27 @@ class Segment:
 
 
 def file_identity(file: int | Path) -> tuple[int, int]:
-    """Return what tells a file, by name or descriptor, from any other: its device and inode."""
+    """Return the device and inode of a file, given by name or descriptor."""
     status = os.stat(file)
     return status.st_dev, status.st_ino
 
 
 def release(descriptor: int) -> None:
     """Unlock and close a file."""
-    # Unlocked by name, for a child forked meanwhile still holds this descriptor.
+    # Unlocked explicitly: a child forked meanwhile still holds this descriptor.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 def sealed_path(path: Path, index: int) -> Path:
-    """Return where segment `index` of the ledger at `path` lies once it is sealed."""
+    """Return the path that segment `index` of the ledger at `path` has once it is sealed."""
     return path.with_name(f"{path.stem}.{index:04d}{path.suffix}")
 
 
 def sealed_segments(path: Path) -> list[Path]:
-    """Return the sealed segments of the ledger at `path`, oldest first, as far as their numbers are dense.
+    """Return the sealed segments of the ledger at `path`, oldest first, up to the first missing number.
 
-    A name that is still the open segment's own (a writer died while it rolled the ledger) is not sealed yet.
+    A file that still is the open segment, too (a writer died while it sealed it), does not count as sealed.
     """
     form = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}}){re.escape(path.suffix)}")
     try:

@@ -1,6 +1,6 @@
-"""The ledger while one writer holds it: appends, checkpoints, and a new segment when one is full.
+"""Appends to the ledger under its lock: records, checkpoints, and a new segment when one is full.
 
-How it comes to be held, and who waits for whom: ledger.py. What a line is: chain.py.
+Taking the lock: ledger.py. The form of a line: chain.py.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from quant_core.evidence.ledger.segments import sealed_path, sealed_segments
 
 SEGMENT_BYTES = 64 * 2**20
 MOST_AT_ONCE = MAX_LINE
-"""Bytes of one write. A tail that was torn is then no longer than a line may be."""
+"""Largest number of bytes of one write, so that a torn tail is never longer than a line may be."""
 
 
 Last = tuple[Position, bytes] | None
-"""The place behind the last line this process wrote, and that line."""
+"""The place behind the last line written by this process, and that line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is to be recorded: its kind, its data, the run it belongs to."""
+    """A record to append: its kind, its data, its run."""
 
     kind: str
     data: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Transaction:
-    """The ledger, held exclusively. `Ledger.lock` yields it; after that block it cannot be used."""
+    """The exclusively locked ledger. `Ledger.lock` yields it; after that block it cannot be used."""
 
     def __init__(self, path: Path, descriptor: int, *, segment_bytes: int = SEGMENT_BYTES, last: Last = None) -> None:
         self.path, self.descriptor = path, descriptor
@@ -69,7 +69,7 @@ class Transaction:
         self.last = None
         self.place = place_after_last(descriptor, size, len(sealed_segments(path)))
         if self.place.segment and not self.place.seq:
-            raise TamperedError(f"{path} is empty, and {self.place.segment} full segments lie beside it.")
+            raise TamperedError(f"{path} is empty, but {self.place.segment} full segments precede it.")
         if self.place.offset < size:
             os.ftruncate(descriptor, self.place.offset)
 
@@ -83,29 +83,29 @@ class Transaction:
         return self.append_all([Entry(kind, data, run_id)], durable=durable)[0]
 
     def append_all(self, entries: Sequence[Entry], *, durable: bool = True) -> list[Record]:
-        """Append records in one go: as few writes as fit, one flush.
+        """Append records together: in as few writes as possible and one flush.
 
-        After a failed write or flush the transaction is over: what the device holds of it is not known to this
-        descriptor any more, so the next attempt has to open its own.
+        After a failed write or flush the transaction is over: this descriptor can no longer know what the device
+        holds, so the next attempt must open its own.
 
         Parameters
         ----------
         entries : sequence of Entry
-            In the order they get.
+            Records in their order.
         durable : bool
-            On return they are on the device, and so is everything before them. Otherwise the operating system has
-            them: they outlive this process, but a power cut may take the last of them. Readers see them at once.
+            On return they are on the device, with all records before them. Otherwise only the operating system has
+            them: they outlive this process, but a power cut may lose the last of them. Readers see them at once.
 
         Returns
         -------
         list of Record
-            One per entry. On any failure none of them was recorded, and the file is as it was.
+            One per entry. On any failure none is recorded, and the file is unchanged.
         """
         if not self._is_open:
             raise UsageError("this transaction is over. Open another with Ledger.lock().")
         for entry in entries:
             if entry.kind in {CHECKPOINT, SEAL}:
-                raise UsageError(f"kind {entry.kind!r} is the ledger's own.")
+                raise UsageError(f"kind {entry.kind!r} is reserved for the ledger's own records.")
         if self.place.offset >= self._segment_bytes:
             self._roll()
         start = self.place
@@ -134,11 +134,11 @@ class Transaction:
         return tree
 
     def close(self) -> None:
-        """End the transaction; appending to it is an error from here on."""
+        """End the transaction; a later append to it is an error."""
         self._is_open = False
 
     def _tree_at(self, place: Position, start: Position, lines: Sequence[bytes]) -> Frontier:
-        """Return the tree of what is in the file and of the lines that are about to follow it."""
+        """Return the tree of the records in the file and in the lines about to be written."""
         assert place.seq == start.seq + len(lines)
         tree = self.tree().copy()
         tree.extend(leaf_hashes(digests_in(b"".join(lines))))
@@ -163,10 +163,10 @@ class Transaction:
                 os.ftruncate(self.descriptor, self.place.offset)
 
     def _roll(self) -> None:
-        """Seal this segment and go on in a new one. A writer killed in between leaves the old one in use.
+        """Seal this segment and continue in a new one. If the writer is killed in between, the old one stays in use.
 
-        The old file gets its lasting name first, beside the one it has; then the new file, complete with its seal and
-        already locked by this writer, takes the name of the open segment in one rename.
+        The old file first gets its final name as a second link. Then the new file, complete with its seal and already
+        locked by this writer, takes the name of the open segment in one rename.
         """
         self._is_open = False
         try:
@@ -184,7 +184,7 @@ class Transaction:
             if not sealed.exists():
                 sealed.hardlink_to(self.path)
             elif not sealed.samefile(self.path):
-                raise TamperedError(f"{sealed} is there already and is not what {self.path} would become.")
+                raise TamperedError(f"{sealed} exists already and is not {self.path}. Move it away.")
             flush_path(self.path.parent)
             sweep(self.path.parent, deep=False)
             with temp_file(self.path.parent) as file, ExitStack() as undone:
@@ -224,7 +224,7 @@ def _next(place: Position, entry: Entry) -> tuple[bytes, Position, Record]:
 
 
 def _pieces(lines: Sequence[bytes]) -> list[bytes]:
-    """Return the lines joined into writes of at most `MOST_AT_ONCE` bytes."""
+    """Join the lines into writes of at most `MOST_AT_ONCE` bytes."""
     pieces: list[bytes] = []
     for line in lines:
         if pieces and len(pieces[-1]) + len(line) <= MOST_AT_ONCE:

@@ -1,1 +1,1 @@
-"""What the records of the ledger mean: runs, commits, heads, manifests. How stages run: graph/."""
+"""The meaning of the ledger's records: runs, commits, heads, manifests. Running stages: graph/."""

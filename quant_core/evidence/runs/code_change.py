@@ -1,4 +1,4 @@
-"""What differs between the code that made something and the code at hand."""
+"""Differences between the code of two runs, or of a run and this checkout. Collecting code facts: manifest.py."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _SHOWN = 12
 
 
 class CodeChange(BaseModel):
-    """What differs between two states of the code; comments and docstrings do not count.
+    """Differences between two states of the code; comments and docstrings do not count.
 
-    Every mapping goes from name to (then, now), null where there is none. `modules` is null where a manifest, of an
-    older version, has no hashes of modules: then `source` says whether any file differs.
+    Every mapping goes from name to (then, now), null where one side has none. `modules` is null if a manifest of an
+    older version has no hashes of modules; then `source` states whether any file differs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     commit: Change
-    source: bool = Field(description="Whether any source file of the core differs, be it in a comment.")
+    source: bool = Field(description="Whether any source file of the core differs, even if only in a comment.")
     modules: dict[str, Change] | None
     packages: dict[str, Change]
     python: tuple[str, str] | None = Field(description="Versions, where they differ.")
 
     @property
     def is_empty(self) -> bool:
-        """Whether the same code means the same here as it did there."""
+        """Whether nothing that can change a result differs."""
         modules = self.source if self.modules is None else bool(self.modules)
         return not modules and not self.packages and self.python is None
 
@@ -43,7 +43,7 @@ def code_change(then: CodeFacts, now: CodeFacts, *, python: tuple[str, str] | No
     ----------
     then, now : CodeFacts
     python : pair of str, optional
-        Python versions; default: this one's, twice.
+        Python versions, then and now; default: this version for both.
     """
     versions = python or (platform.python_version(), platform.python_version())
     modules = None if then.modules is None or now.modules is None else changed_items(then.modules, now.modules)
@@ -57,24 +57,24 @@ def code_change(then: CodeFacts, now: CodeFacts, *, python: tuple[str, str] | No
 
 
 def describe_code_change(code: CodeChange) -> str:
-    """Say what differs in the code in one line."""
+    """Return the code changes as one line of text."""
     if code.is_empty:
         return "The code means the same." + (" Only comments or docstrings differ." if code.source else "")
-    said = []
+    changes = []
     if code.modules is None and code.source:
-        said.append("source files")
+        changes.append("source files")
     if code.modules:
-        said.append(f"modules {_join_names(sorted(code.modules))}")
+        changes.append(f"modules {_join_names(sorted(code.modules))}")
     if code.packages:
         pairs = [f"{name} {then or 'none'} -> {now or 'none'}" for name, (then, now) in sorted(code.packages.items())]
-        said.append(f"packages {_join_names(pairs)}")
+        changes.append(f"packages {_join_names(pairs)}")
     if code.python:
-        said.append(f"Python {code.python[0]} -> {code.python[1]}")
-    return f"The code differs: {'; '.join(said)}."
+        changes.append(f"Python {code.python[0]} -> {code.python[1]}")
+    return f"The code differs: {'; '.join(changes)}."
 
 
 def changed_items(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return name to (then, now) of what differs, null where there is none."""
+    """Return name to (then, now) of the items that differ; None where one side lacks the name."""
     names = sorted({*then, *now})
     return {name: (then.get(name), now.get(name)) for name in names if then.get(name) != now.get(name)}
 

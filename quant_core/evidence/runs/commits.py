@@ -1,4 +1,4 @@
-"""Who may commit what. Which version a reader gets: reader.py; record form: ledger/chain.py; bytes: store/store.py."""
+"""Writing to a home: the rules for runs and commits. Reading: reader.py; records: ledger/chain.py; bytes: store/."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Outcome = Literal["ok", "failed", "cancelled", "abandoned"]
 
 
 class Evidence(EvidenceReader):
-    """One home to write to, and the rules between its tables and its ledger. Folders appear with the first write."""
+    """A home to write to: keeps its tables and its ledger consistent. Folders are made by the first write."""
 
     ledger: Ledger
     store: Store
@@ -35,18 +35,18 @@ class Evidence(EvidenceReader):
         self.ledger = Ledger(self.home / FILE_NAME)
 
     def open_run(self, run_id: str, payload: Mapping[str, Any], *, owner: Writer | None = None) -> Record:
-        """Open a run with its `genesis` record, or return the one it has: the first call's payload stands.
+        """Open a run with its `genesis` record. A run that is open already keeps the record of the first call.
 
         Parameters
         ----------
         run_id : str
             Unique per run.
         payload : mapping
-            Git commit, manifest hash, seed and the like. `pins` (seq, champions, trials) is what the run
-            knows of the ledger; what is missing of it is taken as of now.
+            Git commit, manifest hash, seed and the like. `pins` (seq, champions, trials) is the state of the
+            ledger the run reads; pins that are not given are those of now.
         owner : Writer, optional
-            The process that lives as long as the run, default this one. Steps in processes of their
-            own name the process that started them, else the run looks abandoned between two steps.
+            The process that lives as long as the run; default: this one. A step in a process of its own names the
+            process that started it; else the run looks abandoned between two steps.
         """
         if not run_id:
             raise UsageError("a run needs an id.")
@@ -68,29 +68,29 @@ class Evidence(EvidenceReader):
         facts: Mapping[str, Any],
         actions: DataRef | None = None,
     ) -> Record:
-        """Make a stored version the head of its table, if nobody else did since this run opened.
+        """Make a stored version the head of its table, if no other run has committed since this one opened.
 
-        The head must be the one pinned by the run's genesis, or this run's own. The same bytes again
-        from the same run (a retried step) return the record there is.
+        The head must be the one pinned by the run's genesis, or this run's own. If the same run commits the same bytes
+        again (a retried step), the existing record is returned.
 
         Parameters
         ----------
         run_id, stage, sleeve : str
-            Which run commits which table.
+            The run and the table it commits.
         valid, exclusions : DataRef
             Both parts, already in the store.
         facts : mapping
-            Rows, excluded per rule, metrics, parents: what a reader wants to know beside the bytes.
+            Rows, excluded per rule, metrics, parents: facts a reader needs besides the bytes.
         actions : DataRef, optional
             Corporate actions that came with the rows.
 
         Returns
         -------
         Record
-            Of kind `commit`. ConflictError if another run was first or this one is closed.
+            The `commit` record. ConflictError if another run was first or this one is closed.
         """
         with self._locked_ledger() as ledger:
-            # Under the lock: what is in the store now is not collected before the record says that it is needed.
+            # Under the lock, so that no collection deletes the version before the record names it.
             version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
             run = self._index.run(run_id)
             own = run.commit_of(stage, sleeve)
@@ -122,12 +122,12 @@ class Evidence(EvidenceReader):
         after: int,
         facts: Mapping[str, Any],
     ) -> Record:
-        """Record a stored batch as landed. What a landing knows of is decided in graph/landing.py.
+        """Record a stored batch as landed. Choosing what to land: graph/landing.py.
 
         Parameters
         ----------
         run_id, stage, sleeve : str
-            Which run landed it, for which table.
+            The run that landed it, and the table.
         valid, exclusions, actions : DataRef
             Its parts, already in the store.
         after : int
@@ -138,7 +138,7 @@ class Evidence(EvidenceReader):
         Returns
         -------
         Record
-            Of kind `landed`. ConflictError if another run landed something meanwhile.
+            The `landed` record. ConflictError if another run landed a batch meanwhile.
         """
         with self._locked_ledger() as ledger:
             version = self._version(stage, sleeve, valid=valid, exclusions=exclusions, actions=actions)
@@ -151,8 +151,8 @@ class Evidence(EvidenceReader):
             return ledger.append(LANDED, {**version, **facts}, run_id=run_id)
 
     def _version(self, stage: str, sleeve: str, **parts: DataRef | None) -> dict[str, Any]:
-        """Return what a record says of the parts of a table, each of which must be that part and in the store."""
-        told: dict[str, Any] = {"stage": stage, "sleeve": sleeve}
+        """Return the record data of a table's parts; each must be of this table and in the store."""
+        data: dict[str, Any] = {"stage": stage, "sleeve": sleeve}
         for part, ref in parts.items():
             if ref is None:
                 continue
@@ -160,17 +160,17 @@ class Evidence(EvidenceReader):
                 raise UsageError(f"{ref.stage} of {ref.sleeve} ({ref.part}) was given as {stage} of {sleeve} ({part}).")
             if not self.store.exists(ref):
                 raise MissingVersionError(f"{ref.path} is not in {self.home}. Store.write it before it is committed.")
-            told[part] = ref.model_dump(include={"sha256", "rows", "path", "form"}, exclude_defaults=True)
-        return told
+            data[part] = ref.model_dump(include={"sha256", "rows", "path", "form"}, exclude_defaults=True)
+        return data
 
     def refuse(self, run_id: str, stage: str, sleeve: str, reasons: Sequence[Any]) -> Record:
-        """Record that a blocking rule refused a result. The head stays."""
+        """Record that a blocking rule refused a result. The head does not change."""
         with self._locked_ledger() as ledger:
             self._index.run(run_id)
             return ledger.append(REFUSED, {"stage": stage, "sleeve": sleeve, "reasons": reasons}, run_id=run_id)
 
     def close_run(self, run_id: str, outcome: Outcome, steps: Mapping[str, Any]) -> Record:
-        """Close a run with its `outcome` record, or return the one it has: the first outcome stands.
+        """Close a run with its `outcome` record. A closed run keeps its first outcome.
 
         Parameters
         ----------
@@ -182,22 +182,22 @@ class Evidence(EvidenceReader):
             Steps by result.
         """
         if outcome not in get_args(Outcome):
-            raise UsageError(f"outcome {outcome!r} is none of {', '.join(get_args(Outcome))}.")
+            raise UsageError(f"outcome {outcome!r} is not known. Use one of {', '.join(get_args(Outcome))}.")
         with self._locked_ledger() as ledger:
             closed = self._index.run(run_id).outcome
             return closed or ledger.append(OUTCOME, {"outcome": outcome, "steps": steps}, run_id=run_id)
 
     def note(self, run_id: str, kind: str, data: Mapping[str, Any], *, durable: bool = True) -> Record:
-        """Record something else, such as an `alert`. The kinds with rules of their own have their own methods.
+        """Record a note of another kind, such as an `alert`. Kinds with rules of their own have their own methods.
 
-        Without `durable` it need not outlive a power cut: for progress, see `Ledger.append`.
+        Without `durable` a power cut may lose it; see `Ledger.append`.
         """
         if kind in {GENESIS, LANDED, COMMIT, REFUSED, OUTCOME, COLLECTED}:
             raise UsageError(f"kind {kind!r} has a method of its own.")
         return self.ledger.append(kind, data, run_id=run_id, durable=durable)
 
     def abandon_dead(self) -> tuple[Record, ...]:
-        """Close, as `abandoned`, every run whose processes are all gone; return the outcomes."""
+        """Close every run whose processes have all ended as `abandoned`; return the outcome records."""
         if all(_may_go_on(run) for run in self.runs()):
             return ()
         with self._locked_ledger() as ledger:
@@ -207,17 +207,17 @@ class Evidence(EvidenceReader):
 
     @contextmanager
     def lock_ledger(self) -> Iterator[Transaction]:
-        """Hold the ledger, so that nobody commits until the block ends. What is committed is in the index."""
+        """Lock the ledger, so that nobody commits until the block ends. The index is up to date."""
         with self._locked_ledger() as transaction:
             yield transaction
 
     def sweep(self) -> tuple[Path, ...]:
-        """Remove the temps of killed writers, in the store and beside the manifests; return them."""
+        """Remove the temps of killed writers in the store and the folders of runs; return their paths."""
         return self.store.sweep() + sweep(self.home / "runs")
 
     @contextmanager
     def _locked_ledger(self) -> Iterator[Transaction]:
-        """Hold the ledger with the index caught up, so that what it says stays true until the append."""
+        """Lock the ledger with the index up to date, so that the index stays valid until the append."""
         with self._gate, self.ledger.lock() as transaction:
             self._index.catch_up(self.ledger)
             yield transaction
@@ -230,9 +230,9 @@ def _describe_commit(commit: Record | None) -> str:
 
 
 def _may_go_on(run: Run) -> bool:
-    """Tell whether a run is closed already, or any of its processes lives.
+    """Return whether a run is closed already or any of its processes is alive.
 
-    Notes do not count: an alert may come from a daemon that outlives every run.
+    Writers of notes do not count: an alert may come from a daemon that outlives every run.
     """
     records = (run.genesis, *run.commits, *run.refused)
     writers = {Writer.model_validate(run.genesis.data["owner"]), *(record.writer for record in records)}

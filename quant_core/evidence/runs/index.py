@@ -1,4 +1,4 @@
-"""What the ledger's records add up to: runs, commits, heads. Who may append what is decided in commits.py."""
+"""An index of the ledger's records: runs, commits, heads. The rules for appending are in commits.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLLECTED = "collected"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run as the ledger tells it. Without an outcome it is at work, or its process is gone."""
+    """One run as recorded in the ledger. Without an outcome it is still running, or its process has ended."""
 
     run_id: str
     genesis: Record
@@ -28,23 +28,23 @@ class Run:
 
     @property
     def pinned_seq(self) -> int:
-        """Last seq this run knows of; what others commit later, it does not see."""
+        """Last seq this run reads; it does not see later commits of others."""
         return int(self.genesis.data["pins"]["seq"])
 
     @property
     def python(self) -> str | None:
-        """Version of the Python that opened it; None where the record does not say."""
+        """Version of the Python that opened the run; None where the record lacks it."""
         version = self.genesis.data.get("host", {}).get("python")
         return None if version is None else str(version)
 
     def commit_of(self, stage: str, sleeve: str) -> Record | None:
-        """Return the last commit of that table by this run."""
+        """Return the last commit of that table by this run, None if it has none."""
         mine = (record for record in reversed(self.commits) if table_of(record) == (stage, sleeve))
         return next(mine, None)
 
 
 class Index:
-    """Grows with the ledger: `catch_up` reads only what is new."""
+    """Records by run and by table. It grows with the ledger: `catch_up` reads only new records."""
 
     def __init__(self) -> None:
         self._place = Position()
@@ -57,11 +57,11 @@ class Index:
 
     @property
     def last_seq(self) -> int:
-        """Number of the last record taken in, -1 before the first."""
+        """Number of the last record in the index, -1 before the first."""
         return self._place.seq - 1
 
     def catch_up(self, ledger: LedgerReader) -> None:
-        """Take in the records appended since the last call."""
+        """Add the records appended since the last call."""
         for record, place in ledger.since(self._place):
             if record.kind == GENESIS:
                 self._runs[record.run_id] = [record]
@@ -78,12 +78,12 @@ class Index:
             self._place = place
 
     def _as_of(self, run_id: str) -> str | None:
-        """Return the knowledge time of a run: the versions of one that has one are no heads."""
+        """Return the knowledge time of a run, None if it has none. Versions of a run with one are never heads."""
         moment = self._runs[run_id][0].data.get("as_of") if run_id in self._runs else None
         return None if moment is None else str(moment)
 
     def knows(self, run_id: str) -> bool:
-        """Tell whether that run was opened."""
+        """Return whether that run was opened."""
         return run_id in self._runs
 
     def run(self, run_id: str) -> Run:
@@ -115,7 +115,7 @@ class Index:
         return next(known, None)
 
     def landed_batches(self, stage: str, sleeve: str) -> tuple[Record, ...]:
-        """Return every batch that was landed for a table, in order."""
+        """Return the `landed` records of a table, oldest first."""
         return tuple(self._landed.get((stage, sleeve), ()))
 
     def owner(self, stage: str, sleeve: str, sha256: str) -> str | None:
@@ -126,11 +126,11 @@ class Index:
         return max(naming, key=attrgetter("seq")).run_id if naming else None
 
     def collection_record(self, path: str) -> Record | None:
-        """Return the last `collected` record of a version, by its path; None if it never was."""
+        """Return the last `collected` record of a version, by its path; None if it was never collected."""
         return self._collected.get(path)
 
     def last_commit(self, stage: str, sleeve: str) -> int:
-        """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
+        """Return the seq of the last commit of a table by any run, runs with a knowledge time included; -1 for none."""
         return self._last_commit.get((stage, sleeve), -1)
 
     def heads(self, *, at: int | None = None) -> Mapping[tuple[str, str], Record]:

@@ -1,6 +1,6 @@
-"""The manifest: everything a run was given, enough to run it again. What came out of it stands in its commit records.
+"""The manifest: all inputs of a run, enough to run it again. Its results are in its commit records.
 
-It holds no clock, host or path; `host_facts` are for the ledger.
+It holds no time, host or path; `host_facts` go into the ledger.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _SHA256 = r"^[0-9a-f]{64}$"
 _GIT_SECONDS = 20
-# Larger untracked files are data, told apart by name and size: reading gigabytes would delay every run.
+# Larger untracked files are data, hashed by name and size: reading gigabytes would delay every run.
 _LARGEST_SOURCE = 1 << 20
 
 
@@ -48,7 +48,7 @@ class _Facts(BaseModel):
 
 
 class CodeFacts(_Facts):
-    """Which code ran. A null has its reason in `git_reason`; nothing is called "unknown".
+    """The code that ran. A null has its reason in `git_reason`; nothing is called "unknown".
 
     `modules` has one hash per module of the core, which comments do not change; null in manifests of older versions.
     """
@@ -64,7 +64,7 @@ class CodeFacts(_Facts):
 
 
 class SleeveFileFacts(_Facts):
-    """Which sleeve file was read: its name without folders, and its bytes; null without a file."""
+    """The sleeve file that was read: its name without folders, and the hash of its bytes; null without a file."""
 
     name: str
     sha256: str | None = Field(pattern=_SHA256)
@@ -75,7 +75,7 @@ class Manifest(_Facts):
 
     `sleeve_definition` is the sleeve as its file declared it, null in manifests of older versions. `params` and
     `origins` go by stage id; `inputs` by "stage/sleeve", the versions committed before this run that it reads;
-    `pins` is what it knows of the ledger.
+    `pins` is the state of the ledger it reads.
     """
 
     format: Literal[1] = 1
@@ -105,22 +105,22 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def manifest_path(home: Path, run_id: str) -> Path:
-    """Return where the manifest of a run lies."""
+    """Return the path of the manifest of a run."""
     return home / "runs" / encode_name(run_id) / "manifest.json"
 
 
 def write_manifest(home: Path, manifest: Manifest) -> tuple[Path, str]:
-    """Keep a manifest; return its path and SHA-256.
+    """Write a manifest; return its path and SHA-256.
 
-    Writing an equal one again changes nothing. Another one under the same run id is a ConflictError.
+    Writing an equal one again changes nothing. A different one under the same run id is a ConflictError.
     """
     content = canonical_bytes(manifest.model_dump(mode="json"), indented=True)
     if Manifest.model_validate_json(content) != manifest:
         raise UsageError(
-            "params or pins hold a number JSON cannot keep (NaN, infinity, beyond 2**53): no replay could."
+            "params or pins hold a number JSON cannot store exactly (NaN, infinity, beyond 2**53). Change it."
         )
     if len(content) > LARGEST_JSON:
-        raise UsageError(f"the manifest of run {manifest.run_id} has {len(content)} bytes; at most {LARGEST_JSON}.")
+        raise UsageError(f"the manifest of run {manifest.run_id} has {len(content)} bytes; at most {LARGEST_JSON}")
     path = manifest_path(home, manifest.run_id)
     try:
         write_document(path, content, replace=False)
@@ -133,14 +133,14 @@ def write_manifest(home: Path, manifest: Manifest) -> tuple[Path, str]:
 
 
 def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Manifest:
-    """Read a manifest back; with `sha256`, from the run's genesis record, only if it is that one."""
+    """Read a manifest; with `sha256`, taken from the run's genesis record, its bytes must have that hash."""
     path = manifest_path(home, run_id)
     try:
         content = read_at_most(path, LARGEST_JSON)
     except FileNotFoundError as error:
         raise MissingVersionError(f"run {run_id} has no manifest in {home}.") from error
     except OSError as error:
-        raise IntegrityError(f"{path} is no manifest: {error.strerror}.") from error
+        raise IntegrityError(f"{path} is not a valid manifest: {error.strerror}.") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise IntegrityError(f"{path} is not the manifest recorded for run {run_id}. Restore it.")
     import jsonschema  # a run is opened and stages are loaded without it
@@ -148,26 +148,28 @@ def read_manifest(home: Path, run_id: str, *, sha256: str | None = None) -> Mani
     try:
         value = strict_object(content)
         if value.get("format", FORMAT) != FORMAT:
-            raise EvidenceError(f"{path} has format {value['format']!r}; this version reads {FORMAT}. Upgrade.")
+            raise EvidenceError(
+                f"{path} has format {value['format']!r}; this version reads {FORMAT}. Upgrade quant-assets."
+            )
         _validator().validate(value)
         manifest = Manifest.model_validate_json(content)
     except jsonschema.ValidationError as error:
-        raise IntegrityError(f"{path} is no manifest: {error.json_path}: {error.message:.200}") from error
+        raise IntegrityError(f"{path} is not a valid manifest: {error.json_path}: {error.message:.200}") from error
     except (PayloadError, ValidationError) as error:
-        raise IntegrityError(f"{path} is no manifest: {error}") from error
+        raise IntegrityError(f"{path} is not a valid manifest: {error}") from error
     if manifest.run_id != run_id:
         raise IntegrityError(f"{path} is the manifest of run {manifest.run_id}, not of {run_id}.")
     return manifest
 
 
 def code_facts(root: Path) -> CodeFacts:
-    """Take stock of the code in checkout or installation `root`, the folder that holds `quant_core`.
+    """Return the code facts of a checkout or installation; `root` is the folder that holds `quant_core`.
 
-    The dirty hash covers changes against the commit and untracked files; an ignored file is not code.
+    The dirty hash covers changes against the commit and untracked files; ignored files do not count.
     """
     sources = sorted((root / "quant_core").rglob("*.py"))
     if not sources:
-        raise UsageError(f"{root} holds no quant_core. Give the folder the package lies in.")
+        raise UsageError(f"{root} does not hold quant_core. Give the folder that contains the package.")
     locks = sorted((root / "locks").glob("*.txt"))
     return CodeFacts(
         **_git_facts(root),
@@ -179,7 +181,7 @@ def code_facts(root: Path) -> CodeFacts:
 
 
 def host_facts() -> dict[str, Any]:
-    """Return what the machine is, for the genesis record."""
+    """Return facts about the machine, for the genesis record."""
     return {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -233,7 +235,7 @@ def _hash_of(root: Path, files: Iterable[Path], *, largest: int | None = None) -
 
 
 def _packages() -> dict[str, str]:
-    # The first of two distributions with one name is the one that gets imported.
+    # Of two distributions with one name, Python imports the first.
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
         found.setdefault(re.sub(r"[-_.]+", "-", distribution.name).lower(), distribution.version)

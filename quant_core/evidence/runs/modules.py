@@ -1,7 +1,7 @@
-"""What the code says, apart from how it is written: one hash per module, which comments and docstrings do not change.
+"""One hash per module that comments and docstrings do not change.
 
-Code is compiled without docstrings and without running it; line numbers and file names are left out. The hash holds for
-one Python version.
+Code is compiled without docstrings and is not run; line numbers and file names are left out. The hash is valid for one
+Python version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def module_hashes(root: Path) -> dict[str, str]:
     Raises
     ------
     SyntaxError
-        A file is no Python.
+        A file is not valid Python.
     """
     found = {}
     for path in sorted((root / "quant_core").rglob("*.py")):
@@ -37,7 +37,7 @@ def _hash_of(source: bytes) -> str:
 
 
 def _meaning(value: Any) -> Any:
-    """Return what a constant or a piece of code does, in an order no process changes."""
+    """Return a comparable form of a constant or a code object, in an order that is the same in every process."""
     if isinstance(value, CodeType):
         return (
             value.co_code,

@@ -1,4 +1,4 @@
-"""Reading a home: which runs there were, and which version of a table a reader gets. Who may write: commits.py."""
+"""Reading a home: its runs, and which version of a table a reader gets. Writing: commits.py."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from quant_core.evidence.store.refs import DataRef, Part
 
 
 class EvidenceReader:
-    """One home: its tables, its ledger, and what its records add up to. Nothing here changes it.
+    """A home to read from: its tables, its ledger and its runs. Nothing here changes it.
 
-    Safe among threads and processes; each process keeps its own index and catches up before it answers.
+    Safe to use from threads and processes; each process keeps its own index and updates it before each answer.
     """
 
     ledger: LedgerReader
@@ -36,12 +36,12 @@ class EvidenceReader:
         self._gate = threading.RLock()
 
     def landed_batches(self, stage: str, sleeve: str) -> tuple[Record, ...]:
-        """Return the batches that were landed for a table, oldest first, whatever became of their runs."""
+        """Return the `landed` records of a table, oldest first, however their runs ended."""
         with self._current_index() as index:
             return index.landed_batches(stage, sleeve)
 
     def last_commit(self, stage: str, sleeve: str) -> int:
-        """Return the seq of the last commit of a table by any run, a look at the past included; -1 for none."""
+        """Return the seq of the last commit of a table by any run, runs with a knowledge time included; -1 for none."""
         with self._current_index() as index:
             return index.last_commit(stage, sleeve)
 
@@ -56,9 +56,9 @@ class EvidenceReader:
     ) -> DataRef:
         """Return the version of a table a reader gets.
 
-        In this order: the commit of its own run; of its parent and root runs as given; the head at the
-        seq its genesis pinned. Outside a run, the newest head. A run with a knowledge time reads no head, which
-        knows more: only what a run with the same one committed.
+        In a run it is, in this order: the commit of the run itself; that of the parent and root runs as given; the
+        head at the seq its genesis pinned. Outside a run it is the newest head. A run with a knowledge time reads no
+        heads, which may know more, but what a run with the same knowledge time committed.
         """
         with self._current_index() as index:
             if run_id is None:
@@ -77,13 +77,13 @@ class EvidenceReader:
             known = ", ".join(f"{name} of {owner}" for name, owner in index.heads()) or "nothing"
         if found is None:
             seen = "" if run_id is None else f" that run {run_id} may read"
-            raise MissingVersionError(f"{stage} of {sleeve} has no committed version{seen}. Committed by now: {known}.")
+            raise MissingVersionError(f"{stage} of {sleeve} has no committed version{seen}. Committed so far: {known}.")
         return ref_in(found, part)
 
     def heads(self, *, at: int | None = None) -> dict[tuple[str, str], Record]:
         """Return the newest commit of every table, by stage and sleeve; with `at`, the newest up to that seq.
 
-        What a run with a knowledge time (`as_of` in its genesis) commits is its own and never a head.
+        A version committed by a run with a knowledge time (`as_of` in its genesis) is never a head.
         """
         with self._current_index() as index:
             return dict(index.heads(at=at))
@@ -104,17 +104,17 @@ class EvidenceReader:
             return index.run(run_id)
 
     def last_seq(self) -> int:
-        """Return the number of the ledger's last record, -1 if it is empty: what a run that opens now would pin."""
+        """Return the number of the ledger's last record, -1 if it is empty: a run that opens now pins it."""
         with self._current_index() as index:
             return index.last_seq
 
     def collection_record(self, path: str) -> Record | None:
-        """Return the record that says a version was deleted on purpose, by the version's path; None if none does."""
+        """Return the last `collected` record of a version, by its path; None if it was never collected."""
         with self._current_index() as index:
             return index.collection_record(path)
 
     def _advice(self, ref: DataRef) -> str:
-        """Say what became of a version that is not there, and how to have it again."""
+        """Return why a version is missing and how to restore it."""
         with self._current_index() as index:
             gone = index.collection_record(ref.path)
             owner = index.owner(ref.stage, ref.sleeve, ref.sha256)
@@ -131,11 +131,11 @@ class EvidenceReader:
 
 
 def ref_in(commit: Record, part: Part = "valid") -> DataRef:
-    """Return the reference a commit record holds for one of its parts."""
+    """Return the reference of one part of a `commit` or `landed` record."""
     data = commit.data
     if part not in data:
         raise MissingVersionError(f"{data['stage']} of {data['sleeve']} came without {part} (seq {commit.seq}).")
     try:
         return DataRef(stage=data["stage"], sleeve=data["sleeve"], part=part, **data[part])
     except ValidationError as error:
-        raise IntegrityError(f"record {commit.seq} names no possible version: {error}") from error
+        raise IntegrityError(f"record {commit.seq} names a version that cannot exist: {error}") from error

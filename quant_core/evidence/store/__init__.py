@@ -1,1 +1,1 @@
-"""Table versions by the SHA-256 of their bytes. Which version is the head of a table: runs/."""
+"""Table versions by the SHA-256 of their bytes. The head version of a table: runs/."""

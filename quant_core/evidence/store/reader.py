@@ -1,4 +1,4 @@
-"""Reading table versions: nothing is returned before its bytes hash to its name. Writing them: store.py."""
+"""Reading table versions: the bytes are checked against their hash before a table is returned. Writing: store.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from quant_core.evidence.store.refs import DataRef, version_path
 LIST_SCHEMA = {"sha256": pl.String(), "rows": pl.Int64()}
 """Columns of a version in the form "list"."""
 
-# Time stamps of files have the grain of the kernel's tick: a file this young may change and look the same.
+# File time stamps have the resolution of the kernel's tick: a file this young may change without a new time stamp.
 _SETTLED_NS = 50_000_000
 
 
@@ -29,13 +29,13 @@ def _advise_replay(ref: DataRef) -> str:
 
 
 class StoreReader:
-    """The `store/` folder of a home, to read from. Nothing in it is ever changed, and nothing is found by listing it.
+    """The `store/` folder of a home, to read from. It changes nothing and lists no folder: references name the files.
 
     Parameters
     ----------
     home : Path
     advice : callable, optional
-        What to say of a version that is not there: who made it, and whether it was collected.
+        Returns the advice for a missing version: who made it, and whether it was collected.
     """
 
     def __init__(self, home: Path, *, advice: Callable[[DataRef], str] = _advise_replay) -> None:
@@ -44,18 +44,18 @@ class StoreReader:
         self._vouched: dict[str, tuple[str, int, int, int, int]] = {}
 
     def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return the table, or those of its columns, after its bytes were held against the hash."""
+        """Return the table, or these columns of it, after its bytes were checked against its hash."""
         if ref.form == "list":
             return pl.concat([self._read_rows(version, columns) for version in self.versions(ref)])
         return self._read_rows(ref, columns)
 
     def versions(self, ref: DataRef) -> tuple[DataRef, ...]:
-        """Return the versions a reference is made of: itself, or those its list names."""
+        """Return the versions that make up a table: the reference itself, or those its list names."""
         if ref.form == "rows":
             return (ref,)
         names = self._read_file(ref, None)
         if dict(names.schema) != LIST_SCHEMA or names["rows"].sum() != ref.rows:
-            raise IntegrityError(f"{_describe_ref(ref)} is no list of versions with {ref.rows} rows.")
+            raise IntegrityError(f"{_describe_ref(ref)} is not a list of versions with {ref.rows} rows.")
         return tuple(
             DataRef(
                 stage=ref.stage,
@@ -75,8 +75,8 @@ class StoreReader:
         return frame
 
     def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
-        # One descriptor for both: what is hashed is what is read, and no name is taken for a pattern.
-        with self._open_checked(ref) as stream:
+        # One descriptor: the bytes hashed are the bytes read. No name is taken for a pattern.
+        with self._check_and_open(ref) as stream:
             try:
                 return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
             except ColumnNotFoundError as error:
@@ -86,14 +86,14 @@ class StoreReader:
                 raise UnknownNameError(f"column of {ref.stage}", missing, known) from error
 
     def verify(self, ref: DataRef) -> None:
-        """Raise what `read` would if the bytes of a table are not there or not its own; nothing is decoded."""
+        """Check the bytes of a table against their hash; raise as `read` does, but decode nothing."""
         for version in self.versions(ref):
-            with self._open_checked(version):
+            with self._check_and_open(version):
                 pass
 
     @contextmanager
-    def _open_checked(self, ref: DataRef) -> Iterator[BufferedReader]:
-        """Open the file of a reference at its beginning, once its bytes were held against the hash."""
+    def _check_and_open(self, ref: DataRef) -> Iterator[BufferedReader]:
+        """Check the bytes of a version against their hash, then yield the file at its beginning."""
         try:
             with self._stream(ref) as stream:
                 self._vouch(ref, stream)
@@ -105,7 +105,7 @@ class StoreReader:
             raise IntegrityError(f"{_describe_ref(ref)} cannot be read: {error}") from error
 
     def exists(self, ref: DataRef) -> bool:
-        """Tell whether there is a file for `ref`; its bytes are checked by `read`."""
+        """Return whether there is a file for `ref`; its bytes are checked by `read`."""
         try:
             self._stream(ref).close()
         except FileNotFoundError:
@@ -118,7 +118,7 @@ class StoreReader:
         return os.fdopen(open_below(self.root, PurePosixPath(ref.path).parts[1:]), "rb")
 
     def _vouch(self, ref: DataRef, stream: BufferedReader) -> None:
-        """Raise IntegrityError unless the open file hashes to its name; remembered while the file looks unchanged."""
+        """Raise IntegrityError unless the open file has the hash in its name. Checked once while it looks unchanged."""
         status = os.fstat(stream.fileno())
         look = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if self._vouched.get(ref.path) == (ref.sha256, *look):

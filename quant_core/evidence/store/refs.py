@@ -1,4 +1,4 @@
-"""References to table versions: which bytes of which table, and where they are kept. Reading and writing: store.py."""
+"""References to table versions: the hash of the bytes, the table, the path. Reading: reader.py; writing: store.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Part = Literal["valid", "exclusions", "actions"]
 
 
 class DataRef(BaseModel):
-    """Which bytes of which table: all a stage needs to load it, and small enough to travel.
+    """A version of a table: all that is needed to load it, and small enough to send between processes.
 
     `path` is relative to the home and follows from the other fields, so a reference cannot point elsewhere. In the form
-    "list" the file holds no rows but names the versions whose rows, one after the other, are the table.
+    "list" the file names other versions; their rows, one after the other, are the table.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -37,5 +37,5 @@ class DataRef(BaseModel):
 
 
 def version_path(stage: str, sleeve: str, sha256: str) -> PurePosixPath:
-    """Return where a version lies, relative to the home: `store/<room>/<name>/<sleeve>/<sha256>.parquet`."""
+    """Return the path of a version, relative to the home: `store/<room>/<name>/<sleeve>/<sha256>.parquet`."""
     return PurePosixPath("store", *map(encode_name, stage.split(".")), encode_name(sleeve), f"{sha256}.parquet")

@@ -1,4 +1,4 @@
-"""Writing table versions: immutable Parquet files named by their SHA-256. Which one is current: runs/commits.py."""
+"""Writing table versions: immutable Parquet files named by their SHA-256. The head of a table: runs/commits.py."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class Store(StoreReader):
     def write(
         self, frame: pl.DataFrame, *, stage: str, sleeve: str, key: Sequence[str], part: Part = "valid"
     ) -> DataRef:
-        """Keep a table; return its reference. Equal tables are equal bytes, hence one file.
+        """Store a table; return its reference. Equal tables have equal bytes, hence one file.
 
         Parameters
         ----------
         frame : DataFrame
             Flat columns, no NaN or infinity.
         stage, sleeve : str
-            Whose table it is.
+            The table.
         key : sequence of str
-            Columns to sort by. Rows with equal keys keep their order; an empty key keeps all.
-        part : "valid" or "exclusions"
-            Both lie in one folder.
+            Columns to sort by. Rows with equal keys keep their order; with an empty key all rows do.
+        part : "valid", "exclusions" or "actions"
+            All parts are stored in one folder.
 
         Raises
         ------
         ContractError
-            A column is nested or not finite, or the key is not there.
+            A column is nested or not finite, or a key column is missing.
         EvidenceError
-            The system takes no more; what was there stays, and nothing new is left behind.
+            The system cannot write the file; existing files are unchanged, and no new one is left behind.
         IntegrityError
             A folder of the store was replaced by a link.
         """
@@ -61,11 +61,11 @@ class Store(StoreReader):
             path = str(version_path(stage, sleeve, sha256))
             ref = DataRef(stage=stage, sleeve=sleeve, part=part, sha256=sha256, rows=frame.height, path=path)
             if self._holds(ref):
-                # Young again, so that a collection spares what is about to be committed; of another owner's file, the
-                # commit itself finds out.
+                # A new time stamp keeps a collection from deleting what is about to be committed. It fails for another
+                # owner's file; then the commit checks that the file exists.
                 with suppress(PermissionError):
                     os.utime(self.home / path)
-                # Whoever put it there may have died before its name was durable.
+                # The writer that published it may have died before its name was durable.
                 flush_path(self.home / path)
                 flush_path(folder)
             else:
@@ -73,9 +73,9 @@ class Store(StoreReader):
         return ref
 
     def write_list(self, versions: Sequence[DataRef]) -> DataRef:
-        """Keep a table made of versions there are, of one part of one table; return its reference.
+        """Store a table as a list of stored versions, all of one part of one table; return its reference.
 
-        It costs what its list costs, not what its rows would: a table that grows by versions is never copied.
+        Only the list is written, not the rows: a table that grows by versions is never copied.
         """
         first = versions[0]
         if len(versions) == 1:
@@ -85,7 +85,7 @@ class Store(StoreReader):
         return ref.model_copy(update={"rows": int(names["rows"].sum()), "form": "list"})
 
     def sweep(self) -> tuple[Path, ...]:
-        """Remove what killed writers left behind; return it."""
+        """Remove the temps of killed writers; return their paths."""
         return sweep(self.root)
 
     def _holds(self, ref: DataRef) -> bool:
@@ -98,7 +98,7 @@ class Store(StoreReader):
 
 
 class _Hashing:
-    """What polars writes a table to: hashed on its way into the file, so that no byte is read back for it."""
+    """A file for polars to write to that hashes the bytes on their way, so that they are not read back."""
 
     def __init__(self, stream: BufferedWriter) -> None:
         self._stream = stream
@@ -106,7 +106,7 @@ class _Hashing:
         self.refusal: OSError | EvidenceError | None = None
 
     def write(self, piece: bytes) -> int:
-        """Take a piece; remember why it was refused, of which polars keeps no more than the text."""
+        """Write a piece; keep the error if it fails, because polars keeps only its text."""
         try:
             reach_point("mid_write")
             self._stream.write(piece)
@@ -117,11 +117,11 @@ class _Hashing:
         return len(piece)
 
     def flush(self) -> None:
-        """Nothing: the file is flushed once, by name, when it is whole."""
+        """Do nothing: the file is flushed once, by name, when it is complete."""
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> str:
-    """Write a new file with every setting fixed that has a say in the bytes; return their SHA-256."""
+    """Write a new Parquet file, with every setting fixed that affects its bytes; return their SHA-256."""
     with path.open("xb") as stream:
         reach_point("after_temp_open")
         file = _Hashing(stream)
@@ -142,7 +142,7 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> str:
 
 
 def _normalise_frame(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> pl.DataFrame:
-    """Return the one form of all tables equal to `frame`: sorted, in one chunk, without negative zero."""
+    """Return the normal form of `frame`: sorted, in one chunk, without negative zero."""
     if missing := [column for column in key if column not in frame.columns]:
         raise ContractError(f"{name}: key column {missing[0]!r} is not in the table. It has {frame.columns}.")
     floats = []
@@ -153,21 +153,19 @@ def _normalise_frame(frame: pl.DataFrame, key: Sequence[str], *, name: str) -> p
             )
         if dtype.is_float():
             floats.append(column)
-    # Lazy, so that columns are looked through side by side; no answer is longer than one row.
+    # Lazy, so that polars checks the columns in parallel; each result has one row.
     is_finite = frame.lazy().select(pl.col(floats).is_finite().all()).collect()
     for column in floats:
         if not is_finite[column].item():
-            raise ContractError(
-                f"{name}: column {column!r} holds NaN or infinity. What is not known is null in a table."
-            )
+            raise ContractError(f"{name}: column {column!r} holds NaN or infinity. Store an unknown value as null.")
     has_zero = frame.lazy().select((pl.col(floats) == 0).any()).collect()
-    # Not `+ 0.0`: polars takes that for nothing to do, and the sign stays.
+    # Not `+ 0.0`: polars optimises that away, and the sign stays.
     frame = frame.with_columns(
         pl.when(pl.col(column) == 0).then(pl.lit(0.0, dtype=frame.schema[column])).otherwise(column).alias(column)
         for column in floats
         if has_zero[column].item()
     )
-    # A stable sort keeps the order of what is sorted by the last column already: most tables come symbol by symbol.
+    # A stable sort need not sort by a last column that is sorted already: most tables come symbol by symbol.
     unsorted = list(key)
     while unsorted and frame[unsorted[-1]].is_sorted():
         unsorted.pop()

@@ -1,1 +1,1 @@
-"""Which versions of the store are needed, damaged or old. The commands that call this: lifecycle/store.py."""
+"""Finds the versions of the store that are needed, damaged or old. The commands: lifecycle/store.py."""

@@ -1,6 +1,6 @@
-"""Deletes versions that can be computed again and files no record names. What has to stay: references.py.
+"""Deletes versions that can be computed again and files that no record names. Files that must stay: references.py.
 
-Each deletion is a ledger record before it is done, so that what was collected can be told from what was lost.
+Each deletion is recorded in the ledger before it is done, so that collected versions differ from lost ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from quant_core.evidence.upkeep.references import Reference, find_store_files, k
 from quant_core.evidence.verification.verify import verify_ledger
 
 MARGIN = timedelta(days=1)
-"""How old a file must be: longer than a run takes, from writing its first table to committing its last."""
+"""Least age of a file to delete: longer than a run takes from writing its first table to committing its last."""
 
 _GROUP = 100
 _NAMED = 5
@@ -40,7 +40,7 @@ class Candidate:
     bytes : int
     reason : "old version" or "unreferenced"
     runs : tuple of str
-        Who committed it: any of them can be replayed.
+        Runs that committed it; any of them can be replayed.
     """
 
     path: str
@@ -51,17 +51,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Collection:
-    """What a collection deletes, or would.
+    """The files a collection deletes, or would delete.
 
     Attributes
     ----------
     candidates : tuple of Candidate
     kept, young : int
-        Versions left because they are needed; because they are younger than the margin.
+        Versions left because they are needed, and because they are younger than the margin.
     temps : tuple of str
-        Unfinished files of writers that are gone.
+        Unfinished files of writers that have ended.
     is_done : bool
-        Whether it was done; else it is what would be.
+        Whether the files were deleted; else this is a plan.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,7 +76,7 @@ class Collection:
         return sum(candidate.bytes for candidate in self.candidates)
 
     def document(self) -> dict[str, Any]:
-        """Return it as the JSON object `quant store gc --json` prints; fields are only ever added."""
+        """Return the JSON object that `quant store gc --json` prints; fields are only ever added."""
         return {
             "deleted": self.is_done,
             "bytes": self.bytes,
@@ -90,7 +90,7 @@ class Collection:
 def plan_collection(
     evidence: EvidenceReader, recomputable: Container[str], *, margin: timedelta = MARGIN
 ) -> Collection:
-    """Return what `collect` would delete.
+    """Return the collection that `collect` would carry out.
 
     Parameters
     ----------
@@ -103,23 +103,23 @@ def plan_collection(
     Raises
     ------
     MissingVersionError
-        There is no ledger: nobody knows what is needed.
+        The ledger is missing, so it is not known what is needed.
     TamperedError, IntegrityError
-        The ledger cannot be believed, or a list of versions it names cannot be read.
+        The ledger fails its check, or a list of versions it names cannot be read.
     """
     _check_ledger(evidence)
     return _plan_collection(evidence, recomputable, margin)
 
 
 def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedelta = MARGIN) -> Collection:
-    """Delete old versions that replay gives again, files no record names, and what killed writers left.
+    """Delete old versions that a replay can compute, files that no record names, and temps of killed writers.
 
-    Nobody commits meanwhile. A version that is written anew counts as young, so the commit that follows finds it.
+    The ledger is locked meanwhile. A version that is written again counts as young, so its commit finds it.
 
     Raises
     ------
     EvidenceError
-        A file cannot be deleted; those before it are, and the ledger says which.
+        A file cannot be deleted; those before it are deleted and recorded in the ledger.
     MissingVersionError, TamperedError, IntegrityError
         As `plan_collection`.
     """
@@ -134,9 +134,11 @@ def collect(evidence: Evidence, recomputable: Container[str], *, margin: timedel
 
 
 def _check_ledger(evidence: EvidenceReader) -> None:
-    """Believe no ledger that was not checked: every file it fails to name would be deleted."""
+    """Raise unless the ledger is intact: a file that a damaged ledger fails to name would be deleted."""
     if not evidence.ledger.path.is_file():
-        raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what is needed.")
+        raise MissingVersionError(
+            f"no ledger at {evidence.ledger.path}, so it is not known what is needed. Check --home."
+        )
     report = verify_ledger(evidence.ledger)
     if report.verdict != "torn_tail":
         report.raise_for_faults()
@@ -187,7 +189,9 @@ def _delete(home: Path, group: Sequence[Candidate]) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise EvidenceError(f"cannot delete {path}: {error.strerror}. Collect again once it can be.") from error
+            raise EvidenceError(
+                f"cannot delete {path}: {error.strerror}. Make it writable, then run `quant store gc` again."
+            ) from error
         folders.add(path.parent)
     for folder in sorted(folders):
         flush_path(folder)

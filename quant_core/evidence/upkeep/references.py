@@ -1,4 +1,4 @@
-"""Which files of the store the ledger names, and which a collection has to leave. Nothing is deleted here."""
+"""The files of the store that the ledger names, and those a collection must leave. Deleting: collect.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quant_core.evidence.runs.reader import EvidenceReader, ref_in
 from quant_core.evidence.store.refs import DataRef, Part
 
 KEPT_VERSIONS = 5
-"""Versions of a table that can be computed again which are kept: the newest, and those before it."""
+"""Number of newest versions that a collection keeps of a table that can be computed again."""
 
 PINNED, RELEASED, PROMOTED = "pinned", "released", "promoted"
 
@@ -26,7 +26,7 @@ _VERSION = re.compile(r"[0-9a-f]{64}\.parquet")
 
 @dataclass
 class Reference:
-    """A version the ledger names.
+    """A version that the ledger names.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Reference:
     runs : list of str
         Runs that landed or committed it, in order, each once.
     seq : int
-        Of the newest record that names it.
+        Seq of the newest record that names it.
     """
 
     ref: DataRef
@@ -44,14 +44,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class StoreFiles:
-    """What lies in the store.
+    """The files in the store.
 
     Attributes
     ----------
     versions : dict of path to bytes
         Regular files named like versions; paths are relative to the home.
     temps, foreign : tuple of str
-        Unfinished files of writers; whatever else is there, links included.
+        Unfinished files of writers, and all other files, links included.
     """
 
     versions: dict[str, int]
@@ -65,9 +65,9 @@ def references(evidence: EvidenceReader) -> dict[str, Reference]:
     Raises
     ------
     TamperedError
-        The ledger breaks off; what it says of the store is not known.
+        The ledger is damaged, so the versions it names are not known.
     IntegrityError
-        A record names no possible version.
+        A record names a version that cannot exist.
     """
     known: dict[str, Reference] = {}
     for record in evidence.ledger.records():
@@ -81,7 +81,7 @@ def references(evidence: EvidenceReader) -> dict[str, Reference]:
 
 
 def members(evidence: EvidenceReader, entry: Reference) -> tuple[Reference, ...]:
-    """Return the versions a list of versions names: each is referenced wherever the list is."""
+    """Return the versions a list names; each has the runs and seq of the list."""
     return tuple(Reference(ref, entry.runs, entry.seq) for ref in evidence.store.versions(entry.ref))
 
 
@@ -92,7 +92,7 @@ def refs_in(record: Record) -> Iterator[DataRef]:
 
 
 def find_store_files(store: Path, home: Path) -> StoreFiles:
-    """Look through the folders of a store, following no link."""
+    """List the files of a store without following links."""
     versions: dict[str, int] = {}
     temps: list[str] = []
     foreign: list[str] = []
@@ -114,11 +114,11 @@ def find_store_files(store: Path, home: Path) -> StoreFiles:
 
 
 def kept_paths(evidence: EvidenceReader, known: dict[str, Reference], recomputable: Container[str]) -> set[str]:
-    """Return the paths a collection leaves.
+    """Return the paths that a collection leaves.
 
-    `recomputable` are the stages whose tables replay computes to the same bytes; all other tables are kept for ever.
-    Every version of a table that is kept for ever; the last `KEPT_VERSIONS` of the others, of its heads and of its
-    looks at the past; what runs that are open, pinned or promoted committed or were made from.
+    `recomputable` are the stages whose tables replay computes to the same bytes. Kept are: every version of all other
+    tables; the last `KEPT_VERSIONS` of a recomputable table, counted for runs with and without a knowledge time; the
+    versions that open, pinned or promoted runs committed or read.
     """
     kept = {path for path, entry in known.items() if entry.ref.stage not in recomputable}
     runs = {run.run_id: run for run in evidence.runs()}
@@ -144,13 +144,13 @@ def kept_paths(evidence: EvidenceReader, known: dict[str, Reference], recomputab
 
 
 def is_held(run: Run) -> bool:
-    """Tell whether a run was promoted, or pinned and not released since."""
+    """Return whether a run was promoted, or pinned and not released since."""
     marks = [note.kind for note in run.notes if note.kind in {PINNED, RELEASED, PROMOTED}]
     return PROMOTED in marks or [mark for mark in marks if mark != PROMOTED][-1:] == [PINNED]
 
 
 def pin(evidence: Evidence, run_id: str, *, release: bool = False) -> Record:
-    """Record that the versions of a run are to be kept, or, with `release`, that they need not be any longer.
+    """Record that the versions of a run are to be kept; with `release`, that they need not be kept any longer.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def pin(evidence: Evidence, run_id: str, *, release: bool = False) -> Record:
 
 
 def _last_versions(records: list[Record]) -> list[Record]:
-    """Return the commits of the last few different versions of a table, all of the same one among them."""
+    """Return all commits of the last `KEPT_VERSIONS` different versions of a table."""
     last: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.seq, reverse=True):
         sha256 = record.data["valid"]["sha256"]

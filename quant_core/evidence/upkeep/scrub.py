@@ -1,4 +1,4 @@
-"""Whether every version the ledger names is in the store with its own bytes. Nothing is changed here."""
+"""Checks that every version the ledger names is in the store with the recorded bytes. Nothing is changed here."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MEND = "Restore the files, or replay a run that committed them."
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that is not as the ledger says, or of which it says nothing.
+    """A file that differs from the ledger, or that the ledger does not name.
 
     Attributes
     ----------
     kind : str
-        `damaged`: other bytes than were recorded, or unreadable. `missing`: named, not there, and no record says that
-        it was collected. `collected`: gone on purpose. `unreferenced`: a whole version no record names, as a writer
-        leaves it that was killed before its commit. `temp`: an unfinished file. `foreign`: nothing a store writes.
+        `damaged`: other bytes than were recorded, or unreadable. `missing`: named but absent, and never collected.
+        `collected`: deleted on purpose. `unreferenced`: a complete version that no record names; a writer killed before
+        its commit leaves one. `temp`: an unfinished file. `foreign`: a file that a store does not write.
     path : str
         Relative to the home.
     detail : str
@@ -45,14 +45,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class ScrubReport:
-    """What a scrub found.
+    """The result of a scrub.
 
     Attributes
     ----------
     versions, sound : int
-        Versions the ledger names; those whose bytes hash to their name.
+        Versions the ledger names, and those of them whose bytes have the recorded hash.
     bytes : int
-        Read.
+        Bytes read.
     findings : tuple of Finding
     """
 
@@ -66,29 +66,29 @@ class ScrubReport:
         return tuple(finding for finding in self.findings if finding.kind == kind)
 
     def document(self) -> dict[str, Any]:
-        """Return it as the JSON object `quant store scrub --json` prints; fields are only ever added."""
+        """Return the JSON object that `quant store scrub --json` prints; fields are only ever added."""
         findings = [{**vars(finding), "runs": list(finding.runs)} for finding in self.findings]
         return {"versions": self.versions, "sound": self.sound, "bytes": self.bytes, "findings": findings}
 
     def raise_for_faults(self) -> None:
-        """Raise for versions that are damaged or lost; what is left over is no fault.
+        """Raise an error if versions are damaged or lost; other findings are not faults.
 
         Raises
         ------
         IntegrityError
-            Bytes are not those that were recorded.
+            A version has other bytes than were recorded.
         MissingVersionError
-            Only that versions are lost.
+            Versions are lost, and none is damaged.
         """
         damaged, missing = self.of("damaged"), self.of("missing")
         if damaged:
             raise IntegrityError(f"other bytes than were recorded: {_join_paths(damaged)}. {_MEND}")
         if missing:
-            raise MissingVersionError(f"lost, not there and never collected: {_join_paths(missing)}. {_MEND}")
+            raise MissingVersionError(f"lost, missing and never collected: {_join_paths(missing)}. {_MEND}")
 
 
 def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda path: None) -> ScrubReport:
-    """Hash every version the ledger names, whatever was vouched for before, and list what else lies in the store.
+    """Hash every version the ledger names, even if it was checked before, and list all other files in the store.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def scrub(evidence: EvidenceReader, *, progress: Callable[[str], None] = lambda 
     Raises
     ------
     TamperedError
-        The ledger itself cannot be believed.
+        The ledger itself is damaged.
     """
-    # Files first: what is committed while the ledger is read was not there yet, and is looked up by name.
+    # Files first: a version committed while the ledger is read is not in this list, and is looked up by name.
     there = find_store_files(evidence.store.root, evidence.home)
     known = references(evidence)
     for entry in [entry for entry in known.values() if entry.ref.form == "list"]:
-        with suppress(EvidenceError):  # it is found missing or damaged itself
+        with suppress(EvidenceError):  # the list itself is reported as missing or damaged
             for member in members(evidence, entry):
                 known.setdefault(member.ref.path, member)
     findings: list[Finding] = []
@@ -130,7 +130,7 @@ def _join_paths(findings: Sequence[Finding]) -> str:
 
 
 def _check_version(evidence: EvidenceReader, entry: Reference) -> tuple[Finding | None, int]:
-    """Return what is wrong with a version, and how many bytes of it were read."""
+    """Return the finding about a version, None if it is sound, and how many bytes of it were read."""
     ref, runs = entry.ref, tuple(entry.runs)
     try:
         descriptor = open_below(evidence.store.root, PurePosixPath(ref.path).parts[1:])

@@ -1,8 +1,8 @@
-"""Segments of a ledger verified side by side. What is checked in each: walk.py.
+"""Verifies the segments of a ledger in parallel. The checks in each segment: walk.py.
 
-Every segment after the first begins with a seal, which states how the ledger stood before it: number, hash, tree. Each
-segment is checked as if that were true; then it is compared with how the check of the segment before has ended. If all
-agree, the whole is what one walk would have found. If anything is wrong anywhere, one walk says what.
+Every segment after the first begins with a seal, which states the ledger before it: number, hash, tree. Each segment
+is checked as if its seal were true; then the seal is compared with how the check of the segment before ended. If all
+agree, the result is that of one walk. If anything is wrong anywhere, one walk finds out what.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from quant_core.evidence.verification.walk import Walk, verify_segments
 
 @dataclass(frozen=True)
 class _Start:
-    """How the ledger stands before a segment, by the seal it begins with."""
+    """The state of the ledger before a segment, as its seal states it."""
 
     place: Position
     size: int
@@ -35,7 +35,7 @@ class _Start:
 
 @dataclass(frozen=True)
 class _End:
-    """How the check of a segment ended."""
+    """The state in which the check of a segment ended."""
 
     place: Position
     peaks: tuple[bytes, ...]
@@ -44,12 +44,12 @@ class _End:
 
 
 def verify_in_processes(processes: int, segments: Sequence[Segment], anchors: Sequence[Anchor] = ()) -> VerifyReport:
-    """Check a ledger as `verify_segments` does, its sealed segments in so many processes and the open one in this.
+    """Check a ledger as `verify_segments` does: its sealed segments in other processes, the open one in this.
 
     Parameters
     ----------
     processes : int
-        Beside this one; each needs some 50 MB.
+        Processes besides this one; each needs about 50 MB.
     segments, anchors
         See `verify_segments`.
     """

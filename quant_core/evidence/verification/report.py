@@ -1,4 +1,4 @@
-"""What verifying found, as a verdict and the error it means. The pass that finds it: walk.py."""
+"""The report of a verification: faults, verdict and error. The pass that finds the faults: walk.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quant_core.evidence.ledger.inspection import Fault, describe_fault
 
 
 class VerifyReport(BaseModel):
-    """What `verify` found. `records` counts complete lines, good or not; `head` is the hash of the last."""
+    """The result of a verification. `records` counts complete lines, good or not; `head` is the hash of the last."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -25,12 +25,12 @@ class VerifyReport(BaseModel):
 
     @property
     def ok(self) -> bool:
-        """No fault at all."""
+        """Whether no fault was found."""
         return not self.faults
 
     @property
     def verdict(self) -> Literal["intact", "torn_tail", "unknown_format", "tampered"]:
-        """The gravest of the faults. A torn tail was never acknowledged and the next append cuts it."""
+        """The gravest of the faults. A torn tail was never acknowledged, and the next append removes it."""
         kinds = {fault.kind for fault in self.faults}
         if kinds - {"torn_tail", "unknown_format"}:
             return "tampered"
@@ -39,7 +39,7 @@ class VerifyReport(BaseModel):
         return "torn_tail" if kinds else "intact"
 
     def raise_for_faults(self) -> None:
-        """Raise the error the verdict stands for; nothing if the ledger is intact."""
+        """Raise the error of the verdict; do nothing if the ledger is intact."""
         if self.ok:
             return
         errors = {"torn_tail": TornTailError, "unknown_format": EvidenceError, "tampered": TamperedError}

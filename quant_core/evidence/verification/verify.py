@@ -1,4 +1,4 @@
-"""Is the ledger of a home what was written: intact, torn at the end, tampered with. The pass over it: walk.py."""
+"""Verifies the ledger of a home: intact, torn at the end or tampered with. The pass over its lines: walk.py."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def verify_ledger(ledger: LedgerReader, anchors: Iterable[Anchor] = (), *, proce
     ----------
     ledger : LedgerReader
     anchors : iterable of Anchor
-        See ledger/anchors.py for where they are kept.
+        See ledger/anchors.py for where they are stored.
     processes : int
-        How many more may work on the sealed segments of a long ledger.
+        Extra worker processes for the sealed segments of a long ledger.
     """
     with ledger.snapshot() as segments:
         return verify_in_processes(processes, segments, tuple(anchors))

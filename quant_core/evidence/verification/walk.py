@@ -1,7 +1,7 @@
 """One pass over the lines of a ledger: chain, checkpoints, seals, anchors. One line alone: ledger/inspection.py.
 
-The chain alone shows edits inside the files. A cut tail and a history written again show only against anchors kept
-somewhere else at an earlier time.
+The chain alone reveals edits inside the files. Only anchors, stored elsewhere at an earlier time, reveal a cut tail or
+a rewritten history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from quant_core.evidence.verification.report import VerifyReport
 _BEGINNING = Position()
 _OWN_KINDS = {CHECKPOINT, SEAL}
 _MOST_HEADS = 4096
-"""Records after which the tree grows: appending many leaves at once costs half of one by one."""
+"""Number of records after which the tree grows: appending many leaves at once costs half as much as one by one."""
 
 
 def verify_segments(segments: Sequence[Segment], anchors: Iterable[Anchor] = ()) -> VerifyReport:
@@ -32,9 +32,9 @@ def verify_segments(segments: Sequence[Segment], anchors: Iterable[Anchor] = ())
     Parameters
     ----------
     segments : sequence of Segment
-        Its files in order, each up to where it is looked at.
+        Its files in order, each with the byte up to which it is checked.
     anchors : iterable of Anchor
-        Each is found by its size: the record with that number must have that hash, the tree up to it that root.
+        The record at the size of each must have its hash, and the tree up to there its root.
     """
     walk = Walk(anchors)
     for number, segment in enumerate(segments):
@@ -43,16 +43,16 @@ def verify_segments(segments: Sequence[Segment], anchors: Iterable[Anchor] = ())
 
 
 class Walk:
-    """One pass over a ledger, or from a place in it on: how far it came, and what it found.
+    """One pass over a ledger from a place on: its position so far and the faults it found.
 
     Parameters
     ----------
     anchors : iterable of Anchor
-        Those of sizes behind `place`.
+        Anchors of sizes behind `place`.
     place : Position
-        Where it begins.
+        The place where it begins.
     tree : Frontier, optional
-        Of the records before `place`.
+        The tree of the records before `place`.
     """
 
     def __init__(self, anchors: Iterable[Anchor], place: Position = _BEGINNING, tree: Frontier | None = None) -> None:
@@ -72,7 +72,7 @@ class Walk:
         return self._place, self._grow().peaks
 
     def take(self, segment: Segment, *, is_next: bool = False) -> dict[str, Any]:
-        """Check one file; return what its seal must state of it."""
+        """Check one file; return the facts its seal must state."""
         if is_next:
             self._place = self._place.in_next_segment()
         with segment.open_stream() as stream:
@@ -87,7 +87,7 @@ class Walk:
         return self._sealed
 
     def report(self, *, segments: int) -> VerifyReport:
-        """Return what was found; records that anchors know beyond the end are missing."""
+        """Return the report; records that an anchor covers beyond the end are reported as truncated."""
         place = replace(self._place, seq=self._count)
         self._faults.extend(
             fault_at(place, "truncated", f"an anchor knows {size} records, the ledger has {self._count}")
@@ -111,7 +111,7 @@ class Walk:
             self._faults.append(fault_at(self._place, "segment_missing", "the open segment is empty"))
 
     def _check_line(self, line: Line, segment: Segment) -> bool:
-        """Take in a line and check what it says of those before it; False if it is the last and not a whole one."""
+        """Check a line and what it states about those before it; return False at an incomplete last line."""
         before, fields = self._place, line.fields
         if line.faults:
             last = line.faults[-1]
@@ -134,26 +134,28 @@ class Walk:
         return True
 
     def _grow(self) -> Frontier:
-        """Return the tree of all records so far; those that came since the last call are appended at once."""
+        """Return the tree of all records so far, after adding those since the last call."""
         self._tree.extend(leaf_hashes(head.encode() for head in self._heads))
         self._heads.clear()
         return self._tree
 
     def _check_order(self, fields: Mapping[str, Any], place: Position) -> None:
-        """Check that the file before this one is the one that the seal, the first record of a segment, names."""
+        """Check that the file before this one is the one named by the seal, the first record of a segment."""
         if fields["kind"] != SEAL or (self._sealed is None and place.segment):
-            return  # a walk that began in the middle takes the seal at its word; parallel_verify.py does not
+            return  # a walk that began in the middle trusts the seal; parallel_verify.py checks it
         follows, before = fields["data"].get("segment"), self._sealed["segment"] if self._sealed else "nothing"
         if follows != before:
-            self._faults.append(fault_at(place, "segment_missing", f"it follows {follows}; before it lies {before}"))
+            self._faults.append(
+                fault_at(place, "segment_missing", f"it follows {follows}; the file before it is {before}")
+            )
 
     def _check_checkpoint(self, record: Record, place: Position) -> None:
-        """Check what a checkpoint or seal states of the records before it; after a fault no root can be right."""
+        """Check what a checkpoint or seal states about the records before it; after a fault its root is useless."""
         if self._faults:
             return
         begins = place.segment > 0 and not place.offset
         if begins != (record.kind == SEAL):
-            detail = "a segment begins without a seal" if begins else "a seal that nothing sealed precedes"
+            detail = "a segment begins without a seal" if begins else "a seal without a sealed segment before it"
             self._faults.append(fault_at(place, "seal_mismatch", detail))
             return
         self._checkpoints += 1
@@ -172,14 +174,14 @@ class Walk:
             self._faults.append(fault_at(place, "seal_mismatch", detail))
 
     def _check_anchors(self, size: int, place: Position, head: str) -> None:
-        """Check the anchors of that size by the record at `place`, the last one they vouch for."""
+        """Check the anchors of that size; the record at `place` is the last one they cover."""
         for anchor in self._expected.pop(size, ()):
             here = replace(place, seq=size - 1)
             if anchor.ledger_id != place.ledger_id:
                 detail = f"of ledger {place.ledger_id}, the anchor is of {anchor.ledger_id}"
                 self._faults.append(fault_at(here, "foreign_ledger_id", detail))
             elif anchor.head != head:
-                detail = f"hash {head[:12]}, the anchor has {anchor.head[:12]}: history was written anew"
+                detail = f"hash {head[:12]}, the anchor has {anchor.head[:12]}: history was rewritten"
                 self._faults.append(fault_at(here, "anchor_mismatch", detail))
             elif anchor.root is not None and not self._faults and anchor.root != self._grow().root.hex():
                 detail = f"root {self._tree.root.hex()[:12]}, the anchor has {anchor.root[:12]}"

@@ -36,10 +36,10 @@ def test_no_link_on_the_way_is_followed_wherever_it_leads(tmp_path: Path, where:
     moved = root / where
     moved.rename(tmp_path / "moved")
     moved.symlink_to(tmp_path / target if where != "a/b/file" else tmp_path / target / "file")
-    with pytest.raises(IntegrityError, match=f"{where} is a link or no folder"):
+    with pytest.raises(IntegrityError, match=f"{where} is a link or not a folder"):
         open_below(root, ["a", "b", "file"])
     if where != "a/b/file":
-        with pytest.raises(IntegrityError, match="nothing is written out of"):
+        with pytest.raises(IntegrityError, match="nothing is written outside"):
             refuse_links(root, ["a", "b"])
 
 
@@ -47,8 +47,8 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
-        with pytest.raises(IntegrityError, match="no regular file"):
+        with pytest.raises(IntegrityError, match="not a regular file"):
             open_below(tmp_path, [name])
     put(tmp_path / "file")
-    with pytest.raises(IntegrityError, match="link or no folder"):
+    with pytest.raises(IntegrityError, match="link or not a folder"):
         open_below(tmp_path, ["file", "below"])

@@ -301,7 +301,7 @@ def test_a_folder_that_became_a_link_is_neither_read_through_nor_written_through
         lambda: store.exists(ref),
         lambda: written(store, bars(5)),
     ):
-        with pytest.raises(IntegrityError, match="is a link or no folder"):
+        with pytest.raises(IntegrityError, match="is a link or not a folder"):
             act()
     assert sorted((tmp_path / "elsewhere").rglob("*")) == before
     assert store.sweep() == ()
@@ -437,5 +437,5 @@ def test_a_false_byte_in_any_version_of_a_list_or_in_the_list_is_found(tmp_path)
 def test_a_table_that_is_no_list_is_not_read_as_one(tmp_path):
     store = Store(tmp_path)
     (table,) = grown(store, 1)
-    with pytest.raises(IntegrityError, match="is no list of versions with 1 rows"):
+    with pytest.raises(IntegrityError, match="is not a list of versions with 1 rows"):
         store.read(table.model_copy(update={"form": "list"}))

@@ -69,7 +69,7 @@ def test_missing_versions_links_and_folders_in_their_place_are_told_apart(eviden
         path = tmp_path / ref.path
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         (tmp_path / f"copy-{ref.sha256}").rename(path)
-    with pytest.raises(MissingVersionError, match=f"lost, not there and never collected: {gone.path}"):
+    with pytest.raises(MissingVersionError, match=f"lost, missing and never collected: {gone.path}"):
         scrub(evidence).raise_for_faults()
 
 
