@@ -1,4 +1,4 @@
-"""quant_core: the domain, the kernels and the evidence. Knows no orchestrator."""
+"""The domain, the kernels and the evidence. It depends on no orchestrator: that is quant_assets."""
 
 import os
 

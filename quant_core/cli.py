@@ -1,8 +1,8 @@
 """The `quant` command: results to stdout, progress and messages to stderr, exit codes by kind of error.
 
-It only calls the graph and the evidence. Commands of optional packages come in by the entry points `quant.commands`.
-Each command imports what it needs when it runs: the help loads nothing but click, and to check a ledger loads neither
-polars nor the stages.
+It only calls the graph and the evidence. Optional packages add commands by the entry points `quant.commands`.
+Each command imports its modules when it runs: the help loads only click, and checking a ledger loads neither polars
+nor the stages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PLATFORM_MODES = ("ray",)
 
 
 class _Commands(click.Group):
-    """Own commands, and those installed packages offer."""
+    """The commands of the core and of installed packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *(point.name for point in _entry_points("quant.commands"))})
@@ -68,10 +68,10 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @quant.command()
 @click.argument("sleeve")
-@click.option("--config", type=click.Path(path_type=Path), help="A sleeve file instead of one found by name.")
+@click.option("--config", type=click.Path(path_type=Path), help="Read this sleeve file instead of finding one by name.")
 @_home
-@click.option("--mode", help="Engine: serial, or one an installed package offers (ray) [default: QUANT_COMPUTE].")
-@click.option("--as-of", help="Use only what was known then: ISO date (its end) or time, UTC.")
+@click.option("--mode", help="Engine: serial, or one of an installed package (ray) [default: QUANT_COMPUTE].")
+@click.option("--as-of", help="Use only data known at this time: ISO date (its end) or time, UTC.")
 @_as_json
 def run(
     sleeve: str, config: Path | None, home: Path | None, mode: str | None, as_of: str | None, *, as_json: bool
@@ -97,8 +97,8 @@ def run(
 
         with closing_engine(engine_of(settings.compute)) as engine:
             result = DAGRunner(settings, registry, engine, progress).run(file, environ=os.environ, as_of=as_of)
-    for said in result.plan.switched_off:
-        click.echo(f"warning: {said}", err=True)
+    for warning in result.plan.switched_off:
+        click.echo(f"warning: {warning}", err=True)
     outcome = summary_of(_evidence(settings.home), sleeve, run_id=result.run_id)
     click.echo(json.dumps(outcome) if as_json else describe_summary(outcome))
 
@@ -108,7 +108,7 @@ def run(
 @_home
 @_as_json
 def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> None:
-    """Print the selection and figures each SLEEVE was last committed with; with --json one object a line."""
+    """Print the last committed selection and figures of each SLEEVE; with --json one object per line."""
     from quant_core.lifecycle.summary import describe_summary, summary_of
 
     evidence = _evidence(home)
@@ -119,13 +119,19 @@ def summary(sleeves: tuple[str, ...], home: Path | None, *, as_json: bool) -> No
 
 @quant.command()
 @click.argument("sleeve", required=False)
-@click.option("--stage", help="One stage, such as ingest.bars.")
-@click.option("--rule", help="One rule, such as toxic_bar; docs/rules.md lists them.")
-@click.option("--symbol", help="One symbol, VENUE:TICKER.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Rows of this date or later.")
-@click.option("--run", "run_id", help="What that run excluded [default: the newest commit of each table].")
+@click.option("--stage", help="Only this stage, such as ingest.bars.")
+@click.option("--rule", help="Only this rule, such as toxic_bar; docs/rules.md lists them.")
+@click.option("--symbol", help="Only this symbol, VENUE:TICKER.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only rows of this date or later.")
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows listed; all are counted."
+    "--run", "run_id", help="Only rows this run excluded [default: those of the newest commit of each table]."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="List at most this many rows; all are counted.",
 )
 @_home
 @_as_json
@@ -141,7 +147,7 @@ def exclusions(
     *,
     as_json: bool,
 ) -> None:
-    """Count the rows kept out of SLEEVE (default: of all) per stage and rule, and list the first of them."""
+    """Count the rows excluded from SLEEVE (default: from all) per stage and rule, and list the first ones."""
     from quant_core.lifecycle.exclusions import (
         ExclusionQuery,
         describe_exclusions,
@@ -158,11 +164,13 @@ def exclusions(
 
 @quant.command()
 @click.argument("sleeve")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Requests listed.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="List at most this many requests."
+)
 @_home
 @_as_json
 def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
-    """Count the sessions of SLEEVE without a bar by kind, and list what to ask its source for again."""
+    """Count the sessions of SLEEVE without a bar by kind, and list the requests to its source to repeat."""
     from quant_core.lifecycle.repairs import describe_repairs, repairs_of
 
     evidence = _evidence(home)
@@ -175,8 +183,8 @@ def gaps(sleeve: str, limit: int, home: Path | None, *, as_json: bool) -> None:
 
 
 @quant.command()
-@click.option("--family", help="One family, such as trend.")
-@click.option("--sleeve", help="Say also how much of each feature the newest tables of this sleeve know.")
+@click.option("--family", help="Only this family, such as trend.")
+@click.option("--sleeve", help="Also print how much of each feature is known in the newest tables of this sleeve.")
 @_home
 @_as_json
 def features(family: str | None, sleeve: str | None, home: Path | None, *, as_json: bool) -> None:
@@ -205,7 +213,7 @@ def _evidence(home: Path | None) -> EvidenceReader:
 
 @contextmanager
 def closing_engine(engine: Compute) -> Iterator[Compute]:
-    """Stop what the engine started, when it started something."""
+    """Close the engine after the block, if it has a `close` method."""
     try:
         yield engine
     finally:
@@ -220,7 +228,7 @@ def engine_of(name: str) -> Compute:
     Raises
     ------
     MissingExtraError, UnknownNameError
-        It comes with a package that is not installed, or nobody offers it. Nothing else answers instead.
+        Its package is not installed, or no engine has that name. No other engine is used instead.
     """
     if name == "serial":
         from quant_core.graph.compute import SerialCompute
@@ -250,7 +258,7 @@ def _load_entry_point(point: EntryPoint) -> Any:
 
 def main() -> None:
     """Run the command line; one line per error, a traceback only with --debug."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run told to end closes itself like one interrupted
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM closes a run in the same way as an interrupt
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         quant.main(args=arguments, standalone_mode=False)

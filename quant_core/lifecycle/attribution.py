@@ -1,6 +1,6 @@
-"""What caused a change: the first run computed again with one input after the other taken from the second.
+"""Attributes a change: recompute the first run, swapping in the second's inputs one at a time.
 
-Effects of inputs do not add up when they work together; the last line, all at once, says what they come to.
+Effects of inputs that interact do not add up; the last line swaps in all of them at once.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ CODE, DATA, SLEEVE, AS_OF, ALL = "code", "data", "sleeve", "as_of", "all inputs 
 
 
 class Effect(BaseModel):
-    """What one input does to the outcome of the first run, all others left as they were."""
+    """The effect of one input on the outcome of the first run, with all others unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: str = Field(description='"code", "data", "sleeve", "as_of", a parameter, or "all inputs at once".')
     change: tuple[Any, Any] | None
     outcome: OutcomeDiff
-    failed: dict[str, str] = Field(description="Stage to why it came to nothing.")
+    failed: dict[str, str] = Field(description="Stage to why it failed.")
 
 
 class Attribution(BaseModel):
-    """The effects of all inputs that differ between two runs, and what is left.
+    """The effects of all inputs that differ between two runs, and the rest.
 
-    `unexplained` compares the second run with the first one computed with everything taken from the second: what
-    differs there was caused by code.
+    `unexplained` compares the second run with the first one recomputed with all inputs of the second: those
+    differences were caused by code.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +59,7 @@ class Attribution(BaseModel):
 
 @dataclass(frozen=True)
 class _Inputs:
-    """Everything a run is a function of, besides the code."""
+    """All inputs of a run besides the code."""
 
     definition: Mapping[str, Any]
     params: Mapping[str, Mapping[str, Any]]
@@ -76,16 +76,16 @@ def attribute_changes(
     compute: Compute | None = None,
     progress: Callable[[str], None] = lambda input: None,
 ) -> Attribution:
-    """Swap one input at a time from the second run into the first, and say what each does to the outcome.
+    """Swap one input at a time from the second run into the first, and compute the effect of each on the outcome.
 
     Inputs are the landed data, the sleeve's declaration, the knowledge time and each parameter that differs (one of the
-    same name and change in several stages is one input). "code" is the first run computed by the code at hand; the
+    same name and change in several stages is one input). "code" is the first run recomputed by this checkout; the
     others are compared with that. Stages whose inputs did not change are not computed again.
 
     Raises
     ------
     MissingVersionError
-        A run has a manifest older than replay, or did not land.
+        The manifest of a run is older than replay, or the run read no landed data.
     """
     registry = registry or StageRegistry.load("quant_core")
     a, b = (tables_of(evidence, find_run(evidence, name)) for name in (first, second))
@@ -115,13 +115,13 @@ def attribute_changes(
 
 
 def describe_attribution(found: Attribution) -> str:
-    """Say an attribution in lines for people."""
-    lines = [f"what caused it, from {found.runs[0]} to {found.runs[1]}, one input at a time:"]
+    """Return an attribution as lines of text."""
+    lines = [f"causes, from {found.runs[0]} to {found.runs[1]}, one input at a time:"]
     for effect in found.effects:
         change = "" if effect.change is None else f": {effect.change[0]} -> {effect.change[1]}"
         lines.append(f"- {effect.input}{change}")
         lines += [f"    {line}" for line in _brief(effect.outcome)]
-        lines += [f"    {stage} came to nothing: {reason}" for stage, reason in effect.failed.items()]
+        lines += [f"    {stage} failed: {reason}" for stage, reason in effect.failed.items()]
     lines.append("- not explained by inputs (other code)")
     return "\n".join([*lines, *(f"    {line}" for line in _brief(found.unexplained))])
 
@@ -129,16 +129,20 @@ def describe_attribution(found: Attribution) -> str:
 def _inputs_of(run: RunTables, edge_stages: frozenset[str]) -> _Inputs:
     manifest = run.manifest
     if manifest.sleeve_definition is None:
-        raise MissingVersionError(f"the manifest of run {run.run.run_id} has no sleeve definition: it is too old.")
+        raise MissingVersionError(
+            f"the manifest of run {run.run.run_id} has no sleeve definition: it is too old. Compare newer runs."
+        )
     missing = [stage for stage in sorted(edge_stages & set(manifest.params)) if stage not in run.parts]
     if missing:
-        raise MissingVersionError(f"run {run.run.run_id} read no {missing[0]}; there is nothing to start from.")
+        raise MissingVersionError(
+            f"run {run.run.run_id} did not read {missing[0]}, so it cannot be recomputed. Compare other runs."
+        )
     pinned = {stage: run.parts[stage] for stage in edge_stages & set(manifest.params)}
     return _Inputs(manifest.sleeve_definition, manifest.params, manifest.as_of, pinned)
 
 
 def _remember(workshop: Workshop, run: RunTables) -> None:
-    """Take what a run recorded as it is where the code means the same: no need to compute that again."""
+    """Reuse the recorded tables of a run if its code means the same as this checkout's."""
     manifest = run.manifest
     if manifest.sleeve_definition is None or not code_change(manifest.code, code_facts(CHECKOUT)).is_empty:
         return
@@ -152,7 +156,7 @@ def _remember(workshop: Workshop, run: RunTables) -> None:
 def _swaps(
     a: RunTables, b: RunTables, then: _Inputs, now: _Inputs
 ) -> list[tuple[str, tuple[Any, Any] | None, _Inputs]]:
-    """Return the first run's inputs with one of the second's, for each that differs."""
+    """Return, for each input that differs, the first run's inputs with that one of the second's."""
     swaps: list[tuple[str, tuple[Any, Any] | None, _Inputs]] = []
     if then.pinned != now.pinned:
         swaps.append((DATA, None, _Inputs(then.definition, then.params, then.as_of, now.pinned)))

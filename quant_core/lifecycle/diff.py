@@ -1,4 +1,4 @@
-"""What differs between two runs, from parameters to figures; what caused it is asked in attribution.py."""
+"""Differences between two runs, from parameters to figures. Their causes: attribution.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 class RunDiff(BaseModel):
-    """What differs between two runs; everything empty means nothing does."""
+    """The differences between two runs; all fields are empty if there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,7 +30,7 @@ class RunDiff(BaseModel):
     sleeve_fields: dict[str, tuple[Any, Any]]
     code: CodeChange
     tables: dict[str, dict[str, TableDiff]] = Field(
-        description="Section to stage to what differs; equal ones left out."
+        description="Section to stage to its differences; equal tables left out."
     )
     missing: dict[str, str] = Field(description='Stage to why it was not compared: "only in first", "collected" ...')
     outcome: OutcomeDiff
@@ -42,7 +42,7 @@ def run_diff(evidence: EvidenceReader, first: str, second: str, *, registry: Sta
     Raises
     ------
     UnknownNameError
-        No such run.
+        No run has that name.
     """
     registry = registry or StageRegistry.load("quant_core")
     a, b = (tables_of(evidence, find_run(evidence, name)) for name in (first, second))
@@ -71,7 +71,7 @@ def param_changes(a: RunTables, b: RunTables) -> dict[str, tuple[Any, Any]]:
 
 
 def describe_diff(diff: RunDiff) -> str:
-    """Say a diff in lines for people."""
+    """Return a diff as lines of text."""
     lines = [f"first  {diff.runs[0]} of {diff.sleeves[0]}", f"second {diff.runs[1]} of {diff.sleeves[1]}", ""]
     lines += [f"{name}: {pair[0]} -> {pair[1]}" for name, pair in (("as of", diff.as_of), ("seed", diff.seed)) if pair]
     changes = {**diff.params, **{f"sleeve.{name}": pair for name, pair in diff.sleeve_fields.items()}}
@@ -87,7 +87,7 @@ def describe_diff(diff: RunDiff) -> str:
 
 
 def describe_outcome_diff(outcome: OutcomeDiff) -> list[str]:
-    """Say what differs in what two runs came to."""
+    """Return how the outcomes of two runs differ, as lines of text."""
     if outcome.is_empty:
         return ["outcome: the same winners, weights and figures"]
     lines = [f"winners differ on {outcome.dates[0]} of {outcome.dates[1]} rebalances"]
@@ -107,11 +107,11 @@ def describe_outcome_diff(outcome: OutcomeDiff) -> list[str]:
 
 
 def describe_table_diff(table: TableDiff) -> str:
-    """Say what differs in one table in one line."""
+    """Return how two versions of a table differ, as one line."""
     if table.is_empty:
         return "no row differs"
-    said = f"{table.added:,} rows added, {table.removed:,} removed, {table.changed:,} changed"
-    return said + (f"; columns {', '.join(table.schema_change)} differ" if table.schema_change else "")
+    text = f"{table.added:,} rows added, {table.removed:,} removed, {table.changed:,} changed"
+    return text + (f"; columns {', '.join(table.schema_change)} differ" if table.schema_change else "")
 
 
 def _headlines(figures: Mapping[str, tuple[Any, Any]]) -> list[tuple[str, tuple[Any, Any]]]:

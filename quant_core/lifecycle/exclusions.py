@@ -1,6 +1,6 @@
-"""Which rows every stage kept out, counted and listed: for the command line. Reads evidence only.
+"""Counts and lists the rows that stages excluded, for the command line. Reads evidence only.
 
-Why a rule exists is said in docs/rules.md, made by ingest/rules.py.
+The reasons for the rules are in docs/rules.md, which ingest/rules.py makes.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _HEADINGS = ("stage", "rule", "rows", "share", "symbols", "first", "last")
 
 @dataclass(frozen=True)
 class ExclusionQuery:
-    """Which exclusions to look at; None: all.
+    """Filters for exclusions; None: no filter.
 
     Attributes
     ----------
     sleeve, stage, rule, symbol : str, optional
     since : date, optional
-        Rows of this date or later; a row without a date is not among them.
+        Only rows of this date or later; rows without a date are left out.
     run_id : str, optional
-        What that run committed; None: the newest commit of each table.
+        Only tables that run committed; None: the newest commit of each table.
     """
 
     sleeve: str | None = None
@@ -68,13 +68,13 @@ def exclusion_counts(evidence: EvidenceReader, wanted: ExclusionQuery) -> pl.Dat
     Returns
     -------
     DataFrame
-        sleeve, stage, rule, rows, symbols (how many different ones, as far as known), first and last (dates; null where
-        none is known), share (of all rows the stage judged, whatever was asked for). Commonest first within a stage.
+        sleeve, stage, rule, rows, symbols (number of different known ones), first and last (dates; null where none is
+        known), share (of all rows the stage checked, before any filter). Commonest first within a stage.
 
     Raises
     ------
     MissingVersionError
-        Nothing was committed for the sleeve, or by the run.
+        The sleeve or the run has no commit.
     UnknownNameError
         No such sleeve, stage, rule or run; lists the near matches.
     """
@@ -98,7 +98,7 @@ def exclusion_counts(evidence: EvidenceReader, wanted: ExclusionQuery) -> pl.Dat
 
 
 def exclusion_rows(evidence: EvidenceReader, wanted: ExclusionQuery, *, limit: int | None = None) -> pl.DataFrame:
-    """Return the excluded rows themselves: sleeve, stage, rule, row, date, symbol, detail and record (the row as JSON).
+    """Return the excluded rows: sleeve, stage, rule, row, date, symbol, detail and record (the row as JSON).
 
     Sorted by sleeve, stage, rule and position; the first `limit` of them. Raises as `exclusion_counts` does.
     """
@@ -123,7 +123,7 @@ def document_of(counts: pl.DataFrame, rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def describe_exclusions(counts: pl.DataFrame, rows: pl.DataFrame) -> str:
-    """Say counts, and rows if there are any, in lines for people."""
+    """Return counts and rows as lines of text."""
     if counts.is_empty():
         return "no row was excluded."
     lines: list[str] = []
@@ -151,7 +151,7 @@ def _line(stage: str, rule: str, rows: str, share: str, symbols: str, first: str
 def _exclusions(
     evidence: EvidenceReader, wanted: ExclusionQuery, columns: Sequence[str] | None
 ) -> list[tuple[Record, pl.DataFrame]]:
-    """Return the commits looked at, each with those of its exclusions that are wanted."""
+    """Return the commits the query is about, each with its exclusions that pass the filters."""
     tables = []
     seen: set[str] = set()
     if wanted.rule is not None:
@@ -178,7 +178,7 @@ def _commits(evidence: EvidenceReader, wanted: ExclusionQuery) -> list[Record]:
     sleeves = sorted({sleeve for _, sleeve in own})
     if wanted.sleeve is not None and wanted.sleeve not in sleeves:
         raise MissingVersionError(
-            f"nothing of {wanted.sleeve} was committed {where}; of {', '.join(sleeves)} it was. "
+            f"sleeve {wanted.sleeve} has no commit {where}; {', '.join(sleeves)} have. "
             f"Run it: quant run {wanted.sleeve}"
         )
     chosen = {table: record for table, record in own.items() if wanted.sleeve in (None, table[1])}

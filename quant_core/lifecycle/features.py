@@ -1,6 +1,6 @@
-"""Which features there are, and how much of each a sleeve knows: for the command line. Reads evidence only.
+"""Lists the features and how much of each a sleeve knows, for the command line. Reads evidence only.
 
-What a feature says and where it comes from stands in docs/features.md, made by features/page.py.
+Formulas and sources of features are in docs/features.md, which features/page.py makes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def list_features(family: str | None = None) -> pl.DataFrame:
     Raises
     ------
     UnknownNameError
-        No such family; lists the near matches.
+        No family has that name; lists the near matches.
     """
     known = catalogue()
     families = {entry.family for entry in known.values()}
@@ -68,17 +68,17 @@ def list_features(family: str | None = None) -> pl.DataFrame:
 
 
 def add_coverage(features: pl.DataFrame, evidence: EvidenceReader, sleeve: str) -> pl.DataFrame:
-    """Add of each feature the rows of the sleeve's newest table (0: its family is off) and the share of them known.
+    """Add the rows of the sleeve's newest table (0: the family is off) and the share of them each feature knows.
 
     Returns
     -------
     DataFrame
-        With rows and coverage; null where the family's table was never committed, and the share of no rows.
+        The features with rows and coverage; both null where the table was never committed, coverage also at 0 rows.
 
     Raises
     ------
     MissingVersionError
-        Nobody has committed a feature of the sleeve yet.
+        No feature of the sleeve was committed yet.
     """
     heads = evidence.heads()
     found = []
@@ -100,12 +100,12 @@ def add_coverage(features: pl.DataFrame, evidence: EvidenceReader, sleeve: str) 
 
 
 def document_of(features: pl.DataFrame, sleeve: str | None) -> dict[str, Any]:
-    """Return the list as the JSON object `quant features --json` prints; fields are only ever added."""
+    """Return the list as the JSON object that `quant features --json` prints; fields are only ever added."""
     return {"sleeve": sleeve, "features": features.to_dicts()}
 
 
 def describe_features(features: pl.DataFrame) -> str:
-    """Say the list in lines for people, family by family."""
+    """Return the list as lines of text, family by family."""
     lines: list[str] = []
     for (family,), part in features.group_by("family", maintain_order=True):
         is_on = "on" if part["is_on_by_default"][0] else "off"

@@ -1,6 +1,6 @@
-"""`quant replay`, `quant diff`, `quant why`: whether a past run can be had again, what changed since, and why it chose.
+"""`quant replay`, `quant diff`, `quant why`: recompute a past run, compare two runs, explain one decision.
 
-What the commands print is made in replay.py, diff.py, attribution.py and why.py.
+Their results and texts are made in replay.py, diff.py, attribution.py and why.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _home = click.option("--home", type=click.Path(path_type=Path), help="Ledger, store and reports [default: QUANT_HOME].")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-_NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newest finished run) or SLEEVE~N (N before)."
+_NAMES = (
+    "Name a run by its id, the beginning of its id, SLEEVE (its newest finished run) or SLEEVE~N (N runs before that)."
+)
 
 
 @click.command(epilog=_NAMES)
@@ -27,7 +29,7 @@ _NAMES = "A run is named by its id, the beginning of it, or as SLEEVE (its newes
 @_home
 @_as_json
 def replay(run: str, home: Path | None, *, as_json: bool) -> None:
-    """Compute RUN again from what it was pinned to and compare hashes; exit 1 when any differs."""
+    """Recompute RUN from its recorded inputs and compare hashes; exit 1 if any differs."""
     from quant_core.lifecycle.replay import describe_replay, replay_run
 
     evidence = _evidence(home)
@@ -39,7 +41,7 @@ def replay(run: str, home: Path | None, *, as_json: bool) -> None:
 @click.command(epilog=_NAMES)
 @click.argument("first")
 @click.argument("second")
-@click.option("--attribute", is_flag=True, help="Compute FIRST again with one input after the other taken from SECOND.")
+@click.option("--attribute", is_flag=True, help="Recompute FIRST, swapping in SECOND's inputs one at a time.")
 @_home
 @_as_json
 def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json: bool) -> None:
@@ -62,12 +64,12 @@ def diff(first: str, second: str, home: Path | None, *, attribute: bool, as_json
 @click.command(epilog=_NAMES)
 @click.argument("symbol")
 @click.argument("date", type=click.DateTime(["%Y-%m-%d"]), required=False)
-@click.option("--sleeve", required=True, help="The sleeve the decision was made in.")
+@click.option("--sleeve", required=True, help="Sleeve of the decision.")
 @click.option("--run", help="A run of the sleeve [default: its newest finished one].")
 @_home
 @_as_json
 def why(symbol: str, date: datetime | None, sleeve: str, run: str | None, home: Path | None, *, as_json: bool) -> None:
-    """Say why SYMBOL was in or out at the last rebalance up to DATE, from its raw row to its weight, with hashes."""
+    """Explain why SYMBOL was in or out at the last rebalance up to DATE, from raw row to weight, with hashes."""
     from quant_core.lifecycle.why import describe_decision, explain_decision
 
     evidence = _reader(home)

@@ -1,7 +1,7 @@
-"""`quant ledger`: is the ledger what was written, and what does it say. It loads neither polars nor the stages.
+"""`quant ledger`: verify the ledger and print its records. It loads neither polars nor the stages.
 
-The checks are evidence/verification/verify.py's; what records mean is evidence/runs/commits.py's. What a
-run decided and why: summary.py.
+The checks are in evidence/verification/verify.py, the meaning of records in evidence/runs/. The results of a run:
+summary.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from quant_core.evidence.verification.report import VerifyReport
 
 HOME = "home"
-"""What `--anchors` means without a value: those MLflow and Dagster keep in the home itself."""
+"""The value of `--anchors` without a source: the anchors that MLflow and Dagster store in the home itself."""
 
 _MOST_PROCESSES = 4
 _WIDE = 100
@@ -35,7 +35,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and 
 
 @click.group()
 def ledger() -> None:
-    """Look into the ledger."""
+    """Verify and print the ledger."""
 
 
 @ledger.command()
@@ -45,18 +45,18 @@ def ledger() -> None:
     is_flag=False,
     flag_value=HOME,
     metavar="[SOURCE]",
-    help="Hold the ledger against anchors, too: those in a file, SQLite database or folder; without a value, those "
-    "that MLflow and Dagster keep in the home. May be given more than once.",
+    help="Also check the ledger against the anchors in a file, SQLite database or folder; without SOURCE, those "
+    "that MLflow and Dagster store in the home. May be given more than once.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(min=0),
-    help=f"How many more may work on sealed segments [default: one per CPU, up to {_MOST_PROCESSES}].",
+    help=f"Extra worker processes for sealed segments [default: one per CPU, up to {_MOST_PROCESSES}].",
 )
 @_home
 @_as_json
 def verify(anchors: tuple[str, ...], processes: int | None, home: Path | None, *, as_json: bool) -> None:
-    """Check every record of the ledger; exit 1 when it was tampered with, 3 when only its tail is torn."""
+    """Check every record of the ledger; exit 1 if it was tampered with, 3 if only its tail is torn."""
     from quant_core.evidence.verification.verify import verify_ledger
 
     found = _ledger(home)
@@ -82,7 +82,7 @@ def tail(count: int, home: Path | None, *, as_json: bool) -> None:
 @_home
 @_as_json
 def show(run_id: str, home: Path | None, *, as_json: bool) -> None:
-    """Print every record of RUN; the beginning of its id will do."""
+    """Print every record of RUN, named by its id or the beginning of its id."""
     found = _ledger(home)
     records = run_records(found.records(), run_id)
     if as_json:
@@ -101,7 +101,7 @@ def stats(home: Path | None, *, as_json: bool) -> None:
 
 
 def describe_report(report: VerifyReport) -> str:
-    """Return what verifying found as lines of text; every fault has its own."""
+    """Return a verification report as text, with one line per fault."""
     from quant_core.evidence.ledger.inspection import describe_fault
 
     counts = f"records={report.records} segments={report.segments} checkpoints={report.checkpoints}"
@@ -110,7 +110,7 @@ def describe_report(report: VerifyReport) -> str:
 
 
 def describe_record(record: Record) -> str:
-    """Return a record as one line: number, time, run, kind, and the beginning of what it holds."""
+    """Return a record as one line: number, time, run, kind, and the beginning of its data."""
     data = json.dumps(record.data, ensure_ascii=False, separators=(",", ":"))
     cut = data if len(data) <= _WIDE else f"{data[:_WIDE]}..."
     return f"{record.seq:>8}  {record.ts}  {record.run_id or '-'}  {record.kind}  {cut}"
@@ -122,7 +122,7 @@ def run_records(records: Iterable[Record], run_id: str) -> list[Record]:
     Raises
     ------
     UnknownNameError
-        No run is meant, or more than one.
+        No run has that id, or more than one id begins so.
     """
     by_run: dict[str, list[Record]] = {}
     for record in records:
@@ -135,7 +135,7 @@ def run_records(records: Iterable[Record], run_id: str) -> list[Record]:
 
 
 def describe_run(records: list[Record]) -> str:
-    """Return the records of a run as text: one line each, and all of what it was opened and closed with."""
+    """Return the records of a run as text: one line each, with the full data of genesis, refusals and outcome."""
     lines = [f"run {records[0].run_id}: {len(records)} records, seq {records[0].seq} to {records[-1].seq}"]
     for record in records:
         lines.append(describe_record(record))
@@ -192,12 +192,12 @@ def _ledger(home: Path | None) -> LedgerReader:
 
     path = Settings.from_environment(os.environ, home=home).home / FILE_NAME
     if not path.is_file():
-        raise MissingVersionError(f"there is no ledger at {path}; nothing vouches for this home.")
+        raise MissingVersionError(f"no ledger at {path}, so nothing can be verified. Check --home.")
     return LedgerReader(path)
 
 
 def _anchors(sources: tuple[str, ...], home: Path) -> tuple[Anchor, ...]:
-    """Return the anchors of all sources; asked for and none found is an error, not a ledger without faults."""
+    """Return the anchors of all sources; a source without anchors is an error, for then nothing would be checked."""
     from quant_core.evidence.ledger.anchors import anchors_in, kept_anchors
 
     found: set[Anchor] = set()
@@ -205,6 +205,8 @@ def _anchors(sources: tuple[str, ...], home: Path) -> tuple[Anchor, ...]:
         anchors = kept_anchors(home) if source == HOME else anchors_in(Path(source))
         if not anchors:
             where = f"{home}/mlflow and {home}/dagster" if source == HOME else source
-            raise MissingVersionError(f"no anchors in {where}; without them a cut tail is not noticed.")
+            raise MissingVersionError(
+                f"no anchors in {where}; without anchors a cut tail is not noticed. Name another source."
+            )
         found.update(anchors)
     return tuple(sorted(found, key=lambda anchor: (anchor.size, str(anchor))))

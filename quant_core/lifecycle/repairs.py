@@ -1,6 +1,6 @@
-"""What a sleeve's sources should be asked for again: for the command line. Reads evidence only.
+"""Lists the data a sleeve should request from its source again, for the command line. Reads evidence only.
 
-Which sessions lack a bar, and why, is decided in ingest/gaps.py; asking is the landing's business.
+The sessions without a bar are found in ingest/gaps.py; requests are sent by a landing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from quant_core.ingest.gaps import repair_requests
 
 
 def repairs_of(evidence: EvidenceReader, sleeve: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the sleeve's missing sessions per kind, and what to ask for, newest first.
+    """Return the sleeve's missing sessions per kind, and the requests to repeat, newest first.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def repairs_of(evidence: EvidenceReader, sleeve: str) -> tuple[pl.DataFrame, pl.
     Raises
     ------
     MissingVersionError
-        Nobody has committed the sleeve's gaps yet.
+        The sleeve's gaps were not committed yet.
     """
     found = evidence.heads().get(("ingest.gaps", sleeve))
     if found is None:
@@ -38,7 +38,7 @@ def repairs_of(evidence: EvidenceReader, sleeve: str) -> tuple[pl.DataFrame, pl.
 
 
 def describe_repairs(kinds: pl.DataFrame, requests: pl.DataFrame, *, limit: int) -> str:
-    """Say both in lines for people, the first `limit` requests."""
+    """Return kinds and the first `limit` requests as lines of text."""
     if kinds.is_empty():
         return "no session lacks a bar."
     lines = [f"{'kind':<12} {'stretches':>10} {'sessions':>10} {'symbols':>8}"]
@@ -48,6 +48,6 @@ def describe_repairs(kinds: pl.DataFrame, requests: pl.DataFrame, *, limit: int)
     ]
     lines += [
         "",
-        f"to ask for again: {requests.height:,}" + (f", the newest {limit}:" if limit < requests.height else ""),
+        f"requests to repeat: {requests.height:,}" + (f", the newest {limit}:" if limit < requests.height else ""),
     ]
     return "\n".join([*lines, *(f"  {request}" for request in requests["request"].head(limit))])

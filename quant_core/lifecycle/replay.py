@@ -1,7 +1,7 @@
-"""Replay: compute a finished run again from what it was pinned to, and compare hashes with what was recorded.
+"""Replay: recompute a finished run from its recorded inputs, and compare hashes with the recorded ones.
 
 Parameters and sleeve come from the manifest, tables from the store, nothing from the environment or today's files.
-What landed is not asked for again.
+Landed data is not requested again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ Verdict = Literal["same", "different", "failed", "pinned", "lost"]
 
 
 class StageReplay(BaseModel):
-    """What became of one stage.
+    """The result of replaying one stage.
 
-    same: both tables have the recorded hashes, or would have them if rules still had their old names (`reason` says
-    so). different: computed from the recorded inputs, a hash is another one. failed: there is no result (`reason`).
-    pinned: it touches the outside world and was taken as recorded. lost: it was pinned, and its bytes are no longer
-    there.
+    same: both tables have the recorded hashes, or would have them if rules still had their old names (see `reason`).
+    different: a hash differs from the recorded one. failed: no result (see `reason`). pinned: the stage
+    touches the outside world, so its recorded tables were used. lost: it is pinned, and its bytes are missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,13 +46,13 @@ class StageReplay(BaseModel):
     stage: str
     verdict: Verdict
     recorded: dict[str, str] = Field(description="SHA-256 per part, as recorded.")
-    found: dict[str, str] = Field(description="SHA-256 per part, this time.")
+    found: dict[str, str] = Field(description="SHA-256 per part, in this replay.")
     reason: str | None = None
-    is_restored: bool = Field(default=False, description="Whether bytes that were collected were put back.")
+    is_restored: bool = Field(default=False, description="Whether missing bytes were restored.")
 
 
 class Replay(BaseModel):
-    """The outcome of a replay."""
+    """The result of a replay."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,28 +79,28 @@ def replay_run(
     compute: Compute | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
-    """Compute a run again and compare.
+    """Recompute a run and compare hashes.
 
-    Each stage is computed from the recorded versions of its inputs, or, where these were collected, from what the
-    replay made of them; versions that come out with their recorded hash are put back. The outcome is recorded as a
-    note of the run.
+    Each stage is computed from the recorded versions of its inputs or, if these were collected, from those the replay
+    computed. Missing versions that come out with their recorded hash are restored. The result is recorded as a note of
+    the run.
 
     Parameters
     ----------
     evidence : Evidence
     name : str
-        As `find_run` takes it.
+        A name that `find_run` accepts.
     registry, compute : optional
         Default: the stages of the core, one process.
-    tell : callable
-        Told each stage before it is computed.
+    progress : callable
+        Called with the id of each stage before it is computed.
 
     Raises
     ------
     UnknownNameError
-        No such run.
+        No run has that name.
     MissingVersionError
-        The run committed nothing, or its manifest is older than replay.
+        The run has no commits, or its manifest is older than replay.
     ConfigError
         This version of the code does not know a stage or parameter of the run.
     """
@@ -109,7 +108,7 @@ def replay_run(
     tables = tables_of(evidence, find_run(evidence, name))
     run, manifest = tables.run, tables.manifest
     if not tables.own:
-        raise MissingVersionError(f"run {run.run_id} committed nothing; there is nothing to replay.")
+        raise MissingVersionError(f"run {run.run_id} has no commits; there is nothing to replay.")
     if manifest.sleeve_definition is None:
         raise MissingVersionError(
             f"the manifest of run {run.run_id} has no sleeve definition: it is older than replay."
@@ -151,20 +150,20 @@ def replay_run(
 
 
 def describe_replay(replay: Replay) -> str:
-    """Say a replay in lines for people."""
+    """Return a replay as lines of text."""
     lines = [f"run {replay.run_id} of {replay.sleeve}: {'same hashes' if replay.is_same else 'DIFFERENT'}"]
     for stage in replay.stages:
         line = f"  {stage.verdict:<10} {stage.stage:<34} {stage.recorded.get('valid', '')[:12]}"
         if stage.verdict == "different":
             line += f" -> {stage.found.get('valid', '')[:12]}"
-        lines.append(line + (" (put back)" if stage.is_restored else ""))
+        lines.append(line + (" (restored)" if stage.is_restored else ""))
         if stage.reason:
             lines.append(f"             {stage.reason}")
     return "\n".join([*lines, describe_code_change(replay.code)])
 
 
 def _at_hand(spec: StageSpec, workshop: Workshop, tables: RunTables, made: Mapping[str, Parts]) -> dict[str, Parts]:
-    """Return, of a stage's parents, the recorded versions whose bytes are there, and what the replay made where not."""
+    """Return the versions of a stage's parents: the recorded ones that exist, else those the replay computed."""
     found: dict[str, Parts] = {}
     for stage in spec.parents:
         again = made.get(stage, {})
@@ -176,7 +175,7 @@ def _at_hand(spec: StageSpec, workshop: Workshop, tables: RunTables, made: Mappi
 
 
 def _restore_parts(evidence: Evidence, workshop: Workshop, recorded: Parts, made: Parts) -> bool:
-    """Put back versions that are gone and came out with their recorded hash; tell whether any was."""
+    """Restore missing versions that came out with their recorded hash; return whether there were any."""
     is_restored = False
     for part, ref in recorded.items():
         again = made.get(part)
@@ -197,7 +196,7 @@ def _stage_replay(
 
 
 def _renaming(workshop: Workshop, recorded: Parts, made: Parts) -> str | None:
-    """Return the reason why other hashes are the same tables: rules had other names when they were recorded."""
+    """Return a reason if the tables differ only in rule names that were changed since, else None."""
     changed = [(ref, made[part]) for part, ref in recorded.items() if part in made and made[part].sha256 != ref.sha256]
     if not changed or len(made) != len(recorded) or not all(workshop.holds(ref) for ref, _ in changed):
         return None

@@ -1,4 +1,4 @@
-"""Runs by name, and the tables a run read or made: what replay, diff and why start from. Reads evidence only."""
+"""Finds runs by name, and the tables a run read or made, for replay, diff and why. Reads evidence only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORTEST = 8
 
 @dataclass(frozen=True)
 class RunTables:
-    """A run and every table it could read: its own commits, else the versions it was pinned to.
+    """A run and every table it could read: its own commits, else the versions pinned when it opened.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class RunTables:
     own: frozenset[str]
 
     def ref(self, stage: str, part: Part = "valid") -> DataRef | None:
-        """Return the reference of a table, None where the run had none."""
+        """Return the reference of a table, None if the run had none."""
         return self.parts.get(stage, {}).get(part)
 
     def frame(self, evidence: EvidenceReader, stage: str, part: Part = "valid") -> pl.DataFrame:
@@ -50,11 +50,13 @@ class RunTables:
         Raises
         ------
         MissingVersionError
-            There was none.
+            The run had no such table.
         """
         ref = self.ref(stage, part)
         if ref is None:
-            raise MissingVersionError(f"run {self.run.run_id} neither made nor read {stage} ({part}).")
+            raise MissingVersionError(
+                f"run {self.run.run_id} did not make or read {stage} ({part}). Choose another run."
+            )
         return with_current_names(evidence.store.read(ref))
 
 
@@ -64,7 +66,7 @@ def find_run(evidence: EvidenceReader, name: str) -> Run:
     Raises
     ------
     UnknownNameError
-        No run answers to that name, or several do.
+        No run has that name, or several ids begin so.
     """
     runs = evidence.runs()
     by_id = {run.run_id: run for run in runs}
@@ -83,7 +85,7 @@ def find_run(evidence: EvidenceReader, name: str) -> Run:
 
 
 def finished_runs(evidence: EvidenceReader, sleeve: str) -> list[Run]:
-    """Return the runs of a sleeve that ended well, oldest first."""
+    """Return the runs of a sleeve that ended with outcome "ok" and committed a table, oldest first."""
     return [
         run
         for run in evidence.runs()
@@ -95,12 +97,12 @@ def finished_runs(evidence: EvidenceReader, sleeve: str) -> list[Run]:
 
 
 def tables_of(evidence: EvidenceReader, run: Run) -> RunTables:
-    """Gather what a run read or made, by stage.
+    """Return the tables a run read or made, by stage.
 
     Raises
     ------
     IntegrityError, MissingVersionError
-        Its manifest is not the recorded one, or not there.
+        Its manifest is not the recorded one, or is missing.
     """
     manifest = read_manifest(evidence.home, run.run_id, sha256=str(run.genesis.data["manifest"]))
     sleeve = manifest.sleeve
@@ -114,7 +116,7 @@ def tables_of(evidence: EvidenceReader, run: Run) -> RunTables:
 
 
 def edge_stages(registry: StageRegistry) -> frozenset[str]:
-    """Return the stages that touch the outside world: their tables are never computed again."""
+    """Return the ids of the stages that touch the outside world: their tables are never recomputed."""
     return frozenset(id for id, spec in registry.items() if spec.is_edge)
 
 

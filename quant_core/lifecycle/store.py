@@ -1,6 +1,6 @@
-"""`quant store`: is every version there with its own bytes, which old ones may go, which runs keep theirs.
+"""`quant store`: check every stored version, delete old ones, pin those of a run.
 
-What is sound is judged in evidence/upkeep/scrub.py, what has to stay in references.py; collect.py deletes.
+The checks are in evidence/upkeep/scrub.py; references.py decides what must stay, collect.py deletes.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @click.group()
 def store() -> None:
-    """Look after the stored versions."""
+    """Check and clean up the stored versions."""
 
 
 @store.command()
 @_home
 @_as_json
 def scrub(home: Path | None, *, as_json: bool) -> None:
-    """Hash every version the ledger names; exit 1 when one is damaged or lost. What was collected is not lost."""
+    """Hash every version the ledger names; exit 1 if one is damaged or lost. A collected version is not lost."""
     from quant_core.evidence.upkeep.scrub import scrub as scrub_store
 
     report = scrub_store(_reader(home))
@@ -46,22 +46,22 @@ def scrub(home: Path | None, *, as_json: bool) -> None:
 
 
 @store.command()
-@click.option("--delete", is_flag=True, help="Do it; without, only say what would be deleted.")
+@click.option("--delete", is_flag=True, help="Delete; without this flag, only list what would be deleted.")
 @click.option(
     "--older-than",
     type=click.FloatRange(min=0),
     default=24.0,
     show_default=True,
     metavar="HOURS",
-    help="Leave younger files: a run at work has not committed all it has written.",
+    help="Keep younger files: a running run may have written them but not committed them yet.",
 )
 @_home
 @_as_json
 def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> None:
-    """Delete old versions of features and factors that a replay makes again, and files no record names.
+    """Delete old versions of features and factors that a replay can compute, and files that no record names.
 
-    Kept for ever: all other tables. Kept of features and factors: the last five versions of each table, and what open
-    and pinned runs committed or were made from. Each deletion is recorded in the ledger.
+    All other tables are kept for ever. Of features and factors, the last five versions of each table are kept, and all
+    versions that open and pinned runs committed or read. Each deletion is recorded in the ledger.
     """
     from quant_core.evidence.upkeep.collect import collect, plan_collection
     from quant_core.graph.registry import StageRegistry
@@ -77,10 +77,10 @@ def gc(older_than: float, home: Path | None, *, delete: bool, as_json: bool) -> 
 
 @store.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--release", is_flag=True, help="Take it back: what nothing else keeps may be collected again.")
+@click.option("--release", is_flag=True, help="Undo the pin: versions that nothing else keeps may be deleted again.")
 @_home
 def pin(run_id: str, home: Path | None, *, release: bool) -> None:
-    """Keep every version RUN committed or was made from, however old."""
+    """Keep every version that RUN committed or read, however old."""
     from quant_core.evidence.upkeep.references import pin as pin_run
 
     record = pin_run(_evidence(home), run_id, release=release)
@@ -93,7 +93,9 @@ def _reader(home: Path | None) -> EvidenceReader:
 
     evidence = EvidenceReader(Settings.from_environment(os.environ, home=home).home)
     if not evidence.ledger.path.is_file():
-        raise MissingVersionError(f"there is no ledger at {evidence.ledger.path}; nothing says what the store holds.")
+        raise MissingVersionError(
+            f"no ledger at {evidence.ledger.path}, so the versions of its store are not known. Check --home."
+        )
     return evidence
 
 
@@ -104,24 +106,24 @@ def _evidence(home: Path | None) -> Evidence:
 
 
 def describe_scrub(found: ScrubReport) -> str:
-    """Say what a scrub found; what was collected is counted, everything else named."""
+    """Return a scrub report as text; collected versions are only counted, all others are named."""
     counts = Counter(finding.kind for finding in found.findings)
-    told = " ".join(f"{kind}={counts[kind]:,}" for kind in sorted(counts))
-    lines = [f"store: versions={found.versions:,} sound={found.sound:,} read={_size(found.bytes)} {told}".rstrip()]
+    counted = " ".join(f"{kind}={counts[kind]:,}" for kind in sorted(counts))
+    lines = [f"store: versions={found.versions:,} sound={found.sound:,} read={_size(found.bytes)} {counted}".rstrip()]
     named = [finding for finding in found.findings if finding.kind != "collected"]
     lines += [f"  {finding.kind} {finding.path}: {finding.detail}" for finding in named[:_SHOWN]]
     return "\n".join([*lines, *_more(len(named))])
 
 
 def describe_collection(plan: Collection) -> str:
-    """Say what was deleted, or what would be."""
+    """Return what a collection deleted, or would delete, as text."""
     verb = "deleted" if plan.is_done else "would delete"
     head = f"store: {verb} {len(plan.candidates):,} files, {_size(plan.bytes)}; kept={plan.kept:,} young={plan.young:,}"
     lines = [head + (f" temps={len(plan.temps):,}" if plan.temps else "")]
     lines += [f"  {_size(file.bytes):>10} {file.reason} {file.path}" for file in plan.candidates[:_SHOWN]]
     lines += _more(len(plan.candidates))
     if plan.candidates and not plan.is_done:
-        lines.append("Nothing was deleted; do it with --delete.")
+        lines.append("Nothing was deleted. Delete with --delete.")
     return "\n".join(lines)
 
 

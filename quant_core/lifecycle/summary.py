@@ -1,4 +1,4 @@
-"""What a run came to, read back from its committed tables: for the command line and the demo. Reads evidence only."""
+"""The results of a run, read from its committed tables, for the command line and the demo. Reads evidence only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIGURES = ("portfolio", "metric", "value", "lower", "upper")
 
 
 def summary_of(evidence: EvidenceReader, sleeve: str, *, run_id: str | None = None) -> dict[str, Any]:
-    """Return the outcome of a run as the JSON object `quant run --json` prints; fields are only ever added.
+    """Return the results of a run as the JSON object that `quant run --json` prints; fields are only ever added.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def summary_of(evidence: EvidenceReader, sleeve: str, *, run_id: str | None = No
 
 
 def describe_summary(summary: dict[str, Any]) -> str:
-    """Say a summary in lines for people."""
+    """Return a summary as lines of text."""
     lines = [f"{summary['sleeve']}: {summary['rows']:,} bars, run {summary['run_id']}"]
     lines += [f"  excluded {count:>9,} {rule}" for rule, count in summary["excluded"].items()]
     lines += ["", f"selection of the last rebalance, {summary['headline']}:"]
@@ -89,7 +89,7 @@ def describe_summary(summary: dict[str, Any]) -> str:
         f"  {row['symbol']:<24} weight {row['weight']:7.2%}  conviction {_number(row['conviction'])}"
         for row in summary["selection"]
     ]
-    lines += ["", f"walk-forward figures of {summary['headline']} (95 % interval where there is one):"]
+    lines += ["", f"walk-forward figures of {summary['headline']} (with 95 % interval if known):"]
     for figure in summary["figures"]:
         if figure["portfolio"] == summary["headline"]:
             lower, upper = figure["lower"], figure["upper"]

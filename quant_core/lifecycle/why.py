@@ -1,6 +1,6 @@
-"""Why a symbol was in or out: one decision walked back from its weight to the raw rows, each step with its hash.
+"""Explains why a symbol was in or out: one decision from the raw rows to the weight, each step with its hash.
 
-Reads the tables of one run; nothing is computed again. Every step names the version it was read from and the ledger
+It reads the tables of one run and recomputes nothing. Every step names the version it was read from and the ledger
 record that committed it, so that each line can be checked against the store.
 """
 
@@ -23,9 +23,9 @@ _AROUND = dt.timedelta(days=30)
 
 
 class WhyStep(BaseModel):
-    """What one table says of the symbol.
+    """The rows of one table about the symbol.
 
-    `rows` are the table's own rows as JSON values, cut to the columns that matter; `note` says how many more there are.
+    `rows` are the first rows as JSON values, without columns that do not matter; `note` states how many more there are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,20 +34,20 @@ class WhyStep(BaseModel):
     stage: str
     part: Part
     sha256: str
-    seq: int | None = Field(description="Ledger record that committed the version; null: a run before this one did.")
+    seq: int | None = Field(description="Ledger record that committed the version; null if an earlier run did.")
     rows: tuple[dict[str, Any], ...]
     note: str = ""
 
 
 class Why(BaseModel):
-    """One decision and all it rests on, from the raw row up."""
+    """One decision and the rows it is based on, from the raw row up."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     sleeve: str
     run_id: str
-    date: str = Field(description="The date asked about.")
+    date: str = Field(description="The date of the question.")
     rebalance: str = Field(description="The rebalance that decided: the last one up to that date.")
     verdict: str
     steps: tuple[WhyStep, ...]
@@ -56,7 +56,7 @@ class Why(BaseModel):
 def explain_decision(
     evidence: EvidenceReader, symbol: str, *, sleeve: str, date: dt.date | None = None, run: str | None = None
 ) -> Why:
-    """Walk one decision back.
+    """Explain one decision of a run.
 
     Parameters
     ----------
@@ -67,20 +67,20 @@ def explain_decision(
     date : date, optional
         Default: the last rebalance.
     run : str, optional
-        As `find_run` takes it; default: the newest finished run of the sleeve.
+        A name that `find_run` accepts; default: the newest finished run of the sleeve.
 
     Raises
     ------
     UnknownNameError
-        No such run, or a symbol the run never saw; lists the near matches.
+        No run has that name, or the run does not have that symbol; lists the near matches.
     UsageError
-        The date lies before the first rebalance.
+        The date is before the first rebalance.
     MissingVersionError
         The run has no decisions, or their bytes were collected.
     """
     tables = tables_of(evidence, find_run(evidence, run or sleeve))
     if tables.manifest.sleeve != sleeve:
-        raise UsageError(f"run {tables.run.run_id} is of {tables.manifest.sleeve}, not of {sleeve}.")
+        raise UsageError(f"run {tables.run.run_id} is of sleeve {tables.manifest.sleeve}, not of {sleeve}.")
     raw = tables.frame(evidence, "ingest.raw")
     decisions = tables.frame(evidence, "synthesis.decisions")
     symbol = _symbol(symbol, {*raw["symbol"].drop_nulls().unique(), *decisions["symbol"].unique()})
@@ -100,8 +100,8 @@ def explain_decision(
 
 
 def describe_decision(found: Why) -> str:
-    """Say a decision and its steps in lines for people."""
-    lines = [found.verdict, f"run {found.run_id} of {found.sleeve}, asked about {found.date}"]
+    """Return a decision and its steps as lines of text."""
+    lines = [found.verdict, f"run {found.run_id} of {found.sleeve}, date {found.date}"]
     for step in found.steps:
         seq = "" if step.seq is None else f", record {step.seq}"
         part = "" if step.part == "valid" else f"#{step.part}"
@@ -113,7 +113,7 @@ def describe_decision(found: Why) -> str:
 
 
 class _Book:
-    """The tables of a run, asked about one symbol at one rebalance."""
+    """Reads the tables of a run about one symbol at one rebalance."""
 
     def __init__(self, evidence: EvidenceReader, tables: RunTables, symbol: str, rebalance: dt.date) -> None:
         self._evidence, self._tables = evidence, tables
@@ -147,7 +147,7 @@ class _Book:
         yield from self._step("order", "report.orders", mine)
 
     def _raw(self, rows: pl.DataFrame) -> Iterator[WhyStep]:
-        """Yield a step per landed batch that holds a row of the day."""
+        """Yield one step per landed batch that holds a row of the day."""
         ref = self._tables.parts["ingest.raw"]["valid"]
         landed = {record.data["valid"]["sha256"]: record for record in self._landed_batches()}
         for version in self._evidence.store.versions(ref):
@@ -165,7 +165,7 @@ class _Book:
         return pl.col("date").is_between(min(asked, self._rebalance) - _AROUND, max(asked, self._rebalance))
 
     def _peers(self, decisions: pl.DataFrame) -> Iterator[WhyStep]:
-        """Yield who stood beside it: the same cluster and direction, by rank."""
+        """Yield the symbols of its cluster and direction, by rank."""
         ref = self._tables.ref("synthesis.decisions")
         own = decisions.filter(pl.col("symbol") == self._symbol).select("cluster", "direction")
         if ref is None or own.is_empty():
@@ -200,7 +200,7 @@ class _Book:
             sha256=ref.sha256,
             seq=seq,
             rows=tuple({name: _plain(value) for name, value in row.items()} for row in rows.head(_SHOWN).to_dicts()),
-            note="; ".join(said for said in (note, more) if said),
+            note="; ".join(text for text in (note, more) if text),
         )
 
 
@@ -219,23 +219,23 @@ def _rebalance(decisions: pl.DataFrame, date: dt.date | None) -> dt.date:
     if isinstance(last, dt.date):
         return last
     first = decisions.select(pl.col("date").min().dt.to_string("iso")).item()
-    raise UsageError(f"nothing was decided up to {date}; the first rebalance is {first or 'not there'}.")
+    raise UsageError(f"no rebalance up to {date}; the first rebalance is {first or 'not there'}.")
 
 
 def _verdict(symbol: str, rebalance: dt.date, decisions: pl.DataFrame) -> str:
     own = decisions.filter((pl.col("symbol") == symbol) & (pl.col("date") == rebalance))
     if own.is_empty():
-        return f"{symbol} was no candidate on {rebalance}."
-    said = []
+        return f"{symbol} was not a candidate on {rebalance}."
+    verdicts = []
     for row in own.iter_rows(named=True):
         vetoes = f" ({row['vetoes']})" if row["reason"] == "vetoed" and row["vetoes"] else ""
         rank = "" if row["rank"] is None else f", rank {row['rank']} in cluster {row['cluster']}"
         stage = "" if row["stage"] is None else f" at stage {row['stage']}"
-        said.append(
+        verdicts.append(
             f"{symbol} {row['direction']} was {'selected' if row['is_selected'] else 'not selected'} on {rebalance}"
             f"{stage}: {row['reason']}{vetoes}{rank}."
         )
-    return " ".join(said)
+    return " ".join(verdicts)
 
 
 def _describe_row(row: Mapping[str, Any]) -> str:

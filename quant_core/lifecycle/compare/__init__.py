@@ -1,1 +1,1 @@
-"""Comparing: tables, results and contexts of two runs, and stages computed again to find what caused a difference."""
+"""Compares tables, results and contexts of two runs, and recomputes stages to find the cause of a difference."""

@@ -1,4 +1,4 @@
-"""What a commit changed against the version the sleeve's previous run left: shown with each materialization."""
+"""Compares a commit with the sleeve's version before it, for the metadata of each materialization."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from quant_core.lifecycle.compare.tables import set_diff, table_diff
 
 
 class Changes(BaseModel):
-    """A new version beside the one before."""
+    """The changes from one version of a table to the next."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str = Field(description="The run that committed the version before.")
     sha256: str = Field(description="That version.")
-    table: TableDiff | None = Field(description="Null where its bytes are no longer there, or not its own.")
+    table: TableDiff | None = Field(description="Null if the bytes of the version before are missing or damaged.")
     members: SetDiff | None = Field(description="Symbols on the last date of each, where the table has both columns.")
 
 
@@ -42,7 +42,7 @@ def changes_of(evidence: EvidenceReader, spec: StageSpec, committed: Committed, 
     ref = ref_in(before)
     try:
         held = frame if ref.sha256 == committed.ref.sha256 else evidence.store.read(ref)
-    except EvidenceError:  # collected or damaged: no reason to lose what has just been committed
+    except EvidenceError:  # collected or damaged: the new commit must not fail for it
         held = None
     return Changes(
         run_id=before.run_id,

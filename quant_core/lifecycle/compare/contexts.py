@@ -1,4 +1,4 @@
-"""Compare two contexts. What a context is: graph/context.py, whose `diff` calls this."""
+"""Compares two contexts, for `SelectionContext.diff` of graph/context.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quant_core.lifecycle.compare.outcome import outcome_diff, tables_diff
 
 
 def context_diff(first: SelectionContext, second: SelectionContext) -> ContextDiff:
-    """Compare the parameters given, the code, the knowledge times, the tables and the results of two contexts."""
+    """Compare the given parameters, the code, the knowledge times, the tables and the results of two contexts."""
     both = (first, second)
     registry = StageRegistry.load("quant_core")
     given = [{f"{s}.{f}": value for s, table in c.params.items() for f, value in table.items()} for c in both]

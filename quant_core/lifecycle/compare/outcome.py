@@ -1,4 +1,4 @@
-"""Compare the results of two runs: winners, weights, figures, and the rows and cells of each table by section."""
+"""Compares the results of two runs: winners, weights, figures, and the rows and cells of each table by section."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECTIONS = {
     "weights": ("allocation", "report"),
     "figures": ("backtest",),
 }
-"""Which rooms' tables a section of the diff is about."""
+"""The rooms whose tables each section of a diff compares."""
 
 
 def outcome_diff(
@@ -38,11 +38,11 @@ def outcome_diff(
     Parameters
     ----------
     registry : StageRegistry
-        Its stages say which table shows what.
+        Its stages declare which table holds the selection, the portfolio and the figures.
     read : callable
         Returns the table of a reference.
     first, second : mapping of stage id to parts
-        A table that is not there counts as empty.
+        A missing table counts as empty.
     """
     shown = [_Tables(registry, read, tables) for tables in (first, second)]
     picked = [_winners(tables) for tables in shown]
@@ -68,15 +68,15 @@ def tables_diff(
     Parameters
     ----------
     registry : StageRegistry
-        Its contracts say which rows are the same.
+        Its contracts have the key that matches rows.
     read, holds : callable
-        Return the table of a reference, and whether its bytes are there.
+        Return the table of a reference, and whether its bytes exist.
     first, second : mapping of stage id to parts
 
     Returns
     -------
     tuple
-        Section to stage to what differs, and stage to why a table was not compared; equal tables are in neither.
+        Section to stage to differences, and stage to why its table was not compared; equal tables are in neither.
     """
     found: dict[str, dict[str, TableDiff]] = {section: {} for section in SECTIONS}
     missing: dict[str, str] = {}
@@ -96,14 +96,14 @@ def tables_diff(
 
 @dataclass(frozen=True)
 class _Tables:
-    """The tables of one run, found by what their stage shows."""
+    """The tables of one run, found by what their stages show."""
 
     registry: StageRegistry
     read: Read
     parts: Mapping[str, Parts]
 
     def frame(self, shown: Shown) -> pl.DataFrame | None:
-        """Return the table that shows this, None where the run has none."""
+        """Return the table that shows this, None if the run has none."""
         refs = (self.parts.get(id, {}).get("valid") for id, spec in self.registry.items() if spec.shows == shown)
         ref = next((ref for ref in refs if ref is not None), None)
         return None if ref is None else self.read(ref)

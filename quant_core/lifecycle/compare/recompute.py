@@ -1,6 +1,6 @@
-"""Stages computed again from pinned tables, in a store of their own: for replay and for asking what caused a change.
+"""Recomputes stages from pinned tables in a store of their own, for replay and for attribution.
 
-Nothing here commits, lands or publishes. A stage that touches the outside world is not run: what it once landed is its
+Nothing here commits, lands or publishes. A stage that touches the outside world is not run: its recorded tables are its
 result.
 """
 
@@ -29,14 +29,14 @@ from quant_core.market.contracts.rule_names import with_current_names
 
 @dataclass(frozen=True)
 class Recomputed:
-    """What a stage came to this time.
+    """The result of a recomputed stage.
 
     Attributes
     ----------
     parts : mapping of part to DataRef
-        Empty where it came to nothing.
+        Empty if the stage failed.
     reason : str, optional
-        Why it came to nothing.
+        Why it failed.
     """
 
     parts: Parts = field(default_factory=dict)
@@ -45,16 +45,16 @@ class Recomputed:
 
 @dataclass
 class Workshop:
-    """Computes stages into a scratch store; equal questions are answered once.
+    """Computes stages into a scratch store; a stage with equal inputs is computed once.
 
     A question is a stage, its parameters, the sleeve, the knowledge time and the hashes of its inputs.
 
     Attributes
     ----------
     store : Store
-        Of the home, where pinned versions are read.
+        The store of the home; pinned versions are read from it.
     scratch : Store
-        Where what is computed lies; the caller deletes it.
+        The store for computed tables; the caller deletes it.
     registry : StageRegistry
     compute : Compute
     """
@@ -71,17 +71,17 @@ class Workshop:
         return cls(Store(home), Store(scratch), registry, compute)
 
     def holds(self, ref: DataRef) -> bool:
-        """Tell whether the bytes of a version are at hand, here or in the home."""
+        """Return whether the bytes of a version are in the scratch store or in the home."""
         return self.scratch.exists(ref) or self.store.exists(ref)
 
     def read(self, ref: DataRef, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Return a table, or those of its columns, from the scratch store or from that of the home."""
+        """Return a table, or these columns of it, from the scratch store or from the home."""
         return with_current_names((self.scratch if self.scratch.exists(ref) else self.store).read(ref, columns))
 
     def remember(
         self, spec: StageSpec, plan: Plan, as_of: str | None, inputs: Mapping[str, DataRef], parts: Parts
     ) -> None:
-        """Take what a run recorded as the answer to the question it had."""
+        """Use the recorded tables of a run as the result of a stage with these inputs."""
         self._answers[self._question(spec, plan, as_of, inputs)] = Recomputed(parts)
 
     def compute_stage(
@@ -89,7 +89,7 @@ class Workshop:
     ) -> Recomputed:
         """Compute one stage from references to its inputs, by source.
 
-        What the stage, its gate or the store refuses is no error here but the reason of an empty answer.
+        A refusal by the stage, its gate or the store does not raise: it is the reason of an empty result.
         """
         question = self._question(spec, plan, as_of, inputs)
         known = self._answers.get(question)
@@ -130,14 +130,14 @@ class Workshop:
         return canonical_bytes(asked)
 
     def compute_graph(self, plan: Plan, as_of: str | None, pinned: Mapping[str, Parts]) -> dict[str, Recomputed]:
-        """Compute every stage of a plan, each from what those before it came to now.
+        """Compute every stage of a plan, each from the new results of those before it.
 
         Parameters
         ----------
         plan : Plan
         as_of : str, optional
         pinned : mapping of stage id to its parts
-            Stages taken as they are: at least those that touch the outside world.
+            Stages whose recorded tables are used: at least those that touch the outside world.
         """
         found: dict[str, Recomputed] = {}
         for spec in plan.stages.order_stages(plan.params):

@@ -1,4 +1,4 @@
-"""Compare two versions of a table, two selections, two portfolios. Which tables of a run: outcome.py."""
+"""Compares two versions of a table, two selections, two portfolios. Choosing the tables of a run: outcome.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def table_diff(first: pl.DataFrame, second: pl.DataFrame, key: Sequence[str]) ->
     first, second : DataFrame
         Keys are unique in each.
     key : sequence of str
-        Columns that say which row is which; columns that only one has are not among them.
+        Columns that identify a row.
     """
     shared = [name for name in first.columns if first.schema[name] == second.schema.get(name)]
     odd = tuple(sorted(({*first.columns} | {*second.columns}) - {*shared}))

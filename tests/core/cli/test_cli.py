@@ -156,7 +156,7 @@ def test_gaps_are_counted_by_kind_and_listed_as_requests(call, tmp_path: Path) -
     runner.run(read_sleeve(tmp_path / "mine.toml"), only=["ingest.raw", "ingest.bars", "ingest.lives", "ingest.gaps"])
     code, out, _ = call("gaps", "mine")
     assert code == 0
-    assert "to ask for again: 1" in out
+    assert "requests to repeat: 1" in out
     code, out, _ = call("gaps", "mine", "--json")
     told = json.loads(out)
     assert told["requests"] == [{"symbol": "X:B", "start": "2024-01-05", "end": "2024-01-05"}]

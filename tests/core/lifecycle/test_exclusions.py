@@ -112,7 +112,7 @@ def test_a_run_shows_what_it_excluded_itself(home: tuple[Evidence, dict[str, str
     evidence, runs = home
     first = exclusion_counts(evidence, ExclusionQuery(run_id=runs["first"]))
     assert rows_of(first, "rule", "rows", "share") == [("toxic_bar", 5, 5 / 8), ("close_not_positive", 2, 0.2)]
-    with pytest.raises(MissingVersionError, match="nothing of b was committed by run"):
+    with pytest.raises(MissingVersionError, match="sleeve b has no commit by run"):
         exclusion_counts(evidence, ExclusionQuery("b", run_id=runs["first"]))
     with pytest.raises(UnknownNameError, match="run"):
         exclusion_counts(evidence, ExclusionQuery(run_id="nobody"))
@@ -174,7 +174,7 @@ def test_a_name_nobody_knows_lists_the_near_ones(
 
 
 def test_a_sleeve_or_a_home_without_commits_is_told(home: tuple[Evidence, dict[str, str]], tmp_path: Path) -> None:
-    with pytest.raises(MissingVersionError, match=r"nothing of c was committed in .*; of a, b it was"):
+    with pytest.raises(MissingVersionError, match=r"sleeve c has no commit in .*; a, b have"):
         exclusion_counts(home[0], ExclusionQuery("c"))
     with pytest.raises(MissingVersionError, match="quant run SLEEVE"):
         exclusion_counts(Evidence(tmp_path / "nothing"), ExclusionQuery())

@@ -90,7 +90,7 @@ def test_the_statistics_count_kinds_runs_files_and_name_the_anchor(call, evidenc
 
 
 @pytest.mark.parametrize("command", [("verify",), ("tail",), ("show", "r"), ("stats",)])
-def test_without_a_ledger_nothing_vouches_for_a_home(call, command):
+def test_without_a_ledger_every_command_fails(call, command):
     code, out, err = call(*command)
     assert (code, out) == (1, "")
     assert "no ledger" in err
