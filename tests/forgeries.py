@@ -30,7 +30,7 @@ def line_with(prev: str, payload: bytes) -> bytes:
     return b'{"hash":"' + hash_after(prev, payload).encode() + b'","payload":' + payload + b"}\n"
 
 
-def rehashed(payloads: Iterable[bytes], prev: str = FIRST_PREV) -> list[bytes]:
+def rehash_lines(payloads: Iterable[bytes], prev: str = FIRST_PREV) -> list[bytes]:
     """Lines whose hashes fit, each payload told of the hash before it, as a forger with this source would."""
     lines = []
     for payload in payloads:
@@ -41,14 +41,14 @@ def rehashed(payloads: Iterable[bytes], prev: str = FIRST_PREV) -> list[bytes]:
     return lines
 
 
-def edited(payload: bytes, change: Callable[[dict], None]) -> bytes:
+def edit_payload(payload: bytes, change: Callable[[dict], None]) -> bytes:
     """A payload as this package would have written it."""
     fields = json.loads(payload)
     change(fields)
     return canonical_bytes(fields)
 
 
-def checked(*files: bytes | list[bytes], anchors: Iterable[Anchor] = ()) -> VerifyReport:
+def verify_files(*files: bytes | list[bytes], anchors: Iterable[Anchor] = ()) -> VerifyReport:
     """What a check says of a ledger in memory, the last file being the open one."""
     contents = [file if isinstance(file, bytes) else b"".join(file) for file in files]
     return verify_segments(
@@ -56,5 +56,5 @@ def checked(*files: bytes | list[bytes], anchors: Iterable[Anchor] = ()) -> Veri
     )
 
 
-def found(report: VerifyReport) -> set[tuple[str, int]]:
+def faults_in(report: VerifyReport) -> set[tuple[str, int]]:
     return {(fault.kind, fault.seq) for fault in report.faults}

@@ -36,7 +36,7 @@ def write(path: Path, acks: Path, name: str) -> None:
         os.write(file, "".join(f"{record.seq} {record.hash} {kept}\n" for record in records).encode())
 
 
-def forked(path: Path, acks: Path, name: str) -> int:
+def fork_writer(path: Path, acks: Path, name: str) -> int:
     """Start a writer; return its process id."""
     pid = os.fork()
     if pid == 0:
@@ -51,10 +51,10 @@ def main() -> None:
     path, acks, rounds, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     generator, kills = random.Random(seed), 0
     if rounds == 0:
-        for pid in [forked(path, acks, f"cut {seed}.{writer}") for writer in range(WRITERS)]:
+        for pid in [fork_writer(path, acks, f"cut {seed}.{writer}") for writer in range(WRITERS)]:
             os.waitpid(pid, 0)
     for number in range(rounds):
-        writers = [forked(path, acks, f"{number}.{writer}") for writer in range(WRITERS)]
+        writers = [fork_writer(path, acks, f"{number}.{writer}") for writer in range(WRITERS)]
         time.sleep(generator.uniform(0.05, 0.3))
         generator.shuffle(writers)
         for pid in writers:

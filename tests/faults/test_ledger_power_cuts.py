@@ -32,7 +32,7 @@ def tool(*command: object) -> None:
 
 
 @contextmanager
-def mounted(image: Path, folder: Path) -> Iterator[Path]:
+def mount_image(image: Path, folder: Path) -> Iterator[Path]:
     tool("mount", "-o", "loop,commit=1", image, folder)
     try:
         yield folder
@@ -61,7 +61,7 @@ def image(tmp_path: Path) -> Path:
         stream.truncate(128 << 20)
     try:
         tool("mkfs.ext4", "-q", "-F", path)
-        with mounted(path, folder) as mount:
+        with mount_image(path, folder) as mount:
             (mount / "home").mkdir()
     except OSError as error:
         pytest.skip(f"no file system on a loop device here: {error}")
@@ -87,7 +87,7 @@ def test_50_power_cuts_lose_no_durable_record(image: Path, tmp_path: Path) -> No
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     path = folder / "home" / "audit.jsonl"
     for cut in range(CUTS):
-        with mounted(image, folder):
+        with mount_image(image, folder):
             command = [sys.executable, str(script), str(path), str(acks), "0", str(cut)]
             with subprocess.Popen(command, env=environment, start_new_session=True) as writers:
                 began, until = sum(file.stat().st_size for file in acks.iterdir()), time.monotonic() + 60
@@ -99,7 +99,7 @@ def test_50_power_cuts_lose_no_durable_record(image: Path, tmp_path: Path) -> No
                 acknowledged |= durable(acks, cut)
                 cut_power(folder)
                 os.killpg(writers.pid, signal.SIGKILL)
-        with mounted(image, folder):
+        with mount_image(image, folder):
             ledger = Ledger(path)
             report = verify_ledger(ledger)
             assert report.verdict in {"intact", "torn_tail"}, (cut, report.faults[:3])

@@ -40,7 +40,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def filled(place: Path, left: int) -> Iterator[None]:
+def fill_disk(place: Path, left: int) -> Iterator[None]:
     """Leave no more than `left` bytes on the disk."""
     filler = place / "filler"
     status = os.statvfs(place)
@@ -79,7 +79,7 @@ def test_a_disk_that_fills_up_at_any_place_is_told_and_harms_nothing(small_disk:
     for number, left in enumerate(range(0, 1_400_000, 100_000), start=NEW):
         home = small_disk / str(number)
         commit(Evidence(home), "before", OLD)
-        with filled(small_disk, left), pytest.raises(EvidenceError, match="space"):
+        with fill_disk(small_disk, left), pytest.raises(EvidenceError, match="space"):
             commit(Evidence(home), "full", number)
         assert_old_then_new(home, number)
         shutil.rmtree(home)

@@ -21,7 +21,7 @@ KILLS = 15  # of each kind: 210 in all
 OLD, NEW = 1, 2
 
 
-def killed(home: Path, number: int, point: str, nth: int) -> None:
+def kill_commit(home: Path, number: int, point: str, nth: int) -> None:
     command = [sys.executable, committing.__file__, str(home), "killed", str(number), point, str(nth)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == -9, done.stderr
@@ -48,7 +48,7 @@ def test_a_writer_killed_anywhere_leaves_no_torn_version_and_the_old_one(tmp_pat
         home = tmp_path / str(kill)
         if not is_first:
             commit(Evidence(home), "before", OLD)
-        killed(home, NEW, point, rng.randint(1, often[point]))
+        kill_commit(home, NEW, point, rng.randint(1, often[point]))
 
         evidence = Evidence(home)
         found = scrub(evidence)
@@ -82,7 +82,7 @@ def test_a_writer_killed_while_it_heals_a_damaged_version_leaves_it_damaged_or_w
     evidence = Evidence(tmp_path)
     ref = commit(evidence, "before", OLD)
     (tmp_path / ref.path).write_bytes(b"damaged")
-    killed(tmp_path, OLD, point, 1)
+    kill_commit(tmp_path, OLD, point, 1)
     found = scrub(evidence)
     is_healed = point in ("after_rename", "after_dirsync")
     assert [finding.path for finding in found.of("damaged")] == ([] if is_healed else [ref.path])

@@ -68,20 +68,20 @@ print(json.dumps({"reads": reads, "last": before}))
 
 
 def test_eight_writers_of_one_table_lose_nothing_and_readers_see_only_whole_versions(tmp_path: Path) -> None:
-    def started(script: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(script: str, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", script, str(tmp_path), *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
-    def told(process: subprocess.Popen[str]) -> dict[str, int]:
+    def read_counts(process: subprocess.Popen[str]) -> dict[str, int]:
         out, err = process.communicate(timeout=800)
         assert process.returncode == 0, err
         return json.loads(out)
 
-    reader = started(READER, str(READS))
-    writers = [started(WRITER, f"w{number}", str(COMMITS)) for number in range(WRITERS)]
-    outcomes = [told(writer) for writer in writers]
+    reader = start(READER, str(READS))
+    writers = [start(WRITER, f"w{number}", str(COMMITS)) for number in range(WRITERS)]
+    outcomes = [read_counts(writer) for writer in writers]
     (tmp_path / "stop").touch()
-    read = told(reader)
+    read = read_counts(reader)
 
     evidence = Evidence(tmp_path)
     commits = [record for record in evidence.ledger.records() if record.kind == "commit"]

@@ -42,10 +42,10 @@ def test_a_document_not_to_be_replaced_stays(tmp_path):
 def test_a_failed_write_leaves_the_old_content_and_no_temp(tmp_path, monkeypatch):
     path = write_document(tmp_path / "c.json", b"first")
 
-    def refused(place):
+    def refuse(place):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(documents, "flush_path", refused)
+    monkeypatch.setattr(documents, "flush_path", refuse)
     with pytest.raises(EvidenceError, match="Input/output"):
         write_document(path, b"second")
     assert path.read_bytes() == b"first"

@@ -7,14 +7,14 @@ from quant_core.errors import IntegrityError
 from quant_core.evidence.files.safe_paths import open_below, refuse_links
 
 
-def put(path: Path, content: bytes = b"x") -> Path:
+def write_file(path: Path, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
 def test_a_file_below_the_root_is_opened_and_the_root_may_be_a_link(tmp_path: Path) -> None:
-    put(tmp_path / "root" / "a" / "b")
+    write_file(tmp_path / "root" / "a" / "b")
     (tmp_path / "link").symlink_to(tmp_path / "root")
     for root in (tmp_path / "root", tmp_path / "link"):
         with os.fdopen(open_below(root, ["a", "b"]), "rb") as file:
@@ -29,10 +29,10 @@ def test_a_file_below_the_root_is_opened_and_the_root_may_be_a_link(tmp_path: Pa
 @pytest.mark.parametrize("where", ["a", "a/b", "a/b/file"])
 def test_no_link_on_the_way_is_followed_wherever_it_leads(tmp_path: Path, where: str, target: str) -> None:
     root = tmp_path / "root"
-    put(root / "a" / "b" / "file")
+    write_file(root / "a" / "b" / "file")
     for place in ("outside", "root/other"):
-        put(tmp_path / place / "b" / "file", b"secret")
-        put(tmp_path / place / "file", b"secret")
+        write_file(tmp_path / place / "b" / "file", b"secret")
+        write_file(tmp_path / place / "file", b"secret")
     moved = root / where
     moved.rename(tmp_path / "moved")
     moved.symlink_to(tmp_path / target if where != "a/b/file" else tmp_path / target / "file")
@@ -49,6 +49,6 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for name in ("folder", "pipe"):
         with pytest.raises(IntegrityError, match="not a regular file"):
             open_below(tmp_path, [name])
-    put(tmp_path / "file")
+    write_file(tmp_path / "file")
     with pytest.raises(IntegrityError, match="link or not a folder"):
         open_below(tmp_path, ["file", "below"])

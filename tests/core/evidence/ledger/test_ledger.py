@@ -31,7 +31,7 @@ for number in range(count):
 """
 
 
-def filled(path: Path, count: int) -> Ledger:
+def fill_ledger(path: Path, count: int) -> Ledger:
     ledger = Ledger(path)
     for number in range(count):
         ledger.append("step", {"number": number, "name": "é"}, run_id="r")
@@ -44,7 +44,7 @@ def appender(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 
 
 def test_a_line_can_be_checked_without_this_package(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 5)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 5)
     prev = "0" * 64
     for number, line in enumerate(ledger.path.read_bytes().splitlines()):
         raw = line[len('{"hash":"') + 64 + len('","payload":') : -1]
@@ -101,7 +101,7 @@ def test_threads_sharing_a_ledger_lose_nothing(tmp_path):
 
 
 def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_path):
-    whole = filled(tmp_path / "a.jsonl", 5).path.read_bytes()
+    whole = fill_ledger(tmp_path / "a.jsonl", 5).path.read_bytes()
     ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
     path = tmp_path / "cut.jsonl"
     for cut in range(ends[1], len(whole)):
@@ -120,7 +120,7 @@ def test_every_cut_in_the_last_three_records_recovers_to_the_complete_ones(tmp_p
 
 
 def test_a_tail_of_zeros_is_torn_and_cut(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 2)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 2)
     with ledger.path.open("ab") as stream:
         stream.write(b"\0" * 4096)
     assert verify_ledger(Ledger(ledger.path)).verdict == "torn_tail"
@@ -129,7 +129,7 @@ def test_a_tail_of_zeros_is_torn_and_cut(tmp_path):
 
 
 def test_an_acknowledged_record_without_its_newline_is_not_cut(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 3)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 3)
     changed = ledger.path.read_bytes()[:-1] + b"\x0b"
     ledger.path.write_bytes(changed)
     with pytest.raises(TamperedError):
@@ -138,7 +138,7 @@ def test_an_acknowledged_record_without_its_newline_is_not_cut(tmp_path):
 
 
 def test_a_record_over_the_line_limit_is_refused_and_one_at_the_limit_is_kept(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 1)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 1)
     before = ledger.path.read_bytes()
     with pytest.raises(UsageError, match="content-addressed"):
         ledger.append("step", {"text": "x" * 65_536}, run_id="r")
@@ -151,7 +151,7 @@ def test_a_record_over_the_line_limit_is_refused_and_one_at_the_limit_is_kept(tm
 
 @pytest.mark.parametrize(("kind", "data"), [("", {}), ("step", {"a": object()}), ("step", {1: 2})])
 def test_what_could_not_be_read_back_is_not_written(tmp_path, kind, data):
-    ledger = filled(tmp_path / "a.jsonl", 1)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 1)
     with pytest.raises(UsageError):
         ledger.append(kind, data, run_id="r")
     assert [record.seq for record in ledger.records()] == [0]
@@ -159,7 +159,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path, kind, data):
 
 @pytest.mark.parametrize("fault", ["short", "full", "flush"])
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, fault):
-    ledger = filled(tmp_path / "a.jsonl", 2)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 2)
     before = ledger.path.read_bytes()
     write = os.write
 
@@ -169,12 +169,12 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, fault):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written
 
-    def refused(descriptor, *, data_only=False):
+    def refuse(descriptor, *, data_only=False):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
         if fault == "flush":
-            patch.setattr(module, "flush", refused)
+            patch.setattr(module, "flush", refuse)
         else:
             patch.setattr(os, "write", partial)
         with ledger.lock() as transaction:
@@ -187,14 +187,14 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch, fault):
 
 
 def test_an_interrupt_between_write_and_flush_leaves_the_file_as_it_was(tmp_path, monkeypatch):
-    ledger = filled(tmp_path / "a.jsonl", 1)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 1)
     before = ledger.path.read_bytes()
 
-    def interrupted(descriptor, *, data_only=False):
+    def interrupt(descriptor, *, data_only=False):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "flush", interrupted)
+        patch.setattr(module, "flush", interrupt)
         with pytest.raises(KeyboardInterrupt):
             ledger.append("step", {}, run_id="r")
     assert ledger.path.read_bytes() == before
@@ -202,7 +202,7 @@ def test_an_interrupt_between_write_and_flush_leaves_the_file_as_it_was(tmp_path
 
 def test_what_is_read_in_a_transaction_holds_until_its_append(tmp_path):
     path = tmp_path / "a.jsonl"
-    ledger = filled(path, 1)
+    ledger = fill_ledger(path, 1)
     with ledger.lock() as transaction:
         other = appender(path, "other", 1)
         assert len(list(ledger.records())) == 1
@@ -217,15 +217,15 @@ def test_what_is_read_in_a_transaction_holds_until_its_append(tmp_path):
 
 
 def test_reading_goes_on_from_a_place(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 3)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 3)
     *_, (_, place) = ledger.since(Position())
     assert list(ledger.since(place)) == []
-    filled(ledger.path, 2)
+    fill_ledger(ledger.path, 2)
     assert [record.seq for record, _ in ledger.since(place)] == [3, 4]
 
 
 def test_an_append_reads_no_more_of_a_long_ledger_than_of_a_short_one(tmp_path, monkeypatch):
-    ledger = filled(tmp_path / "a.jsonl", 400)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 400)
     reads = []
     pread = os.pread
     monkeypatch.setattr(os, "pread", lambda fd, count, at: reads.append(count) or pread(fd, count, at))
@@ -237,16 +237,16 @@ def test_an_append_reads_no_more_of_a_long_ledger_than_of_a_short_one(tmp_path, 
 
 @pytest.mark.parametrize("harm", ["shrink", "rewrite", "replace", "remove"])
 def test_a_ledger_that_loses_history_while_in_use_is_noticed(tmp_path, harm):
-    ledger = filled(tmp_path / "a.jsonl", 3)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 3)
     path, content = ledger.path, ledger.path.read_bytes()
     match harm:
         case "shrink":
             os.truncate(path, content.index(b"\n") + 1)
         case "rewrite":
-            other = filled(tmp_path / "b.jsonl", 3).path.read_bytes()
+            other = fill_ledger(tmp_path / "b.jsonl", 3).path.read_bytes()
             path.write_bytes(other)
         case "replace":
-            filled(tmp_path / "b.jsonl", 5).path.replace(path)
+            fill_ledger(tmp_path / "b.jsonl", 5).path.replace(path)
         case "remove":
             path.unlink()
     with pytest.raises(TamperedError):
@@ -256,7 +256,7 @@ def test_a_ledger_that_loses_history_while_in_use_is_noticed(tmp_path, harm):
 
 @pytest.mark.parametrize("forged", [b'{"hash":1}\n', b"\n", b"\xff\n", b"x" * 200_000, b"x" * 200_000 + b"\n"])
 def test_nothing_is_appended_to_a_ledger_that_ends_in_a_forgery(tmp_path, forged):
-    ledger = filled(tmp_path / "a.jsonl", 2)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 2)
     with ledger.path.open("ab") as stream:
         stream.write(forged)
     before = ledger.path.read_bytes()
@@ -270,7 +270,7 @@ def test_nothing_is_appended_to_a_ledger_that_ends_in_a_forgery(tmp_path, forged
 
 
 def test_a_torn_line_never_begins_the_chain_anew(tmp_path):
-    ledger = filled(tmp_path / "a.jsonl", 3)
+    ledger = fill_ledger(tmp_path / "a.jsonl", 3)
     head = ledger.anchor().head
     with ledger.path.open("ab") as stream:
         stream.write(b'{"hash":"0')
@@ -283,10 +283,10 @@ def test_times_are_utc_numbers_that_are_none_are_named_and_the_file_is_json(tmp_
     record = ledger.append("step", {"sharpe": math.nan, "loss": -math.inf}, run_id="r")
     assert datetime.fromisoformat(record.ts).utcoffset() == timedelta(0)
 
-    def refused(constant):
+    def refuse(constant):
         raise AssertionError(constant)
 
-    line = json.loads(ledger.path.read_text(), parse_constant=refused)
+    line = json.loads(ledger.path.read_text(), parse_constant=refuse)
     assert line["payload"]["data"] == {"sharpe": "float:nan", "loss": "float:-inf"}
 
 

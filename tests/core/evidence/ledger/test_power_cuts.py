@@ -65,62 +65,62 @@ class Recorder:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.disk = folder, Disk()
         self.moments: list[Disk] = []
-        for owner, name, told in (
-            (os, "open", self._opened),
-            (os, "write", self._wrote),
-            (os, "fsync", self._flushed),
-            (os, "fdatasync", self._flushed),
-            (os, "ftruncate", self._wrote),
-            (Path, "hardlink_to", self._linked),
-            (Path, "replace", self._renamed),
-            (Path, "unlink", self._removed),
+        for owner, name, note in (
+            (os, "open", self._note_open),
+            (os, "write", self._note_write),
+            (os, "fsync", self._note_flush),
+            (os, "fdatasync", self._note_flush),
+            (os, "ftruncate", self._note_write),
+            (Path, "hardlink_to", self._note_link),
+            (Path, "replace", self._note_rename),
+            (Path, "unlink", self._note_removal),
         ):
-            self._follow(patch, owner, name, told)
+            self._follow(patch, owner, name, note)
 
-    def _follow(self, patch, owner, name, told) -> None:
+    def _follow(self, patch, owner, name, note) -> None:
         call = getattr(owner, name)
 
-        def followed(*args, **more):
+        def follow_call(*args, **more):
             before = self._listing()
             result = call(*args, **more)
-            told(before, result, *args)
+            note(before, result, *args)
             self.moments.append(self.disk.copy())
             return result
 
-        patch.setattr(owner, name, followed)
+        patch.setattr(owner, name, follow_call)
 
     def _listing(self) -> dict[str, int]:
         return {entry.name: entry.inode() for entry in os.scandir(self.folder)}
 
-    def _changed(self, before: dict[str, int]) -> None:
+    def _note_change(self, before: dict[str, int]) -> None:
         after = self._listing()
         self.disk.pending += [(name, number) for name, number in after.items() if before.get(name) != number]
         self.disk.pending += [(name, None) for name in before if name not in after]
         for number in after.values():
             self.disk.now.setdefault(number, b"")
 
-    def _opened(self, before, descriptor, *_) -> None:
-        self._changed(before)
+    def _note_open(self, before, descriptor, *_) -> None:
+        self._note_change(before)
 
-    def _linked(self, before, _, *__) -> None:
-        self._changed(before)
+    def _note_link(self, before, _, *__) -> None:
+        self._note_change(before)
 
-    def _removed(self, before, _, *__) -> None:
-        self._changed(before)
+    def _note_removal(self, before, _, *__) -> None:
+        self._note_change(before)
 
-    def _renamed(self, before, _, *__) -> None:
+    def _note_rename(self, before, _, *__) -> None:
         # One change of the folder, not two: the new name and the end of the old one come together.
         after = self._listing()
         self.disk.pending += [(name, number) for name, number in after.items() if before.get(name) != number]
         self.disk.pending += [(name, None) for name in before if name not in after and not name.endswith(".tmp")]
 
-    def _wrote(self, before, _, descriptor, *__) -> None:
+    def _note_write(self, before, _, descriptor, *__) -> None:
         number = os.fstat(descriptor).st_ino
         if number in self.disk.now:
             path = next(self.folder / name for name, each in self._listing().items() if each == number)
             self.disk.now[number] = path.read_bytes()
 
-    def _flushed(self, before, _, descriptor) -> None:
+    def _note_flush(self, before, _, descriptor) -> None:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             if status.st_ino == self.folder.stat().st_ino:
@@ -134,7 +134,7 @@ class Recorder:
             self.disk.flushed[status.st_ino] = self.disk.now[status.st_ino]
 
 
-def recorded(folder: Path) -> list[Disk]:
+def record_disks(folder: Path) -> list[Disk]:
     """Appends of every kind over three segments, and the disk after each call."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +158,7 @@ def recorded(folder: Path) -> list[Disk]:
 
 
 def test_no_power_cut_loses_an_acknowledged_record_or_breaks_the_chain(tmp_path):
-    moments = recorded(tmp_path / "recorded")
+    moments = record_disks(tmp_path / "recorded")
     seen, after = set(), tmp_path / "after"
     for moment in moments:
         acknowledged = tuple(moment.acknowledged)

@@ -17,7 +17,7 @@ from quant_core.evidence.ledger.segments import sealed_segments
 from quant_core.evidence.ledger.transaction import Entry
 from quant_core.evidence.verification import parallel_verify
 from quant_core.evidence.verification.verify import verify_ledger
-from tests.forgeries import edited, found, payload_of, rehashed
+from tests.forgeries import edit_payload, faults_in, payload_of, rehash_lines
 
 ROOT = Path(__file__).parents[4]
 SMALL = 3_000
@@ -138,17 +138,17 @@ def test_a_writer_that_dies_while_it_rolls_leaves_a_ledger_in_order(tmp_path, mo
     class Died(BaseException):
         pass
 
-    def died(*_, **__):
+    def die(*_, **__):
         raise Died
 
     with monkeypatch.context() as patch:
         match step:
             case "link":
-                patch.setattr(transaction, "flush_path", died)
+                patch.setattr(transaction, "flush_path", die)
             case "stage":
-                patch.setattr(transaction, "temp_file", died)
+                patch.setattr(transaction, "temp_file", die)
             case "publish":
-                patch.setattr(TempFile, "publish", died)
+                patch.setattr(TempFile, "publish", die)
         with pytest.raises(Died):
             Ledger(ledger.path, segment_bytes=SMALL).append("step", {}, run_id="r")
     fresh = Ledger(ledger.path, segment_bytes=SMALL)
@@ -167,18 +167,18 @@ def test_a_ledger_that_cannot_be_rolled_says_so_and_stays(tmp_path, monkeypatch)
         ledger.append("step", {}, run_id="r")
     before = ledger.path.read_bytes()
 
-    def refused(*_):
+    def refuse(*_):
         raise OSError(28, os.strerror(28))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "hardlink_to", refused)
+        patch.setattr(Path, "hardlink_to", refuse)
         with pytest.raises(EvidenceError, match="No space"):
             ledger.append("step", {}, run_id="r")
     assert ledger.path.read_bytes() == before
     assert ledger.append("step", {}, run_id="r").seq == len(list(ledger.records())) - 1
 
 
-def harmed(ledger: Ledger, harm: str) -> tuple[str, int]:
+def harm_ledger(ledger: Ledger, harm: str) -> tuple[str, int]:
     """Do harm to a long ledger; return the kind and the record it is to be found at."""
     sealed = sealed_segments(ledger.path)
     for path in sealed:
@@ -229,11 +229,11 @@ HARMS = ["flip", "cut line", "cut byte", "remove first", "remove middle", "excha
 @pytest.mark.parametrize("harm", HARMS)
 def test_harm_to_a_sealed_segment_is_found_where_it_was_done(tmp_path, harm):
     ledger = long(tmp_path)
-    expected = harmed(ledger, harm)
+    expected = harm_ledger(ledger, harm)
     fresh = Ledger(ledger.path)
     report = verify_ledger(fresh)
     assert report.verdict == "tampered"
-    assert expected in found(report), report.faults
+    assert expected in faults_in(report), report.faults
     assert min(fault.seq for fault in report.faults) == expected[1]
     with pytest.raises(TamperedError):
         list(fresh.records())
@@ -246,13 +246,13 @@ def test_a_seal_that_states_something_else_is_found_even_hashed_anew(tmp_path, f
     seal = payload_of(lines[0])
     seq = next(iter_segment(ledger.path))
     wrong = {"bytes": 1, "peaks": ["0" * 64], "size": seq - 1}.get(field, "0" * 64)
-    forged = [edited(seal, lambda fields: fields["data"].update({field: wrong})), *map(payload_of, lines[1:])]
+    forged = [edit_payload(seal, lambda fields: fields["data"].update({field: wrong})), *map(payload_of, lines[1:])]
     prev = sealed_segments(ledger.path)[-1].read_bytes().splitlines()[-1][9:73].decode()
-    ledger.path.write_bytes(b"".join(rehashed(forged, prev)))
+    ledger.path.write_bytes(b"".join(rehash_lines(forged, prev)))
     kind = "root_mismatch" if field in {"root", "peaks", "size"} else "seal_mismatch"
     kind = "segment_missing" if field == "segment" else kind
-    assert found(verify_ledger(Ledger(ledger.path))) == {(kind, seq)}
-    assert found(verify_ledger(Ledger(ledger.path), processes=1)) == {(kind, seq)}
+    assert faults_in(verify_ledger(Ledger(ledger.path))) == {(kind, seq)}
+    assert faults_in(verify_ledger(Ledger(ledger.path), processes=1)) == {(kind, seq)}
 
 
 def test_segments_checked_side_by_side_give_the_same_answer(tmp_path, monkeypatch):
@@ -268,8 +268,8 @@ def test_segments_checked_side_by_side_give_the_same_answer(tmp_path, monkeypatc
     lines = short.path.read_bytes().splitlines(keepends=True)
     short.path.write_bytes(b"".join(lines[:-1]))
     assert verify_ledger(short, anchors, processes=2) == verify_ledger(short, anchors)
-    assert found(verify_ledger(short, anchors)) == {("truncated", size - 1)}
-    harmed(ledger, "flip")
+    assert faults_in(verify_ledger(short, anchors)) == {("truncated", size - 1)}
+    harm_ledger(ledger, "flip")
     fresh = Ledger(ledger.path)
     assert verify_ledger(fresh, anchors, processes=2) == verify_ledger(fresh, anchors)
 
@@ -306,9 +306,9 @@ def test_a_checkpoint_with_another_root_is_found_even_hashed_anew(tmp_path, monk
     ledger = long(tmp_path, 30, segment_bytes=10**6)
     payloads = [payload_of(line) for line in ledger.path.read_bytes().splitlines(keepends=True)]
     wrong = {"root": "0" * 64, "peaks": ["0" * 64, "1" * 64], "size": 15}[field]
-    payloads[16] = edited(payloads[16], lambda fields: fields["data"].update({field: wrong}))
-    ledger.path.write_bytes(b"".join(rehashed(payloads)))
-    assert found(verify_ledger(Ledger(ledger.path))) == {("root_mismatch", 16)}
+    payloads[16] = edit_payload(payloads[16], lambda fields: fields["data"].update({field: wrong}))
+    ledger.path.write_bytes(b"".join(rehash_lines(payloads)))
+    assert faults_in(verify_ledger(Ledger(ledger.path))) == {("root_mismatch", 16)}
 
 
 def test_the_ledgers_own_kinds_are_written_by_nobody_else(tmp_path):
@@ -317,9 +317,9 @@ def test_the_ledgers_own_kinds_are_written_by_nobody_else(tmp_path):
         with pytest.raises(UsageError, match="own"):
             ledger.append(kind, {}, run_id="r")
     payloads = [payload_of(line) for line in ledger.path.read_bytes().splitlines(keepends=True)]
-    forged = edited(payloads[0], lambda fields: fields.update(kind="seal", seq=1))
-    ledger.path.write_bytes(b"".join(rehashed([payloads[0], forged])))
-    assert found(verify_ledger(Ledger(ledger.path))) == {("seal_mismatch", 1)}
+    forged = edit_payload(payloads[0], lambda fields: fields.update(kind="seal", seq=1))
+    ledger.path.write_bytes(b"".join(rehash_lines([payloads[0], forged])))
+    assert faults_in(verify_ledger(Ledger(ledger.path))) == {("seal_mismatch", 1)}
 
 
 def test_an_anchor_of_any_size_is_the_one_of_that_time(tmp_path, monkeypatch):

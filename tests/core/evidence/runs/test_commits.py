@@ -33,17 +33,17 @@ def runner(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return child
 
 
-def stored(evidence: Evidence, value: int, part: str = "valid", stage: str = STAGE, sleeve: str = "us") -> DataRef:
+def store_value(evidence: Evidence, value: int, part: str = "valid", stage: str = STAGE, sleeve: str = "us") -> DataRef:
     return evidence.store.write(pl.DataFrame({"k": [value]}), stage=stage, sleeve=sleeve, key=["k"], part=part)
 
 
-def committed(evidence: Evidence, run_id: str, value: int, stage: str = STAGE, sleeve: str = "us"):
+def commit_value(evidence: Evidence, run_id: str, value: int, stage: str = STAGE, sleeve: str = "us"):
     return evidence.commit(
         run_id=run_id,
         stage=stage,
         sleeve=sleeve,
-        valid=stored(evidence, value, stage=stage, sleeve=sleeve),
-        exclusions=stored(evidence, -1, "exclusions", stage=stage, sleeve=sleeve),
+        valid=store_value(evidence, value, stage=stage, sleeve=sleeve),
+        exclusions=store_value(evidence, -1, "exclusions", stage=stage, sleeve=sleeve),
         facts={"rows": 1, "excluded": {}, "parents": {}},
     )
 
@@ -88,7 +88,7 @@ def test_processes_that_open_one_run_at_once_get_one_genesis(tmp_path):
 def test_a_commit_is_the_head_and_names_both_parts(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    record = committed(evidence, "a", 1)
+    record = commit_value(evidence, "a", 1)
     assert Evidence(tmp_path).heads() == {(STAGE, "us"): record}
     assert value_of(evidence, evidence.resolve(STAGE, "us")) == 1
     assert value_of(evidence, evidence.resolve(STAGE, "us", part="exclusions")) == -1
@@ -100,34 +100,34 @@ def test_the_second_of_two_runs_from_one_head_loses_and_is_told_both(tmp_path):
     mine, theirs = Evidence(tmp_path), Evidence(tmp_path)
     mine.open_run("a", {})
     theirs.open_run("b", {})
-    won = committed(theirs, "b", 2)
+    won = commit_value(theirs, "b", 2)
     with pytest.raises(ConflictError, match=rf"{won.data['valid']['sha256'][:12]}.*run b.*run a started from nothing"):
-        committed(mine, "a", 1)
+        commit_value(mine, "a", 1)
     assert mine.heads() == {(STAGE, "us"): won}
-    committed(mine, "a", 1, sleeve="eu")
+    commit_value(mine, "a", 1, sleeve="eu")
     mine.open_run("c", {})
-    assert committed(mine, "c", 1).seq == mine.last_seq()
+    assert commit_value(mine, "c", 1).seq == mine.last_seq()
 
 
 def test_a_run_cannot_take_over_a_head_that_came_and_was_followed_by_its_own(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    own = committed(evidence, "a", 1)
+    own = commit_value(evidence, "a", 1)
     evidence.open_run("b", {})
-    committed(evidence, "b", 2)
-    assert committed(evidence, "a", 1) == own
+    commit_value(evidence, "b", 2)
+    assert commit_value(evidence, "a", 1) == own
     with pytest.raises(ConflictError, match="run b"):
-        committed(evidence, "a", 3)
+        commit_value(evidence, "a", 3)
 
 
 def test_a_retried_step_adds_no_record_and_may_correct_itself(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    first = committed(evidence, "a", 1)
-    assert committed(Evidence(tmp_path), "a", 1) == first
-    second = committed(evidence, "a", 2)
+    first = commit_value(evidence, "a", 1)
+    assert commit_value(Evidence(tmp_path), "a", 1) == first
+    second = commit_value(evidence, "a", 2)
     assert evidence.heads()[STAGE, "us"] == second
-    third = committed(evidence, "a", 1)
+    third = commit_value(evidence, "a", 1)
     assert third.seq > second.seq
     assert value_of(evidence, evidence.resolve(STAGE, "us", run_id="a")) == 1
 
@@ -135,7 +135,7 @@ def test_a_retried_step_adds_no_record_and_may_correct_itself(tmp_path):
 def test_a_reader_gets_its_own_then_its_parents_then_the_pinned_then_the_newest_version(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("old", {})
-    committed(evidence, "old", 1)
+    commit_value(evidence, "old", 1)
     evidence.open_run("parent", {})
     evidence.open_run("reader", {})
     evidence.open_run("late", {})
@@ -143,11 +143,11 @@ def test_a_reader_gets_its_own_then_its_parents_then_the_pinned_then_the_newest_
     def read(run_id: str | None = None, *parents: str) -> int:
         return value_of(evidence, evidence.resolve(STAGE, "us", run_id=run_id, parents=parents))
 
-    committed(evidence, "late", 2)
+    commit_value(evidence, "late", 2)
     assert (read(), read("reader"), read("reader", "parent", "absent")) == (2, 1, 1)
     assert (read("reader", "parent", "late"), read("reader", "old", "late")) == (2, 1)
     evidence.open_run("after", {})
-    committed(evidence, "after", 3)
+    commit_value(evidence, "after", 3)
     assert (read("after"), read("after", "late"), read("late"), read("reader")) == (3, 3, 2, 1)
 
 
@@ -157,7 +157,7 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are(tmp_path):
         evidence.resolve(STAGE, "us")
     evidence.open_run("early", {})
     evidence.open_run("a", {})
-    committed(evidence, "a", 1)
+    commit_value(evidence, "a", 1)
     with pytest.raises(MissingVersionError, match=r"alpha\.factors of us"):
         evidence.resolve(STAGE, "eu")
     with pytest.raises(MissingVersionError, match="run early may read"):
@@ -169,7 +169,7 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are(tmp_path):
 def test_a_run_never_opened_cannot_write(tmp_path):
     evidence = Evidence(tmp_path)
     for act in (
-        lambda: committed(evidence, "a", 1),
+        lambda: commit_value(evidence, "a", 1),
         lambda: evidence.close_run("a", "ok", {}),
         lambda: evidence.refuse("a", STAGE, "us", ["late"]),
     ):
@@ -183,7 +183,7 @@ def test_a_run_never_opened_cannot_write(tmp_path):
 def test_a_commit_of_what_is_not_stored_or_not_its_own_is_refused(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    valid, exclusions = stored(evidence, 1), stored(evidence, 2, "exclusions")
+    valid, exclusions = store_value(evidence, 1), store_value(evidence, 2, "exclusions")
     given = {"run_id": "a", "stage": STAGE, "sleeve": "us", "valid": valid, "exclusions": exclusions, "facts": {}}
     for change in ({"stage": "alpha.other"}, {"sleeve": "eu"}, {"valid": exclusions}, {"exclusions": valid}):
         with pytest.raises(UsageError):
@@ -197,13 +197,13 @@ def test_a_commit_of_what_is_not_stored_or_not_its_own_is_refused(tmp_path):
 def test_a_run_is_closed_once_and_commits_nothing_new_after(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    commit = committed(evidence, "a", 1)
+    commit = commit_value(evidence, "a", 1)
     first = evidence.close_run("a", "ok", {"ok": [STAGE]})
     assert evidence.close_run("a", "failed", {}) == first
     assert Evidence(tmp_path).close_run("a", "ok", {}) == first
-    assert committed(evidence, "a", 1) == commit
+    assert commit_value(evidence, "a", 1) == commit
     with pytest.raises(ConflictError, match="closed as ok"):
-        committed(evidence, "a", 2)
+        commit_value(evidence, "a", 2)
     with pytest.raises(UsageError, match="done"):
         evidence.close_run("a", "done", {})
 
@@ -211,7 +211,7 @@ def test_a_run_is_closed_once_and_commits_nothing_new_after(tmp_path):
 def test_a_refusal_leaves_the_head_and_stands_in_the_run(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    head = committed(evidence, "a", 1)
+    head = commit_value(evidence, "a", 1)
     refused = evidence.refuse("a", STAGE, "us", [{"rule": "drift", "rows": 3}])
     alert = evidence.note("a", "alert", {"text": "drift"})
     run = evidence.run("a")
@@ -238,7 +238,7 @@ def test_only_runs_whose_processes_are_gone_are_abandoned(tmp_path):
     evidence = Evidence(tmp_path)
     gone, alive, retried, closed = (runner(tmp_path, name) for name in ("gone", "alive", "retried", "closed"))
     evidence.close_run("closed", "ok", {})
-    committed(evidence, "retried", 1)
+    commit_value(evidence, "retried", 1)
     evidence.note("gone", "alert", {"by": "a daemon that lives on"})
     evidence.open_run("mine", {})
     for child in (gone, retried, closed):
@@ -264,7 +264,7 @@ def test_a_run_opened_by_a_step_lives_as_long_as_the_process_it_names(tmp_path):
 def test_a_record_that_points_outside_the_store_is_no_reference(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("a", {})
-    record = committed(evidence, "a", 1)
+    record = commit_value(evidence, "a", 1)
     for change in ({"path": "../../etc/passwd"}, {"sha256": "0" * 64}):
         forged = record.model_copy(update={"data": {**record.data, "valid": {**record.data["valid"], **change}}})
         with pytest.raises(IntegrityError):
@@ -280,13 +280,13 @@ def test_the_index_reads_each_record_once(tmp_path, monkeypatch):
         evidence.ledger, "since", lambda place: (taken.append(item[0].seq) or item for item in since(place))
     )
     for value in range(3):
-        committed(evidence, "a", value)
+        commit_value(evidence, "a", value)
         evidence.heads()
     assert taken == sorted(set(taken)) == [0, 1, 2, 3]
 
 
 def land(evidence: Evidence, run_id: str, value: int, after: int):
-    parts = {part: stored(evidence, value, part) for part in ("valid", "exclusions", "actions")}
+    parts = {part: store_value(evidence, value, part) for part in ("valid", "exclusions", "actions")}
     facts = {"marks": {"day": str(value)}}
     return evidence.land(run_id=run_id, stage=STAGE, sleeve="us", after=after, facts=facts, **parts)
 
@@ -318,7 +318,7 @@ def test_a_batch_needs_an_open_run_and_bytes_in_the_store(tmp_path):
     with pytest.raises(UnknownNameError, match="run"):
         land(evidence, "nobody", 1, -1)
     evidence.open_run("one", {})
-    gone = {part: stored(evidence, 5, part) for part in ("valid", "exclusions", "actions")}
+    gone = {part: store_value(evidence, 5, part) for part in ("valid", "exclusions", "actions")}
     (tmp_path / gone["actions"].path).unlink()
     with pytest.raises(MissingVersionError, match="is not in"):
         evidence.land(run_id="one", stage=STAGE, sleeve="us", after=-1, facts={}, **gone)
@@ -327,7 +327,7 @@ def test_a_batch_needs_an_open_run_and_bytes_in_the_store(tmp_path):
 def test_the_last_commit_of_a_table_counts_looks_at_the_past_too(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("past", {"as_of": "2020-01-01"})
-    record = committed(evidence, "past", 1)
+    record = commit_value(evidence, "past", 1)
     assert evidence.heads() == {}
     assert evidence.last_commit(STAGE, "us") == record.seq
 
@@ -335,7 +335,7 @@ def test_the_last_commit_of_a_table_counts_looks_at_the_past_too(tmp_path):
 def test_a_part_a_commit_came_without_is_told_from_one_that_is_lost(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("one", {})
-    record = committed(evidence, "one", 1)
+    record = commit_value(evidence, "one", 1)
     with pytest.raises(MissingVersionError, match=f"came without actions .seq {record.seq}."):
         ref_in(record, "actions")
 
@@ -343,12 +343,12 @@ def test_a_part_a_commit_came_without_is_told_from_one_that_is_lost(tmp_path):
 def test_a_run_with_a_knowledge_time_reads_no_head_but_what_the_same_time_committed(tmp_path):
     evidence = Evidence(tmp_path)
     evidence.open_run("now", {})
-    committed(evidence, "now", 1)
+    commit_value(evidence, "now", 1)
     evidence.close_run("now", "ok", {})
     evidence.open_run("then", {"as_of": "2020-01-01"})
     with pytest.raises(MissingVersionError, match="that run then may read"):
         evidence.resolve(STAGE, "us", run_id="then")
-    committed(evidence, "then", 2)
+    commit_value(evidence, "then", 2)
     evidence.open_run("again", {"as_of": "2020-01-01"})
     evidence.open_run("other", {"as_of": "2020-01-02"})
     assert value_of(evidence, evidence.resolve(STAGE, "us", run_id="again")) == 2

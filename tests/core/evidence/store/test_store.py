@@ -45,17 +45,17 @@ def bars(symbols: int = 3, days: int = 4) -> pl.DataFrame:
     ).with_columns(date=pl.date(2020, 1, 1) + pl.duration(days="date"))
 
 
-def written(store: Store, frame: pl.DataFrame) -> DataRef:
+def write_table(store: Store, frame: pl.DataFrame) -> DataRef:
     return store.write(frame, stage="ingest.bars", sleeve="us", key=KEY)
 
 
-def settled(path: Path) -> None:
+def settle(path: Path) -> None:
     os.utime(path, ns=(10**18, 10**18))
 
 
 def test_a_table_comes_back_sorted_under_a_name_that_is_its_hash(tmp_path):
     store, frame = Store(tmp_path), bars()
-    ref = written(store, frame.reverse())
+    ref = write_table(store, frame.reverse())
     assert_frame_equal(store.read(ref), frame)
     assert_frame_equal(store.read(ref, ["close"]), frame.select("close"))
     assert ref.path == f"store/ingest/bars/us/{ref.sha256}.parquet"
@@ -71,7 +71,7 @@ def test_equal_tables_are_equal_bytes_however_they_are_chunked(tmp_path):
     sliced = pl.concat([frame[:5], frame])[5:]
     shuffled = frame.sample(fraction=1.0, shuffle=True, seed=3)
     rebuilt = pl.DataFrame(frame.to_dict(as_series=False), schema=frame.schema)
-    refs = {written(store, table) for table in (frame, chunked, sliced, shuffled, rebuilt)}
+    refs = {write_table(store, table) for table in (frame, chunked, sliced, shuffled, rebuilt)}
     assert len(refs) == 1
     assert len(os.listdir(tmp_path / "store/ingest/bars/us")) == 1
 
@@ -126,7 +126,7 @@ def test_without_a_key_all_rows_keep_their_order_and_chunks_still_do_not_show(tm
 
 def test_an_empty_table_keeps_its_columns(tmp_path):
     store, frame = Store(tmp_path), bars().clear()
-    ref = written(store, frame)
+    ref = write_table(store, frame)
     assert ref.rows == 0
     assert_frame_equal(store.read(ref), frame)
 
@@ -150,15 +150,15 @@ def test_what_has_no_place_in_a_table_is_refused(tmp_path, column):
 
 def test_a_missing_key_column_is_refused(tmp_path):
     with pytest.raises(ContractError, match="'date'"):
-        written(Store(tmp_path), bars().drop("date"))
+        write_table(Store(tmp_path), bars().drop("date"))
 
 
 def test_any_flipped_byte_is_noticed_before_polars_sees_it(tmp_path):
     store = Store(tmp_path)
-    ref = written(store, bars(50, 20))
+    ref = write_table(store, bars(50, 20))
     path = tmp_path / ref.path
     content = bytearray(path.read_bytes())
-    settled(path)
+    settle(path)
     store.read(ref)
     for place in range(0, len(content), 97):
         content[place] ^= 4
@@ -172,7 +172,7 @@ def test_any_flipped_byte_is_noticed_before_polars_sees_it(tmp_path):
 
 def test_a_file_is_hashed_again_only_when_it_looks_changed(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     hashed = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append(1) or digest(*given))
@@ -180,14 +180,14 @@ def test_a_file_is_hashed_again_only_when_it_looks_changed(tmp_path, monkeypatch
     for _ in range(3):
         store.read(ref)
     assert len(hashed) == 1
-    settled(tmp_path / ref.path)
+    settle(tmp_path / ref.path)
     store.read(ref)
     assert len(hashed) == 2
 
 
 def test_verifying_finds_what_reading_would_find(tmp_path):
     store = Store(tmp_path)
-    first, second = written(store, bars()), written(store, bars(5))
+    first, second = write_table(store, bars()), write_table(store, bars(5))
     both = store.write_list([first, second])
     store.verify(both)
     (tmp_path / second.path).write_bytes(b"other")
@@ -203,7 +203,7 @@ def test_verifying_finds_what_reading_would_find(tmp_path):
 
 def test_a_file_too_young_to_look_changed_is_hashed_each_time(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     hashed = []
     digest = hashlib.file_digest
     monkeypatch.setattr(hashlib, "file_digest", lambda *given: hashed.append(1) or digest(*given))
@@ -215,24 +215,24 @@ def test_a_file_too_young_to_look_changed_is_hashed_each_time(tmp_path, monkeypa
 
 def test_writing_a_damaged_version_again_heals_it(tmp_path):
     store = Store(tmp_path)
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     (tmp_path / ref.path).write_bytes(b"damaged")
-    assert written(store, bars()) == ref
+    assert write_table(store, bars()) == ref
     assert store.read(ref).height == 12
 
 
 def test_writing_a_version_again_keeps_its_file(tmp_path):
     store = Store(tmp_path)
-    path = tmp_path / written(store, bars()).path
+    path = tmp_path / write_table(store, bars()).path
     before = path.stat()
-    written(Store(tmp_path), bars())
+    write_table(Store(tmp_path), bars())
     assert path.stat().st_ino == before.st_ino
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_missing_version_and_a_missing_column_are_told_apart(tmp_path):
     store = Store(tmp_path)
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     assert store.exists(ref)
     with pytest.raises(UnknownNameError, match="Did you mean close"):
         store.read(ref, ["symbol", "clsoe"])
@@ -250,7 +250,7 @@ def test_bytes_that_hash_right_but_are_no_such_table_are_refused(tmp_path):
     (tmp_path / ref.path).write_bytes(content)
     with pytest.raises(IntegrityError, match="cannot be read"):
         store.read(ref)
-    right = written(store, bars())
+    right = write_table(store, bars())
     with pytest.raises(IntegrityError, match="12 rows"):
         store.read(right.model_copy(update={"rows": 13}))
 
@@ -271,7 +271,7 @@ def test_bytes_that_hash_right_but_are_no_such_table_are_refused(tmp_path):
     ],
 )
 def test_a_reference_cannot_name_anything_but_its_own_version(tmp_path, change):
-    ref = written(Store(tmp_path), bars())
+    ref = write_table(Store(tmp_path), bars())
     assert DataRef(**ref.model_dump()) == ref
     with pytest.raises(ValidationError):
         DataRef(**{**ref.model_dump(), **change})
@@ -290,7 +290,7 @@ def test_hostile_sleeves_and_homes_stay_inside(tmp_path, sleeve):
 @pytest.mark.parametrize("part", ["store/ingest", "store/ingest/bars", "store/ingest/bars/us"])
 def test_a_folder_that_became_a_link_is_neither_read_through_nor_written_through(tmp_path, part):
     store = Store(tmp_path / "home")
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     place = tmp_path / "home" / part
     place.rename(tmp_path / "elsewhere")
     place.symlink_to(tmp_path / "elsewhere")
@@ -299,7 +299,7 @@ def test_a_folder_that_became_a_link_is_neither_read_through_nor_written_through
         lambda: store.read(ref),
         lambda: store.verify(ref),
         lambda: store.exists(ref),
-        lambda: written(store, bars(5)),
+        lambda: write_table(store, bars(5)),
     ):
         with pytest.raises(IntegrityError, match="is a link or not a folder"):
             act()
@@ -309,14 +309,14 @@ def test_a_folder_that_became_a_link_is_neither_read_through_nor_written_through
 
 def test_a_version_that_became_a_link_is_not_read_and_is_healed_by_writing_it_again(tmp_path):
     store = Store(tmp_path / "home")
-    ref = written(store, bars())
+    ref = write_table(store, bars())
     path, outside = tmp_path / "home" / ref.path, tmp_path / "outside.parquet"
     path.rename(outside)
     path.symlink_to(outside)
     content = outside.read_bytes()
     with pytest.raises(IntegrityError, match="is a link"):
         store.read(ref)
-    assert written(store, bars()) == ref
+    assert write_table(store, bars()) == ref
     assert not path.is_symlink()
     assert store.read(ref).height == 12
     assert outside.read_bytes() == content
@@ -325,23 +325,23 @@ def test_a_version_that_became_a_link_is_not_read_and_is_healed_by_writing_it_ag
 @pytest.mark.parametrize("harm", ["flip", "cut"])
 def test_no_harm_gets_through_whatever_the_file_looks_like(tmp_path, harm):
     store, rng = Store(tmp_path), np.random.default_rng(7)
-    ref = written(store, bars(20, 50))
+    ref = write_table(store, bars(20, 50))
     path = tmp_path / ref.path
     sound = path.read_bytes()
-    settled(path)
+    settle(path)
     store.read(ref)
     for _ in range(200):
         place = int(rng.integers(len(sound)))
         changed = bytes([sound[place] ^ int(rng.integers(1, 256))])
         path.write_bytes(sound[:place] + (changed + sound[place + 1 :] if harm == "flip" else b""))
-        settled(path)
+        settle(path)
         with pytest.raises(IntegrityError, match="other bytes"):
             store.read(ref)
 
 
 def test_a_panic_of_the_reader_or_the_writer_is_an_error_of_ours(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    ref = written(store, bars())
+    ref = write_table(store, bars())
 
     def panics(*given, **named):
         raise pl.exceptions.PanicException("index out of bounds")
@@ -351,7 +351,7 @@ def test_a_panic_of_the_reader_or_the_writer_is_an_error_of_ours(tmp_path, monke
         store.read(ref)
     monkeypatch.setattr(pl.DataFrame, "write_parquet", panics)
     with pytest.raises(EvidenceError, match="index out of bounds"):
-        written(store, bars(5))
+        write_table(store, bars(5))
     assert os.listdir((tmp_path / ref.path).parent) == [Path(ref.path).name]
 
 
@@ -373,7 +373,7 @@ def test_a_killed_writer_leaves_no_torn_version(tmp_path):
 
 @pytest.mark.faults
 def test_a_full_disk_leaves_what_was_there_and_says_so(tmp_path):
-    ref = written(Store(tmp_path), bars())
+    ref = write_table(Store(tmp_path), bars())
     script = (
         "import resource, signal, sys; from pathlib import Path; import numpy as np, polars as pl\n"
         "from quant_core.errors import EvidenceError; from quant_core.evidence.store.store import Store\n"

@@ -24,7 +24,7 @@ FEATURES = "features.trend"
 RECOMPUTABLE = {FEATURES, "alpha.factors"}
 
 
-def committed(
+def commit_version(
     evidence: Evidence, run_id: str, value: int, stage: str = FEATURES, *, parent: DataRef | None = None, **genesis: str
 ) -> DataRef:
     """Open a run, commit one table and close the run; each version has exclusions of its own."""
@@ -39,7 +39,7 @@ def committed(
 
 
 def versions(evidence: Evidence, count: int, stage: str = FEATURES, first: int = 0, **genesis: str) -> list[DataRef]:
-    return [committed(evidence, f"{stage}-{n}", n, stage, **genesis) for n in range(first, first + count)]
+    return [commit_version(evidence, f"{stage}-{n}", n, stage, **genesis) for n in range(first, first + count)]
 
 
 def there(evidence: Evidence, refs: list[DataRef]) -> list[bool]:
@@ -74,7 +74,7 @@ def test_versions_are_counted_not_commits_and_looks_at_the_past_by_themselves(tm
     evidence = Evidence(tmp_path)
     head = versions(evidence, 1)[0]
     for again in range(KEPT_VERSIONS + 2):
-        committed(evidence, f"same-{again}", 0)
+        commit_version(evidence, f"same-{again}", 0)
     past = versions(evidence, KEPT_VERSIONS + 1, first=10, as_of="2020-01-01")
     assert head.path not in {
         candidate.path for candidate in collect(evidence, RECOMPUTABLE, margin=NO_MARGIN).candidates
@@ -85,7 +85,7 @@ def test_versions_are_counted_not_commits_and_looks_at_the_past_by_themselves(tm
 def test_what_open_pinned_and_promoted_runs_made_or_read_stays(tmp_path: Path) -> None:
     evidence = Evidence(tmp_path)
     refs = versions(evidence, 4)
-    factors = committed(evidence, "pinned", 0, "alpha.factors", parent=refs[0])
+    factors = commit_version(evidence, "pinned", 0, "alpha.factors", parent=refs[0])
     pin(evidence, "pinned")
     evidence.note("features.trend-1", "promoted", {})
     evidence.open_run("open", {})  # reads version 3, the head it is pinned to
@@ -155,7 +155,7 @@ def test_what_was_collected_comes_back_and_is_not_called_collected_again(tmp_pat
     evidence = Evidence(tmp_path)
     old = versions(evidence, KEPT_VERSIONS + 1)[0]
     collect(evidence, RECOMPUTABLE, margin=NO_MARGIN)
-    assert committed(evidence, "back", 0) == old
+    assert commit_version(evidence, "back", 0) == old
     assert evidence.store.read(old)["k"].item() == 0
     (tmp_path / old.path).unlink()
     assert [finding.path for finding in scrub(evidence).of("missing")] == [old.path]

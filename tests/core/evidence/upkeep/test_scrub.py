@@ -15,7 +15,7 @@ def evidence(tmp_path: Path) -> Evidence:
     return Evidence(tmp_path)
 
 
-def committed(evidence: Evidence, value: int, stage: str = "ingest.bars") -> DataRef:
+def commit_version(evidence: Evidence, value: int, stage: str = "ingest.bars") -> DataRef:
     run_id = f"{stage}-{value}"
     evidence.open_run(run_id, {})
     valid = evidence.store.write(pl.DataFrame({"k": [value]}), stage=stage, sleeve="us", key=["k"])
@@ -26,7 +26,7 @@ def committed(evidence: Evidence, value: int, stage: str = "ingest.bars") -> Dat
 
 def test_a_sound_store_has_no_findings(evidence: Evidence) -> None:
     assert scrub(evidence).document() == {"versions": 0, "sound": 0, "bytes": 0, "findings": []}
-    refs = [committed(evidence, value) for value in range(3)]
+    refs = [commit_version(evidence, value) for value in range(3)]
     found = scrub(evidence)
     assert (found.versions, found.sound, found.findings) == (4, 4, ())
     assert found.bytes == sum(path.stat().st_size for path in (evidence.home / refs[0].path).parent.iterdir())
@@ -34,7 +34,7 @@ def test_a_sound_store_has_no_findings(evidence: Evidence) -> None:
 
 
 def test_bytes_that_changed_under_an_unchanged_look_are_found(evidence: Evidence) -> None:
-    ref = committed(evidence, 1)
+    ref = commit_version(evidence, 1)
     path = evidence.home / ref.path
     os.utime(path, ns=(10**18, 10**18))
     evidence.store.read(ref)
@@ -54,7 +54,7 @@ def test_bytes_that_changed_under_an_unchanged_look_are_found(evidence: Evidence
 
 
 def test_missing_versions_links_and_folders_in_their_place_are_told_apart(evidence: Evidence, tmp_path: Path) -> None:
-    gone, linked, folder = (committed(evidence, value) for value in range(3))
+    gone, linked, folder = (commit_version(evidence, value) for value in range(3))
     for ref in (gone, linked, folder):
         (tmp_path / ref.path).rename(tmp_path / f"copy-{ref.sha256}")
     (tmp_path / linked.path).symlink_to(tmp_path / f"copy-{linked.sha256}")
@@ -74,7 +74,7 @@ def test_missing_versions_links_and_folders_in_their_place_are_told_apart(eviden
 
 
 def test_what_no_record_names_is_told_and_no_fault(evidence: Evidence, tmp_path: Path) -> None:
-    committed(evidence, 1)
+    commit_version(evidence, 1)
     orphan = evidence.store.write(pl.DataFrame({"k": [9]}), stage="ingest.bars", sleeve="eu", key=["k"])
     found = scrub(evidence)
     assert [(finding.kind, finding.path) for finding in found.findings] == [("unreferenced", orphan.path)]
@@ -100,7 +100,7 @@ def test_landed_batches_and_the_versions_in_lists_are_hashed_too(evidence: Evide
 
 
 def test_a_ledger_that_breaks_off_vouches_for_nothing(evidence: Evidence) -> None:
-    committed(evidence, 1)
+    commit_version(evidence, 1)
     path = evidence.ledger.path
     path.write_bytes(path.read_bytes().replace(b'"rows":1', b'"rows":2', 1))
     with pytest.raises(TamperedError):

@@ -9,7 +9,7 @@ from quant_core.evidence.ledger.canonical import canonical_bytes
 from quant_core.evidence.ledger.chain import FIRST_PREV, Position, Record
 from quant_core.evidence.ledger.inspection import check_line
 from quant_core.evidence.ledger.ledger import Ledger
-from tests.forgeries import checked, edited, found, line_with, lines_of, payload_of, rehashed
+from tests.forgeries import edit_payload, faults_in, line_with, lines_of, payload_of, rehash_lines, verify_files
 
 OF_FORM = {"hash_mismatch", "not_json", "duplicate_key", "not_canonical", "bad_fields", "unknown_format"}
 
@@ -22,14 +22,14 @@ def test_every_byte_flipped_in_three_bits_is_found_at_its_record(tmp_path):
         seq = max(number for number, start in enumerate(starts) if start <= place)
         for bit in (0, 3, 6):
             whole[place] ^= 1 << bit
-            report = checked(bytes(whole))
+            report = verify_files(bytes(whole))
             assert report.verdict == "tampered", (place, bit)
             assert (report.faults[0].seq, report.faults[0].offset) == (seq, starts[seq]), (place, bit)
             assert report.faults[0].kind in OF_FORM, (place, bit)
             whole[place] ^= 1 << bit
             flips += 1
     assert flips == 3 * len(whole) > 5_000
-    assert checked(bytes(whole)).ok
+    assert verify_files(bytes(whole)).ok
 
 
 def test_every_dropped_tail_from_1_to_50_is_found_by_its_anchor(tmp_path):
@@ -37,9 +37,9 @@ def test_every_dropped_tail_from_1_to_50_is_found_by_its_anchor(tmp_path):
     anchor = Ledger(tmp_path / "a.jsonl").anchor()
     for dropped in range(1, 51):
         kept = lines[: 60 - dropped]
-        assert checked(kept).ok, "a chain alone cannot know"
-        assert found(checked(kept, anchors=[anchor])) == {("truncated", 60 - dropped)}
-    assert checked(lines, anchors=[anchor]).ok
+        assert verify_files(kept).ok, "a chain alone cannot know"
+        assert faults_in(verify_files(kept, anchors=[anchor])) == {("truncated", 60 - dropped)}
+    assert verify_files(lines, anchors=[anchor]).ok
 
 
 def test_history_written_anew_from_any_record_on_is_found_by_anchors(tmp_path):
@@ -48,25 +48,25 @@ def test_history_written_anew_from_any_record_on_is_found_by_anchors(tmp_path):
     anchors = [ledger.anchor(size) for size in range(1, 13)]
     for first in range(12):
         payloads = [payload_of(line) for line in lines]
-        payloads[first] = edited(payloads[first], lambda fields: fields["data"].update(number=99))
-        forged = rehashed(payloads)
+        payloads[first] = edit_payload(payloads[first], lambda fields: fields["data"].update(number=99))
+        forged = rehash_lines(payloads)
         assert forged[:first] == lines[:first]
-        assert checked(forged).ok, "a chain alone cannot know"
-        assert found(checked(forged, anchors=[anchors[-1]])) == {("anchor_mismatch", 11)}
-        every = checked(forged, anchors=anchors)
-        assert found(every) == {("anchor_mismatch", seq) for seq in range(first, 12)}
+        assert verify_files(forged).ok, "a chain alone cannot know"
+        assert faults_in(verify_files(forged, anchors=[anchors[-1]])) == {("anchor_mismatch", 11)}
+        every = verify_files(forged, anchors=anchors)
+        assert faults_in(every) == {("anchor_mismatch", seq) for seq in range(first, 12)}
 
 
 def test_every_exchange_removal_and_repetition_is_found_where_it_is(tmp_path):
     lines = lines_of(tmp_path / "a.jsonl", 10)
     for at in range(9):
         exchanged = [*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]
-        first = checked(exchanged).faults[0]
+        first = verify_files(exchanged).faults[0]
         assert (first.kind, first.seq) == ("prev_mismatch", at)
-        assert found(checked(lines[:at] + lines[at + 1 :])) == {("prev_mismatch", at), ("seq_gap", at)}
+        assert faults_in(verify_files(lines[:at] + lines[at + 1 :])) == {("prev_mismatch", at), ("seq_gap", at)}
     for at in range(10):
-        doubled = checked(lines[: at + 1] + lines[at:])
-        assert found(doubled) == {("prev_mismatch", at + 1), ("seq_gap", at + 1)}
+        doubled = verify_files(lines[: at + 1] + lines[at:])
+        assert faults_in(doubled) == {("prev_mismatch", at + 1), ("seq_gap", at + 1)}
 
 
 def test_white_space_anywhere_is_found_hashed_anew_or_not(tmp_path):
@@ -79,10 +79,10 @@ def test_white_space_anywhere_is_found_hashed_anew_or_not(tmp_path):
         for space in (b" ", b"\t", b"\r"):
             spaced = payload[:at] + space + payload[at:]
             plain = lines[2].replace(payload, spaced)
-            assert found(checked([*lines[:2], plain, lines[3]])) >= {("hash_mismatch", 2)}
+            assert faults_in(verify_files([*lines[:2], plain, lines[3]])) >= {("hash_mismatch", 2)}
             if not inside:
-                forged = checked([*lines[:2], line_with(lines[1][9:73].decode(), spaced)])
-                assert found(forged) == {("not_canonical", 2)}, (at, space)
+                forged = verify_files([*lines[:2], line_with(lines[1][9:73].decode(), spaced)])
+                assert faults_in(forged) == {("not_canonical", 2)}, (at, space)
 
 
 VALUES = [
@@ -129,10 +129,10 @@ VALUES = [
 def test_a_value_in_another_form_is_found_even_after_many_in_the_right_one(tmp_path, good, kind, bad):
     payloads = [payload_of(line) for line in lines_of(tmp_path / "a.jsonl", 12)]
     right = [payload.replace(b'"text":"plain"', b'"text":' + good) for payload in payloads]
-    assert checked(rehashed(right)).ok
+    assert verify_files(rehash_lines(right)).ok
     wrong = [*right[:9], payloads[9].replace(b'"text":"plain"', b'"text":' + bad), *right[10:]]
-    lines = rehashed(wrong)
-    assert found(checked(lines)) == {(kind, 9)}
+    lines = rehash_lines(wrong)
+    assert faults_in(verify_files(lines)) == {(kind, 9)}
 
 
 @pytest.mark.parametrize(
@@ -156,17 +156,17 @@ def test_a_value_in_another_form_is_found_even_after_many_in_the_right_one(tmp_p
 def test_another_envelope_is_found_after_many_right_ones(tmp_path, old, new, kind):
     payloads = [payload_of(line) for line in lines_of(tmp_path / "a.jsonl", 12)]
     assert old in payloads[9]
-    lines = rehashed([*payloads[:9], payloads[9].replace(old, new, 1), *payloads[10:]])
-    assert (kind, 9) in found(checked(lines))
+    lines = rehash_lines([*payloads[:9], payloads[9].replace(old, new, 1), *payloads[10:]])
+    assert (kind, 9) in faults_in(verify_files(lines))
 
 
 def test_a_previous_hash_that_is_not_the_one_before_is_found(tmp_path):
     payloads = [payload_of(line) for line in lines_of(tmp_path / "a.jsonl", 6)]
-    lines = rehashed(payloads)
+    lines = rehash_lines(payloads)
     head = lines[3][9:73].decode()
     stated = payloads[4].replace(head.encode(), FIRST_PREV.encode())
     forged = [*lines[:4], line_with(head, stated)]
-    assert found(checked(forged)) == {("prev_mismatch", 4)}
+    assert faults_in(verify_files(forged)) == {("prev_mismatch", 4)}
 
 
 TOKENS = [bytes([byte]) for byte in b' 01-.e+",:{}[]\\\x00\xff\t'] + [
@@ -253,7 +253,7 @@ ENVELOPE = {
 def test_a_field_of_another_type_is_found_though_its_hash_fits(tmp_path, name, value):
     lines = lines_of(tmp_path / "a.jsonl", 2)
     head = lines[0][9:73].decode()
-    forged = line_with(head, edited(payload_of(lines[1]), lambda fields: fields.update({name: value})))
+    forged = line_with(head, edit_payload(payload_of(lines[1]), lambda fields: fields.update({name: value})))
     faults = check_line(forged, Position(0, 1, head, Ledger(tmp_path / "a.jsonl").anchor().ledger_id)).faults
     assert {fault.kind for fault in faults} <= {"bad_fields", "unknown_format"}
     assert faults
@@ -262,6 +262,6 @@ def test_a_field_of_another_type_is_found_though_its_hash_fits(tmp_path, name, v
 @pytest.mark.parametrize("name", [name for name in ENVELOPE if name != "more"])
 def test_a_field_that_is_missing_is_found(tmp_path, name):
     lines = lines_of(tmp_path / "a.jsonl", 2)
-    forged = line_with(lines[0][9:73].decode(), edited(payload_of(lines[1]), lambda fields: fields.pop(name)))
-    assert found(checked([lines[0], forged])) <= {("bad_fields", 1), ("unknown_format", 1)}
-    assert found(checked([lines[0], forged]))
+    forged = line_with(lines[0][9:73].decode(), edit_payload(payload_of(lines[1]), lambda fields: fields.pop(name)))
+    assert faults_in(verify_files([lines[0], forged])) <= {("bad_fields", 1), ("unknown_format", 1)}
+    assert faults_in(verify_files([lines[0], forged]))

@@ -16,7 +16,7 @@ tables = st.dictionaries(
 )
 
 
-def framed(table: Table, order: list[Any]) -> pl.DataFrame:
+def as_frame(table: Table, order: list[Any]) -> pl.DataFrame:
     rows = [(*key, *table[key]) for key in sorted(table, key=lambda key: (order.index(key[0]), str(key)))]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -25,7 +25,7 @@ def framed(table: Table, order: list[Any]) -> pl.DataFrame:
 def test_a_diff_counts_what_a_look_at_each_row_counts(
     first: Table, second: Table, before: list[int], after: list[int]
 ) -> None:
-    found = table_diff(framed(first, before), framed(second, after), KEY)
+    found = table_diff(as_frame(first, before), as_frame(second, after), KEY)
     shared = first.keys() & second.keys()
     changed = [key for key in shared if first[key] != second[key]]
     prices = [(first[key][0], second[key][0]) for key in shared if first[key][0] != second[key][0]]
