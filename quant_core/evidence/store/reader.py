@@ -76,7 +76,7 @@ class StoreReader:
 
     def _read_file(self, ref: DataRef, columns: Sequence[str] | None) -> pl.DataFrame:
         # One descriptor: the bytes hashed are the bytes read. No name is taken for a pattern.
-        with self._check_and_open(ref) as stream:
+        with self._verified_stream(ref) as stream:
             try:
                 return pl.read_parquet(stream, columns=None if columns is None else list(columns), glob=False)
             except ColumnNotFoundError as error:
@@ -88,11 +88,11 @@ class StoreReader:
     def verify(self, ref: DataRef) -> None:
         """Check the bytes of a table against their hash; raise as `read` does, but decode nothing."""
         for version in self.versions(ref):
-            with self._check_and_open(version):
+            with self._verified_stream(version):
                 pass
 
     @contextmanager
-    def _check_and_open(self, ref: DataRef) -> Iterator[BufferedReader]:
+    def _verified_stream(self, ref: DataRef) -> Iterator[BufferedReader]:
         """Check the bytes of a version against their hash, then yield the file at its beginning."""
         try:
             with self._stream(ref) as stream:
