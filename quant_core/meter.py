@@ -39,8 +39,8 @@ _running: ContextVar[Meter | None] = ContextVar("validation_meter", default=None
 
 
 @contextmanager
-def metered() -> Iterator[Meter]:
-    """Count what the metered calls inside take."""
+def measure_validation() -> Iterator[Meter]:
+    """Count what the measure_validation calls inside take."""
     meter = Meter()
     token = _running.set(meter)
     try:
@@ -65,11 +65,11 @@ def loading() -> Iterator[None]:
         meter.loading += perf_counter() - start
 
 
-def counted(function: Callable[P, R]) -> Callable[P, R]:
+def count_validation(function: Callable[P, R]) -> Callable[P, R]:
     """Let the time of a function count as validation."""
 
     @wraps(function)
-    def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
         meter = _running.get()
         if meter is None:
             return function(*args, **kwargs)
@@ -84,4 +84,4 @@ def counted(function: Callable[P, R]) -> Callable[P, R]:
             elif meter.depth == 0:
                 meter.seconds += perf_counter() - start
 
-    return timed
+    return call

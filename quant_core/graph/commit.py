@@ -26,7 +26,7 @@ from quant_core.graph.finished import Finished
 from quant_core.graph.landing import PARTS
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.rule_names import with_current_names
-from quant_core.meter import metered
+from quant_core.meter import measure_validation
 
 Parts = Mapping[Part, DataRef]
 """The files of one version of a table."""
@@ -158,7 +158,7 @@ def commit_result(reader: Reader, spec: StageSpec, finished: Finished) -> Commit
         evidence.refuse(run_id=run_id, stage=spec.id, sleeve=reader.sleeve, reasons=list(finished.broken))
         raise GateError(f"{spec.id}: {' '.join(finished.broken)}")
     start = perf_counter()
-    with metered() as meter:
+    with measure_validation() as meter:
         refs = finished.store_parts(evidence.store, spec, reader.sleeve)
     seconds = {
         "stage": finished.seconds.get("stage", 0.0),

@@ -15,7 +15,7 @@ from quant_core.evidence.store.refs import DataRef, Part
 from quant_core.evidence.store.store import Store
 from quant_core.graph.stage import StageSpec
 from quant_core.market.contracts.split import Split, confirm, validate
-from quant_core.meter import counted
+from quant_core.meter import count_validation
 
 EXCLUSION_KEY = ("rule", "row")
 # With fewer rows a share means little: one bad row in ten must not refuse the other nine.
@@ -95,7 +95,7 @@ def apply_table_rules(spec: StageSpec, valid: pl.DataFrame) -> tuple[list[str], 
     broken: list[str] = []
     warnings: list[str] = []
     for rule in spec.rules:
-        finding = counted(rule.check)(valid)
+        finding = count_validation(rule.check)(valid)
         if finding is not None:
             (broken if rule.severity == "block" else warnings).append(f"{rule.name}: {finding}")
     return broken, warnings

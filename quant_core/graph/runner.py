@@ -45,7 +45,7 @@ from quant_core.kernels._jit import report_compilations
 from quant_core.market.calendar import instant_of
 from quant_core.market.sleeves import SleeveFile
 from quant_core.masking import mask_secrets
-from quant_core.meter import metered
+from quant_core.meter import measure_validation
 from quant_core.settings import CHECKOUT, Settings, ThreadSafeConfig
 
 Progress = Callable[[StageSpec, str], None]
@@ -123,7 +123,7 @@ def execute_stage(
         "switched_off": plan.switched_off,
     }
     start = perf_counter()
-    with metered() as meter, report_compilations(landing.tell if landing else ignore_message):
+    with measure_validation() as meter, report_compilations(landing.tell if landing else ignore_message):
         try:
             result = spec.function(**spec.arguments(frames), **{name: offered[name] for name in spec.wants})
         except UnknownNameError as error:  # a stage knows names from its parameters only

@@ -20,7 +20,7 @@ from quant_core.errors import ContractError
 from quant_core.market.contracts.columns import Column, Declaration, TableRow, columns_of, declaration_of
 from quant_core.market.contracts.rule_names import defect_name
 from quant_core.market.contracts.verdicts import verdicts
-from quant_core.meter import counted
+from quant_core.meter import count_validation
 
 if TYPE_CHECKING:
     import pandera.polars as pa
@@ -209,7 +209,7 @@ def _day_of(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("date").cast(pl.Date, strict=False)
 
 
-@counted
+@count_validation
 def split(frame: pl.DataFrame, contract: Contract) -> Split:
     """Split `frame` into rows that keep `contract` and exclusions.
 
@@ -231,7 +231,7 @@ def split(frame: pl.DataFrame, contract: Contract) -> Split:
     return Split(frame.filter(~is_lost), lost, contract=contract)
 
 
-@counted
+@count_validation
 def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Return `frame` if every row keeps `contract`: what `split` and what the model itself asks.
 
@@ -250,7 +250,7 @@ def validate(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     return confirm(frame, contract)
 
 
-@counted
+@count_validation
 def confirm(frame: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Return `frame` if the model itself keeps it, eager and in full depth: a second check after `split`.
 

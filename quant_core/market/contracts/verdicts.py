@@ -15,7 +15,7 @@ import polars as pl
 
 from quant_core.kernels.keys import mark_superseded
 from quant_core.market.text_codes import LONG, Codes, codes_of
-from quant_core.meter import counted
+from quant_core.meter import count_validation
 
 Rows = npt.NDArray[np.int64]
 VERDICT_SCHEMA = {"row": pl.Int64(), "rule": pl.String(), "detail": pl.String()}
@@ -25,7 +25,7 @@ _FEW = 4
 _NONE = np.empty(0, dtype=np.int64)
 
 
-@counted
+@count_validation
 def verdicts(frame: pl.DataFrame, rules: Mapping[str, pl.Expr], key: Sequence[str] = ()) -> pl.DataFrame:
     """List the rows that break a rule, and of rows with one key all but the last that breaks none.
 
