@@ -40,7 +40,7 @@ _running: ContextVar[Meter | None] = ContextVar("validation_meter", default=None
 
 @contextmanager
 def measure_validation() -> Iterator[Meter]:
-    """Count what the measure_validation calls inside take."""
+    """Measure the time of validation and of loading inside the block."""
     meter = Meter()
     token = _running.set(meter)
     try:

@@ -213,7 +213,7 @@ def test_the_handler_a_scheduler_set_is_put_back() -> None:
 
     before = signal.signal(signal.SIGTERM, chosen)
     try:
-        with compute._same_sigterm():
+        with compute._keep_sigterm():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         assert signal.getsignal(signal.SIGTERM) is chosen
     finally:

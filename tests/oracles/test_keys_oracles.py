@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quant_core.kernels import keys
-from quant_core.market import codes
+from quant_core.market import text_codes
 from quant_core.market.contracts import verdicts as judged
 from quant_core.market.contracts.ingest import Bars, ReturnsSchema
 from quant_core.market.contracts.split import Contract, split
@@ -43,7 +43,7 @@ def number_views(texts: list[str | None]) -> list[int]:
 
 @pytest.fixture
 def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codes, "LONG", 0)
+    monkeypatch.setattr(text_codes, "LONG", 0)
     monkeypatch.setattr(judged, "LONG", 0)
 
 
@@ -82,7 +82,7 @@ def test_texts_are_numbered_as_by_the_slow_twin(
 def test_too_many_places_in_memory_are_left_to_polars(
     monkeypatch: pytest.MonkeyPatch, everything_is_long: None
 ) -> None:
-    monkeypatch.setattr(codes, "MOST_VIEWS", 3)
+    monkeypatch.setattr(text_codes, "MOST_VIEWS", 3)
     texts = ["A:X", "A:Z", "A:Y", "A:W", "A:X"]
     found = codes_of(pl.Series(texts))
     assert found.texts.to_list() == ["A:W", "A:X", "A:Y", "A:Z"]
@@ -129,7 +129,7 @@ def test_a_long_table_is_judged_as_a_short_one(
     frame = pl.DataFrame(rows, schema=ReturnsSchema.dtypes, orient="row")
     short = split(frame, contract)
     with monkeypatch.context() as patched:
-        patched.setattr(codes, "LONG", 0)
+        patched.setattr(text_codes, "LONG", 0)
         patched.setattr(judged, "LONG", 0)
         long = split(pl.concat([frame[:cut], frame[cut:]], rechunk=False), contract)
     assert long.valid.equals(short.valid)

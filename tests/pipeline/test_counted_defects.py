@@ -65,7 +65,7 @@ def gap_bars(done: Ingested) -> int:
 
 
 def not_positive(done: Ingested) -> int:
-    return done.broken("greater_than")
+    return done.broken("not_positive")
 
 
 def high_below_low(done: Ingested) -> int:

@@ -205,7 +205,7 @@ def test_a_log_axis_has_a_handful_of_ticks(low, high):
 
 
 def test_neighbouring_names_keep_their_distance_inside_the_axes():
-    places = charts._apart([0.1, 0.5, 0.5, 0.99, 1.0], 0.05)
+    places = charts._move_apart([0.1, 0.5, 0.5, 0.99, 1.0], 0.05)
     assert np.diff(places).min() >= 0.05 - 1e-12
     assert places[-1] <= 1.0
 
