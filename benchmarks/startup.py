@@ -35,12 +35,12 @@ def startup(share: float) -> Iterator[Entry]:
             ("quant summary", summary, 2.0),
             ("loading all stages", REGISTRY, 3.0),
         ):
-            yield Reading(name, partial(against_polars, command, limit))
+            yield Reading(name, partial(against_polars, command, limit, max(2, round(ROUNDS * min(share, 1.0)))))
 
 
-def against_polars(command: Sequence[str], limit: float) -> list[Figure]:
+def against_polars(command: Sequence[str], limit: float, rounds: int) -> list[Figure]:
     """Return how often polars could have been imported while the command ran."""
-    ratios = [seconds(command) / seconds(POLARS) for _ in range(ROUNDS)]
+    ratios = [seconds(command) / seconds(POLARS) for _ in range(rounds)]
     low, middle, high = statistics.quantiles(ratios, n=4)
     text = f"{middle:.2f} ({low:.2f}-{high:.2f}) imports of polars"
     return [Figure(text, f"{limit:g} imports of polars", middle <= limit)]
