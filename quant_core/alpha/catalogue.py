@@ -104,11 +104,20 @@ def factor(
         )
         if not entry.inputs or not entry.description.endswith("."):
             raise UsageError(f"factor {entry.name!r} needs a feature as parameter and a docstring that describes it.")
-        if directional and is_long_only:
-            raise UsageError(f"factor {entry.name!r} is directional, so it is known for shorts: not long only.")
+        if fault := find_side_fault(directional=directional, is_long_only=is_long_only, role=role):
+            raise UsageError(f"factor {entry.name!r}: {fault}")
         return entry
 
     return as_factor
+
+
+def find_side_fault(*, directional: bool, is_long_only: bool, role: Role) -> str | None:
+    """Return what is contradictory about the two sides of a factor, in one sentence; None if nothing is."""
+    if directional and is_long_only:
+        return "a directional factor is known for shorts, not long only."
+    if directional and role == "tradability":
+        return "how easily a symbol can be traded is the same for both sides; set directional = false."
+    return None
 
 
 def _first_sentence(function: Callable[..., Matrix]) -> str:

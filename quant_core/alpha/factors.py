@@ -13,7 +13,7 @@ import polars as pl
 
 from quant_core.alpha.catalogue import Factor
 from quant_core.alpha.sleeve_factors import FactorParams, factors_contract, factors_of, features_read
-from quant_core.graph.stage import per_sleeve, stage
+from quant_core.graph.stage import PerSleeve, stage
 from quant_core.market.panel import Axes, Mask, Panel, axes_of
 from quant_core.market.universe import universe_mask
 
@@ -34,7 +34,7 @@ def factor_metrics(factors: pl.DataFrame) -> Mapping[str, float]:
     "alpha.factors",
     inputs={"features": "features.*", "universe": "ingest.universe"},
     names=features_read,
-    output=per_sleeve(Factors, factors_contract),
+    output=PerSleeve(Factors, factors_contract),
     metrics=factor_metrics,
     is_recomputable=True,
 )

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from pydantic import Field, field_validator
 
-from quant_core.alpha.catalogue import Factor, Role, catalogue
+from quant_core.alpha.catalogue import Factor, Role, catalogue, find_side_fault
 from quant_core.alpha.score_maps import SCORE_MAPS
 from quant_core.errors import ConfigError, UnknownKeyError
 from quant_core.graph.stage import Params
@@ -53,13 +53,9 @@ class FactorParams(Params):
                     f"[alpha.factors] {name}: a factor of that name is in the catalogue. "
                     f"Set its weight with [inference.weights] {name}, or leave the line out."
                 )
-            if setting.directional and setting.is_long_only:
-                raise ConfigError(f"[alpha.factors] {name}: a directional factor is known for shorts, not long only.")
-            if setting.directional and setting.role == "tradability":
-                raise ConfigError(
-                    f"[alpha.factors] {name}: how easily a symbol can be traded is the same for both sides; "
-                    "set directional = false."
-                )
+            facts = setting.model_dump(include={"directional", "is_long_only", "role"})
+            if fault := find_side_fault(**facts):
+                raise ConfigError(f"[alpha.factors] {name}: {fault}")
         return settings
 
 

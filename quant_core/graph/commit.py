@@ -77,7 +77,7 @@ class Reader:
         Runs this one re-executes, nearest first.
     given : mapping of stage id to DataRef
         References the caller holds; they are preferred to those of the ledger.
-    held : Held, optional
+    held : TableCache, optional
         Tables not to be read twice; None: each is read from the store every time.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -44,7 +45,7 @@ class Plan:
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sleeve_sha256: str = ""
 
-    @property
+    @cached_property
     def switched_off(self) -> tuple[str, ...]:
         """One sentence for each thing that stages name and the sleeve has switched off."""
         return tuple(

@@ -101,13 +101,6 @@ class PerSleeve:
     contract: Callable[[Any, Mapping[str, Contract], Collection[str]], Contract]
 
 
-def per_sleeve(
-    default: Contract, contract: Callable[[Any, Mapping[str, Contract], Collection[str]], Contract]
-) -> PerSleeve:
-    """Let the contract of a stage depend on the parameters of the sleeve; see `PerSleeve`."""
-    return PerSleeve(default, contract)
-
-
 @dataclass(frozen=True)
 class Switch:
     """How a sleeve turns a stage off; a stage that is off has an empty table.

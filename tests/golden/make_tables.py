@@ -3,7 +3,7 @@
     python -m tests.golden.make_tables .quant
 
 Each difference in review needs its reason in the commit that brings it. Table bytes depend on the versions of the
-libraries that computed and wrote them; those stand beside the hashes.
+libraries that computed and wrote them; the file lists both.
 """
 
 from __future__ import annotations

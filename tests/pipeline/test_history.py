@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from quant_core import cli
 from quant_core.errors import IntegrityError, MissingVersionError, ReplayError, UnknownNameError, UsageError
 from quant_core.evidence.runs.commits import Evidence
 from quant_core.evidence.runs.manifest import code_facts, manifest_path
@@ -235,29 +235,18 @@ def test_why_goes_by_the_last_rebalance_up_to_the_date_and_takes_a_bare_ticker(e
 
 
 def test_commands_print_and_exit_by_what_they_found(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Place, monkeypatch: pytest.MonkeyPatch, call_quant: Callable[..., tuple[int, str, str]]
 ) -> None:
     monkeypatch.setenv("QUANT_HOME", str(place.home))
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["quant", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    code, out, _ = call("diff", "small~1", "small", "--json")
+    code, out, _ = call_quant("diff", "small~1", "small", "--json")
     assert code == 0
     assert json.loads(out)["params"] == {FLOOR: [4, 6]}
-    code, out, _ = call("diff", "small", "small", "--attribute", "--json")
+    code, out, _ = call_quant("diff", "small", "small", "--attribute", "--json")
     assert code == 0
     assert [effect["input"] for effect in json.loads(out)["attribution"]["effects"]] == [CODE, ALL]
-    code, out, _ = call("why", "SIM:S01", "2022-09-01", "--sleeve", "small")
+    code, out, _ = call_quant("why", "SIM:S01", "2022-09-01", "--sleeve", "small")
     assert (code, out.startswith("SIM:S01")) == (0, True)
-    code, out, err = call("replay", "small~7")
+    code, out, err = call_quant("replay", "small~7")
     assert (code, out) == (2, "")
     assert "unknown run" in err
 

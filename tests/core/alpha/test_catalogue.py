@@ -88,6 +88,7 @@ def documented(volatility):
         (nothing, {"directional": False}, "feature as parameter"),
         (undocumented, {"directional": False}, "docstring"),
         (documented, {"directional": True, "is_long_only": True}, "not long only"),
+        (documented, {"directional": True, "role": "tradability"}, "same for both sides"),
     ],
 )
 def test_a_factor_that_cannot_be_is_refused(function, settings, said):
